@@ -1,0 +1,36 @@
+"""mutualvideo: one network, any budget. MutualNet for video (arXiv 2105.07085).
+
+Train one slimmable network, once; execute it at any width x frames x size.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "AdaptiveRecognizer": "runtime",
+    "InputError": "errors",
+    "QueryTable": "table",
+    "Subnet": "subnet",
+    "build_model": "models",
+    "calibrate": "slim",
+    "count_macs": "slim",
+    "extract": "slim",
+    "get_cfg": "config",
+    "load_cfg": "config",
+    "set_subnet": "slim",
+    "set_width": "slim",
+    "slimmable": "slim",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name):
+    # Imported when asked for: a tool that needs no network should not wait for torch.
+    if name in _PUBLIC:
+        return getattr(import_module(f"mutualvideo.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'mutualvideo' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,180 @@
+"""Every configuration key, its default and its meaning.
+
+Keys that PySlowFast has keep PySlowFast's name and meaning, so its users can type what
+they are used to. Sections of our own: ``MUTUAL`` (training) and ``TABLE`` (evaluation of
+the grid of sub-networks).
+"""
+
+from fvcore.common.config import CfgNode
+
+_C = CfgNode()
+
+# Where logs, checkpoints, the query table and the plots go.
+_C.OUTPUT_DIR = "./output"
+# Seeds initial weights, data order, augmentation and the draw of sub-networks.
+_C.RNG_SEED = 0
+# A log line every so many steps.
+_C.LOG_PERIOD = 10
+
+_C.MODEL = CfgNode()
+# Name in MODEL_REGISTRY: X3D, ResNet (Slow-only) or SlowFast.
+_C.MODEL.MODEL_NAME = "X3D"
+# x3d, slow or slowfast: checked against MODEL_NAME.
+_C.MODEL.ARCH = "x3d"
+_C.MODEL.NUM_CLASSES = 400
+# Dropout before the classifier.
+_C.MODEL.DROPOUT_RATE = 0.5
+# Loss of the full network on the labels: cross_entropy.
+_C.MODEL.LOSS_FUNC = "cross_entropy"
+# Label smoothing of that loss, 0 to 1.
+_C.MODEL.LABEL_SMOOTHING = 0.0
+
+_C.X3D = CfgNode()
+# Multiplies the channels of every stage.
+_C.X3D.WIDTH_FACTOR = 1.0
+# Multiplies the number of blocks of every stage.
+_C.X3D.DEPTH_FACTOR = 1.0
+# Inner channels of a block over its output channels.
+_C.X3D.BOTTLENECK_FACTOR = 2.25
+# Channels before the classifier.
+_C.X3D.DIM_C5 = 2048
+# Channels of the stem before WIDTH_FACTOR.
+_C.X3D.DIM_C1 = 12
+
+_C.RESNET = CfgNode()
+# 50, 101 or 152 layers (18 is not offered: PyTorchVideo has no basic block).
+_C.RESNET.DEPTH = 50
+# Start the last BatchNorm of every residual branch at 0.
+_C.RESNET.ZERO_INIT_FINAL_BN = False
+
+_C.SLOWFAST = CfgNode()
+# Frames of the Fast pathway over frames of the Slow pathway.
+_C.SLOWFAST.ALPHA = 8
+# Channels of the Slow pathway over channels of the Fast pathway.
+_C.SLOWFAST.BETA_INV = 8
+# Output over input channels of the lateral convolutions.
+_C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2
+# Temporal kernel of the lateral convolutions.
+_C.SLOWFAST.FUSION_KERNEL_SZ = 5
+
+_C.BN = CfgNode()
+_C.BN.EPSILON = 1e-5
+# Weight of the newest batch in the full network's running statistics.
+_C.BN.MOMENTUM = 0.1
+# Weight decay of BatchNorm weights and biases.
+_C.BN.WEIGHT_DECAY = 0.0
+
+_C.DATA = CfgNode()
+# Folder that holds train.csv, val.csv and test.csv (test.csv may be absent: val.csv is used).
+_C.DATA.PATH_TO_DATA_DIR = ""
+# Folder that relative paths in the CSV files start from; empty: PATH_TO_DATA_DIR.
+_C.DATA.PATH_PREFIX = ""
+# What stands between path and label in a CSV line.
+_C.DATA.PATH_LABEL_SEPARATOR = " "
+# Frames of a full clip.
+_C.DATA.NUM_FRAMES = 16
+# Distance between two of them, in frames at TARGET_FPS.
+_C.DATA.SAMPLING_RATE = 5
+# Frame rate that SAMPLING_RATE refers to: a 60 fps video is stepped through twice as fast.
+_C.DATA.TARGET_FPS = 30
+# Training: the short side is resized to a random value of this range, in pixels.
+_C.DATA.TRAIN_JITTER_SCALES = [256, 320]
+# Training: then a random square of this many pixels.
+_C.DATA.TRAIN_CROP_SIZE = 224
+# Testing: short side and square crop, in pixels.
+_C.DATA.TEST_CROP_SIZE = 224
+# Training: mirror half of the clips. Off where left and right are classes.
+_C.DATA.RANDOM_FLIP = True
+# Per channel (R, G, B), of values from 0 to 1.
+_C.DATA.MEAN = [0.45, 0.45, 0.45]
+_C.DATA.STD = [0.225, 0.225, 0.225]
+# Who decodes: pyav.
+_C.DATA.DECODING_BACKEND = "pyav"
+
+_C.DATA_LOADER = CfgNode()
+# Worker processes per training process.
+_C.DATA_LOADER.NUM_WORKERS = 2
+_C.DATA_LOADER.PIN_MEMORY = True
+
+_C.TRAIN = CfgNode()
+_C.TRAIN.ENABLE = True
+# Name in DATASET_REGISTRY.
+_C.TRAIN.DATASET = "kinetics"
+# Clips a step, over all processes together.
+_C.TRAIN.BATCH_SIZE = 64
+# Evaluate the full and the narrowest network on val.csv every so many epochs; 0: never.
+_C.TRAIN.EVAL_PERIOD = 10
+# Write a checkpoint every so many epochs (and after the last).
+_C.TRAIN.CHECKPOINT_PERIOD = 1
+# Continue from the newest checkpoint in OUTPUT_DIR.
+_C.TRAIN.AUTO_RESUME = True
+# Weights to start from.
+_C.TRAIN.CHECKPOINT_FILE_PATH = ""
+
+_C.SOLVER = CfgNode()
+# sgd: Nesterov momentum.
+_C.SOLVER.OPTIMIZING_METHOD = "sgd"
+# Peak learning rate for TRAIN.BATCH_SIZE clips.
+_C.SOLVER.BASE_LR = 0.1
+# cosine: from BASE_LR to COSINE_END_LR, step by step.
+_C.SOLVER.LR_POLICY = "cosine"
+_C.SOLVER.COSINE_END_LR = 0.0
+# Epochs; the warm-up is part of them.
+_C.SOLVER.MAX_EPOCH = 300
+# Epochs during which the rate climbs linearly from WARMUP_START_LR.
+_C.SOLVER.WARMUP_EPOCHS = 0.0
+_C.SOLVER.WARMUP_START_LR = 0.01
+_C.SOLVER.MOMENTUM = 0.9
+_C.SOLVER.DAMPENING = 0.0
+_C.SOLVER.NESTEROV = True
+# Weight decay of convolution and linear weights.
+_C.SOLVER.WEIGHT_DECAY = 1e-4
+# No weight decay on one-dimensional parameters that BN.WEIGHT_DECAY does not cover (biases).
+_C.SOLVER.ZERO_WD_1D_PARAM = False
+# Norm that gradients are clipped to; 0: not clipped.
+_C.SOLVER.CLIP_GRAD_L2NORM = 0.0
+
+_C.MUTUAL = CfgNode()
+# mutual: widths, sizes and frames vary; width_only: widths alone (US-Net);
+# single: the full network alone, the baseline.
+_C.MUTUAL.MODE = "mutual"
+# Narrowest and widest width multiplier. The narrowest runs in every step.
+_C.MUTUAL.WIDTH_RANGE = [0.63, 1.0]
+# Random sub-networks a step, beside the full and the narrowest.
+_C.MUTUAL.NUM_RANDOM = 2
+# Input sizes that a sub-network draws from, in pixels.
+_C.MUTUAL.SIZES = [224, 192, 160, 128]
+# Frame counts that a sub-network draws from (SlowFast: of the Slow pathway).
+_C.MUTUAL.FRAMES = [16, 13, 10, 6]
+# Active channels are a multiple of this.
+_C.MUTUAL.DIVISOR = 8
+
+_C.TEST = CfgNode()
+# Calibrate, evaluate the grid and write the query table (after training, or alone).
+_C.TEST.ENABLE = True
+_C.TEST.DATASET = "kinetics"
+# Clips a forward pass.
+_C.TEST.BATCH_SIZE = 8
+# Checkpoint to evaluate; empty: the newest of OUTPUT_DIR.
+_C.TEST.CHECKPOINT_FILE_PATH = ""
+# Clips per video, spread evenly over it.
+_C.TEST.NUM_ENSEMBLE_VIEWS = 10
+# Crops per clip: 1 (centre) or 3 (along the longer side).
+_C.TEST.NUM_SPATIAL_CROPS = 3
+
+_C.TABLE = CfgNode()
+# The grid is every combination of these ...
+_C.TABLE.WIDTHS = [1.0]
+_C.TABLE.FRAMES = [16]
+_C.TABLE.SIZES = [224]
+# ... and these, written as 0.75x8x160.
+_C.TABLE.SUBNETS = []
+# Training batches that the BatchNorm statistics of a sub-network are averaged over.
+_C.TABLE.CALIBRATION_BATCHES = 8
+# Measure latency on this machine, one clip a time.
+_C.TABLE.LATENCY = True
+
+
+def get_cfg():
+    """A fresh copy of the defaults (a mutable ``fvcore.common.config.CfgNode``)."""
+    return _C.clone()

@@ -1,0 +1,148 @@
+"""Reads YAML files and command-line overrides into a checked configuration."""
+
+import ast
+import difflib
+import logging
+import os
+
+import yaml
+from fvcore.common.config import CfgNode
+
+from mutualvideo.config.defaults import get_cfg
+from mutualvideo.config.pyslowfast import is_ignored
+from mutualvideo.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def load_cfg(path=None, overrides=()):
+    """Defaults, then the YAML file, then the overrides.
+
+    PySlowFast's YAML files load unchanged: keys of theirs that mean nothing here are named
+    in one warning.
+
+    Args:
+        path: YAML file, or ``None``.
+        overrides: ``[KEY, VALUE, KEY, VALUE, ...]``, strings as typed on a command line.
+
+    Returns:
+        CfgNode of every key of :func:`get_cfg`.
+
+    Raises:
+        InputError: for an unreadable file, an unknown key (the nearest known one is named),
+            a value of the wrong type, or an override without a value.
+    """
+    cfg = get_cfg()
+    ignored = []
+    if path is not None:
+        for key, value in _flatten(_read_yaml(path)):
+            _assign(cfg, key, value, str(path), ignored)
+    overrides = list(overrides)
+    if len(overrides) % 2:
+        raise InputError(f"{overrides[-1]}: this override has no value; give KEY VALUE pairs")
+    for key, text in zip(overrides[::2], overrides[1::2], strict=True):
+        _assign(cfg, key, _literal(text), "command line", ignored)
+    if ignored:
+        logger.warning("PySlowFast keys that mean nothing here, ignored: %s", ", ".join(ignored))
+    return cfg
+
+
+def cfg_from_dict(values, origin):
+    """A configuration from the nested dict that a checkpoint carries; ``origin`` names it."""
+    cfg = get_cfg()
+    for key, value in _flatten(values):
+        _assign(cfg, key, value, origin, [])
+    return cfg
+
+
+def cfg_to_dict(cfg):
+    """Nested plain dict of ``cfg``: what a checkpoint carries."""
+    return {k: cfg_to_dict(v) if isinstance(v, CfgNode) else v for k, v in cfg.items()}
+
+
+def _read_yaml(path):
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such config file")
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = yaml.safe_load(file)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a YAML file ({reason})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected sections such as MODEL: and DATA:")
+    return values
+
+
+def _flatten(values, prefix=""):
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _literal(text):
+    """The Python value a command-line string stands for, or the string itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _known_keys(cfg):
+    return [key for key, _ in _flatten(cfg)]
+
+
+def _assign(cfg, key, value, origin, ignored):
+    *sections, leaf = str(key).split(".")
+    node = cfg
+    for section in sections:
+        node = node.get(section) if isinstance(node, CfgNode) else None
+    known = isinstance(node, CfgNode) and leaf in node and not isinstance(node[leaf], CfgNode)
+    if not known:
+        if is_ignored(key):
+            ignored.append(key)
+            return
+        nearest = difflib.get_close_matches(key, _known_keys(cfg), n=1, cutoff=0.0)
+        raise InputError(f"{origin}: unknown key {key}; the nearest known key is {nearest[0]}")
+    node[leaf] = _convert(key, value, node[leaf], origin)
+
+
+def _convert(key, value, default, origin):
+    """``value`` as the type of ``default``, where nothing is lost by it."""
+    expected = type(default)
+    if expected is float and isinstance(value, str):
+        # YAML 1.1 reads 5e-5 as a string, for want of a dot.
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if expected is list and isinstance(value, tuple):
+        value = list(value)
+    if expected is str and key in _TEXT_FROM_NUMBER and isinstance(value, (int, float)):
+        value = str(value)
+    if type(value) is not expected:
+        names = {float: "a number", int: "a whole number", bool: "True or False", str: "text"}
+        wanted = names.get(expected, "a list such as [1, 2]")
+        raise InputError(f"{origin}: {key} is {value!r}, expected {wanted}")
+    if expected is list:
+        value = [_convert_item(key, item, default, origin) for item in value]
+    return value
+
+
+def _convert_item(key, item, default, origin):
+    if not default:
+        return item
+    kinds = (int, float) if isinstance(default[0], float) else (type(default[0]),)
+    if type(item) not in kinds:
+        kind = "numbers" if float in kinds else "whole numbers"
+        raise InputError(f"{origin}: {key} contains {item!r}, expected a list of {kind}")
+    return type(default[0])(item)
+
+
+# A folder or file may be called 2026.
+_TEXT_FROM_NUMBER = {"OUTPUT_DIR", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX"}

@@ -1,0 +1,47 @@
+"""Keys of PySlowFast's Kinetics YAML files that mean nothing here.
+
+They are accepted, so that such a file loads unchanged, and named in one warning. A key
+that is neither here nor in our defaults is an error: a typing mistake must not pass.
+"""
+
+_IGNORED = {
+    # torchrun and the visible devices decide what runs where.
+    "NUM_GPUS",
+    "NUM_SHARDS",
+    "SHARD_ID",
+    "DIST_BACKEND",
+    "SOLVER.BASE_LR_SCALE_NUM_SHARDS",
+    # Every sub-network is calibrated, see TABLE.CALIBRATION_BATCHES.
+    "BN.USE_PRECISE_STATS",
+    "BN.NUM_BATCHES_PRECISE",
+    "BN.NORM_TYPE",
+    "BN.NUM_SPLITS",
+    "BN.NUM_SYNC_DEVICES",
+    # The builder of each architecture knows these.
+    "DATA.INPUT_CHANNEL_NUM",
+    "RESNET.TRANS_FUNC",
+    "RESNET.STRIDE_1X1",
+    "RESNET.NUM_GROUPS",
+    "RESNET.WIDTH_PER_GROUP",
+    "RESNET.INPLACE_RELU",
+    "RESNET.NUM_BLOCK_TEMP_KERNEL",
+    "RESNET.SPATIAL_STRIDES",
+    "RESNET.SPATIAL_DILATIONS",
+    "X3D.SCALE_RES2",
+    "X3D.BN_LIN5",
+    "X3D.CHANNELWISE_3x3x3",
+    "NONLOCAL.LOCATION",
+    "NONLOCAL.GROUP",
+    "NONLOCAL.INSTANTIATION",
+    "NONLOCAL.POOL",
+    # Formats are recognised from the file.
+    "TRAIN.CHECKPOINT_TYPE",
+    "TEST.CHECKPOINT_TYPE",
+    "TENSORBOARD.ENABLE",
+    "LOG_MODEL_INFO",
+}
+
+
+def is_ignored(key):
+    """Whether ``key`` is PySlowFast's and has no meaning here."""
+    return key in _IGNORED

@@ -1,0 +1,89 @@
+"""Which frames and which crop a view is made of: arithmetic only, no video.
+
+Follows PySlowFast's ``slowfast/datasets/decoder.py`` (``get_start_end_idx`` and
+``temporal_sampling``), except for videos shorter than a clip: theirs repeats the last
+frame, here the frames are spread over the whole video.
+"""
+
+import math
+
+from mutualvideo.errors import InputError
+
+
+def clip_indices(num_video_frames, fps, num_frames, sampling_rate, target_fps, position):
+    """Frame indices of one clip.
+
+    The clip spans ``num_frames * sampling_rate * fps / target_fps`` frames of the video, so
+    that it lasts equally long at any frame rate.
+
+    Args:
+        num_video_frames: frames of the video, at least 1.
+        fps: frame rate of the video.
+        num_frames: frames of the clip (``DATA.NUM_FRAMES``).
+        sampling_rate: distance between two of them, in frames at ``target_fps``.
+        target_fps: frame rate that ``sampling_rate`` refers to.
+        position: where in the slack the clip begins, 0 (first possible) to 1 (last).
+
+    Returns:
+        ``num_frames`` ints, never decreasing, within ``0 .. num_video_frames - 1``. A video
+        shorter than the span is covered from end to end, with repetitions if need be.
+
+    Raises:
+        InputError: if a count or a rate is not positive or the position is outside 0 to 1.
+    """
+    if min(num_video_frames, num_frames, sampling_rate, target_fps) < 1 or not fps > 0:
+        raise InputError(
+            "frames, sampling rate and frame rates must be positive: "
+            f"video of {num_video_frames} frames at {fps} fps, DATA.NUM_FRAMES {num_frames}, "
+            f"DATA.SAMPLING_RATE {sampling_rate}, DATA.TARGET_FPS {target_fps}"
+        )
+    if not 0.0 <= position <= 1.0:
+        raise InputError(f"the position of a clip must be within 0 to 1, not {position}")
+    span = num_frames * sampling_rate * fps / target_fps
+    start = max(num_video_frames - span, 0.0) * position
+    last = min(start + span - 1, num_video_frames - 1)
+    if num_frames == 1:
+        # The middle of the span: its first frame would ignore the sampling rate.
+        return [int((start + max(last, start)) / 2)]
+    # A span below one frame (a very slow video) still has to step forwards.
+    step = max(last - start, 0.0) / (num_frames - 1)
+    # 1e-6: 2.9999999 out of the division means 3.
+    return [int(min(start + step * i + 1e-6, num_video_frames - 1)) for i in range(num_frames)]
+
+
+def test_positions(num_views):
+    """Positions of ``num_views`` clips spread evenly: ``k / (num_views - 1)``, one: 0.5.
+
+    Raises:
+        InputError: if ``num_views`` is below 1.
+    """
+    if num_views < 1:
+        raise InputError(f"TEST.NUM_ENSEMBLE_VIEWS must be at least 1, not {num_views}")
+    return [0.5] if num_views == 1 else [k / (num_views - 1) for k in range(num_views)]
+
+
+# A test runner that imports this name must not take it for a test.
+test_positions.__test__ = False
+
+
+def crop_offset(height, width, crop_index, num_crops):
+    """Corner of a square crop of the short side, along the longer side.
+
+    Args:
+        height, width: of the frames, in pixels.
+        crop_index: 0 .. ``num_crops - 1``: left (top), centre, right (bottom).
+        num_crops: 1 (the centre alone) or 3.
+
+    Returns:
+        (top, left) in pixels. The centre is rounded up, as PySlowFast's ``uniform_crop``.
+
+    Raises:
+        InputError: for any other number of crops.
+    """
+    if num_crops not in (1, 3) or not 0 <= crop_index < num_crops:
+        raise InputError(
+            f"TEST.NUM_SPATIAL_CROPS must be 1 or 3 (crop {crop_index} of {num_crops} asked for)"
+        )
+    slack = abs(height - width)
+    offset = [0, math.ceil(slack / 2), slack][1 if num_crops == 1 else crop_index]
+    return (offset, 0) if height > width else (0, offset)

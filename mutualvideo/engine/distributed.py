@@ -1,0 +1,70 @@
+"""What this process runs on, and how it talks to the others."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Context:
+    """One process of a run.
+
+    Attributes:
+        device: where its tensors live.
+        rank: its number among all processes, from 0.
+        world_size: how many processes there are.
+    """
+
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_main(self):
+        """Whether this process writes files and the log."""
+        return self.rank == 0
+
+    def describe(self):
+        """One line for the log: what the run uses."""
+        if self.device.type == "cuda":
+            what = f"{self.world_size} x {torch.cuda.get_device_name(self.device)}"
+        else:
+            what = f"CPU, {torch.get_num_threads()} threads"
+        return f"running on {what}, {self.world_size} process(es)"
+
+
+def setup():
+    """Joins the process group if ``torchrun`` started us; else one device, no group.
+
+    NCCL with CUDA, gloo without. The environment of ``torchrun`` decides the world.
+    """
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
+        return Context(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Context(device, dist.get_rank(), dist.get_world_size())
+
+
+def cleanup():
+    """Leaves the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def sum_over_processes(tensor):
+    """``tensor`` summed over all processes, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def barrier():
+    """Waits for all processes, if there are several."""
+    if dist.is_initialized():
+        dist.barrier()

@@ -1,0 +1,28 @@
+"""Backbones: ordinary networks by their builders, made slimmable by the registry."""
+
+import warnings
+
+with warnings.catch_warnings():
+    # fvcore scripts two losses while it is imported; nobody here uses them.
+    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
+    import fvcore.nn  # noqa: F401
+
+from mutualvideo.models import slow, slowfast, x3d  # noqa: F401  (they register themselves)
+from mutualvideo.models.checkpoint import (
+    adopt_checkpoint_cfg,
+    load_model,
+    load_weights,
+    read_checkpoint,
+)
+from mutualvideo.models.registry import MODEL_REGISTRY, build_model, full_subnet, require_runnable
+
+__all__ = [
+    "MODEL_REGISTRY",
+    "adopt_checkpoint_cfg",
+    "build_model",
+    "full_subnet",
+    "load_model",
+    "load_weights",
+    "read_checkpoint",
+    "require_runnable",
+]

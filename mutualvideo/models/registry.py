@@ -1,0 +1,92 @@
+"""From a configuration to a slimmable network."""
+
+from fvcore.common.registry import Registry
+from torch import nn
+
+from mutualvideo.errors import InputError
+from mutualvideo.slim import set_width, slimmable
+from mutualvideo.subnet import Subnet
+
+# All networks here halve the picture five times.
+MIN_SIZE = 32
+
+MODEL_REGISTRY = Registry("MODEL")
+MODEL_REGISTRY.__doc__ = """
+Builders, each named what MODEL.MODEL_NAME says: functions of ``cfg`` that return
+``(network, options)``, an ordinary ``nn.Module`` and the keyword arguments (rules,
+segments) for ``slimmable``.
+"""
+
+
+def full_subnet(cfg):
+    """The :class:`~mutualvideo.Subnet` that is the full network at training size."""
+    frames = cfg.DATA.NUM_FRAMES
+    if cfg.MODEL.ARCH == "slowfast":
+        frames //= cfg.SLOWFAST.ALPHA
+    return Subnet(cfg.MUTUAL.WIDTH_RANGE[1], frames, cfg.DATA.TRAIN_CROP_SIZE)
+
+
+def build_model(cfg):
+    """The slimmable network of ``cfg``, at full width, on the CPU, with random weights.
+
+    Takes one float32 tensor (B, 3, T, H, W) and returns logits (B, MODEL.NUM_CLASSES).
+    Parameters have the upstream network's names and shapes.
+
+    Raises:
+        InputError: for a network, or a setting of it, that does not exist.
+    """
+    name = cfg.MODEL.MODEL_NAME
+    if name not in MODEL_REGISTRY:
+        known = ", ".join(sorted(key for key, _ in MODEL_REGISTRY))
+        raise InputError(f"MODEL.MODEL_NAME {name}: no such network; known: {known}")
+    network, options = MODEL_REGISTRY.get(name)(cfg)
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eps, module.momentum = cfg.BN.EPSILON, cfg.BN.MOMENTUM
+    model = slimmable(
+        network,
+        width_range=cfg.MUTUAL.WIDTH_RANGE,
+        divisor=cfg.MUTUAL.DIVISOR,
+        full=full_subnet(cfg),
+        **options,
+    )
+    set_width(model, cfg.MUTUAL.WIDTH_RANGE[1])
+    return model
+
+
+def require_runnable(cfg, subnet, key):
+    """Raises InputError, naming ``key``, if the network of ``cfg`` cannot run ``subnet``."""
+    full = full_subnet(cfg)
+    low, high = cfg.MUTUAL.WIDTH_RANGE
+    largest = max(cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
+    if not low <= subnet.width <= high:
+        raise InputError(
+            f"{key}: width {subnet.width:g} of {subnet} is outside MUTUAL.WIDTH_RANGE "
+            f"[{low:g}, {high:g}]"
+        )
+    if subnet.frames is None or not 1 <= subnet.frames <= full.frames:
+        raise InputError(
+            f"{key}: {cfg.MODEL.MODEL_NAME} takes 1 to {full.frames} frames, "
+            f"{subnet} has {subnet.frames}"
+        )
+    if not MIN_SIZE <= subnet.size <= largest:
+        raise InputError(
+            f"{key}: {cfg.MODEL.MODEL_NAME} takes sizes from {MIN_SIZE} (it reduces pictures that "
+            f"many times) to {largest} (the clip's), {subnet} has {subnet.size}"
+        )
+
+
+def require_arch(cfg, arch):
+    """Raises InputError unless MODEL.ARCH is the one that MODEL.MODEL_NAME stands for."""
+    if cfg.MODEL.ARCH != arch:
+        raise InputError(
+            f"MODEL.ARCH {cfg.MODEL.ARCH} does not go with MODEL.MODEL_NAME "
+            f"{cfg.MODEL.MODEL_NAME}: set it to {arch}"
+        )
+
+
+def reset_final_norms(network):
+    """Starts the last BatchNorm of every residual branch at 1 instead of PyTorchVideo's 0."""
+    for module in network.modules():
+        if getattr(module, "block_final_bn", False):
+            nn.init.ones_(module.weight)

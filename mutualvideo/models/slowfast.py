@@ -1,0 +1,132 @@
+"""SlowFast (arXiv 1812.03982) with the adaptive lateral fusion of A3D (arXiv 2011.12384)."""
+
+import torch
+from pytorchvideo.models.slowfast import FuseFastToSlow, create_slowfast
+from torch import nn
+from torch.nn import functional as F
+
+from mutualvideo.errors import InputError
+from mutualvideo.models.registry import MODEL_REGISTRY, full_subnet, require_arch, reset_final_norms
+from mutualvideo.models.slow import bottleneck_rules, require_depth
+from mutualvideo.slim import Fixed, Segment, frame_indices, resample_clip
+
+_STAGES = 4
+
+
+class AdaptiveFusion(FuseFastToSlow):
+    """Lateral connection that follows whatever shape the Slow pathway has.
+
+    The fused Fast features lose frames by even index, as the Slow clip did, and are resized
+    bilinearly. Where the shapes agree, at the full network, this is upstream's connection.
+    """
+
+    def forward(self, x):
+        """[Slow (B, C, T, H, W), Fast (B, C', T', H', W')] -> [Slow with lateral, Fast]."""
+        slow, fast = x
+        fused = self.activation(self.norm(self.conv_fast_to_slow(fast)))
+        if fused.shape[2] != slow.shape[2]:
+            index = torch.tensor(
+                frame_indices(fused.shape[2], slow.shape[2]), device=fused.device
+            )
+            fused = fused.index_select(2, index)
+        if fused.shape[-2:] != slow.shape[-2:]:
+            fused = F.interpolate(fused, slow.shape[2:], mode="trilinear", align_corners=False)
+        return [torch.cat([slow, fused], 1), fast]
+
+
+class SlowFastNet(nn.Module):
+    """PyTorchVideo's SlowFast that takes one clip and makes its pathways inside.
+
+    The Fast pathway sees the whole clip at every sub-network; the Slow pathway sees the
+    sub-network's frames and size. Parameters are upstream's: ``blocks.N...``.
+
+    Args:
+        blocks: upstream's ``blocks``.
+        alpha: frames of the Fast pathway over frames of the Slow pathway.
+        full: the :class:`~mutualvideo.Subnet` of the full network.
+    """
+
+    def __init__(self, blocks, alpha, full):
+        super().__init__()
+        self.blocks = blocks
+        self.alpha = alpha
+        self.full = full
+        self.slow_shape = None
+
+    def check_subnet(self, subnet):
+        """Raises InputError if the Slow pathway cannot have the sub-network's frames."""
+        if subnet.frames is None or subnet.frames > self.full.frames:
+            raise InputError(
+                f"sub-network {subnet}: the Slow pathway has 1 to {self.full.frames} frames"
+            )
+
+    def on_subnet(self, subnet):
+        """Remembers the Slow pathway's shape; called by ``set_subnet`` and ``set_width``."""
+        self.slow_shape = None if subnet is None else (subnet.frames, subnet.size)
+
+    def clip_shape(self, subnet):
+        """(frames, size) of the clip that goes in: the full one, larger only if Slow is."""
+        return self.full.frames * self.alpha, max(self.full.size, subnet.size)
+
+    def forward(self, clip):
+        """Clip (B, 3, T, H, W) float -> logits (B, classes)."""
+        frames, size = self.slow_shape or (clip.shape[2] // self.alpha, clip.shape[-1])
+        x = [resample_clip(clip, frames, size), clip]
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+@MODEL_REGISTRY.register()
+def SlowFast(cfg):
+    """SlowFast R50 (4x16, 8x8 and others) by the SLOWFAST keys; only Slow is slimmed."""
+    require_arch(cfg, "slowfast")
+    alpha, beta_inv = cfg.SLOWFAST.ALPHA, cfg.SLOWFAST.BETA_INV
+    if cfg.DATA.NUM_FRAMES % alpha:
+        raise InputError(
+            f"DATA.NUM_FRAMES {cfg.DATA.NUM_FRAMES} is not a multiple of SLOWFAST.ALPHA {alpha}"
+        )
+    kernel = cfg.SLOWFAST.FUSION_KERNEL_SZ
+    fusion_ratio = cfg.SLOWFAST.FUSION_CONV_CHANNEL_RATIO
+    network = create_slowfast(
+        slowfast_channel_reduction_ratio=(beta_inv,),
+        slowfast_conv_channel_fusion_ratio=fusion_ratio,
+        slowfast_fusion_conv_kernel_size=(kernel, 1, 1),
+        slowfast_fusion_conv_stride=(alpha, 1, 1),
+        model_depth=require_depth(cfg),
+        model_num_class=cfg.MODEL.NUM_CLASSES,
+        dropout_rate=cfg.MODEL.DROPOUT_RATE,
+        stem_dim_outs=(64, 64 // beta_inv),
+        head_pool=nn.AdaptiveAvgPool3d,
+    )
+    if not cfg.RESNET.ZERO_INIT_FINAL_BN:
+        reset_final_norms(network)
+    for module in network.modules():
+        if type(module) is FuseFastToSlow:
+            module.__class__ = AdaptiveFusion
+    model = SlowFastNet(network.blocks, alpha, full_subnet(cfg))
+    return model, _slim_options(beta_inv, fusion_ratio)
+
+
+def _slim_options(beta_inv, fusion_ratio):
+    """What slimmable() must be told: Fast is fixed, and where channels are concatenated."""
+    rules = {
+        "blocks.*.multipathway_blocks.1.*": Fixed(),
+        "blocks.*.multipathway_fusion.*": Fixed(),
+        f"blocks.{_STAGES + 2}.proj": Fixed(),
+    }
+    segments = {}
+    slow_in = 64
+    for stage in range(_STAGES):
+        pathway = f"blocks.{stage + 1}.multipathway_blocks.0"
+        slow_out = 256 * 2**stage
+        rules |= bottleneck_rules(pathway, slow_out)
+        fused = Segment(slow_in // beta_inv * fusion_ratio, Fixed())
+        for consumer in ("branch1_conv", "branch2.conv_a"):
+            segments[f"{pathway}.res_blocks.0.{consumer}"] = [Segment(slow_in), fused]
+        slow_in = slow_out
+    segments[f"blocks.{_STAGES + 2}.proj"] = [
+        Segment(slow_in),
+        Segment(slow_in // beta_inv, Fixed()),
+    ]
+    return {"rules": rules, "segments": segments}

@@ -1,0 +1,68 @@
+"""Which sub-networks a training step runs."""
+
+import random
+
+from mutualvideo.errors import InputError
+from mutualvideo.subnet import Subnet
+
+MODES = ("mutual", "width_only", "single")
+
+
+class SubnetSampler:
+    """The sandwich rule: the full network, the narrowest, and random ones between.
+
+    In mode ``mutual`` every sub-network but the full one draws its own frame count and
+    size (MutualNet, arXiv 2105.07085); in ``width_only`` only widths vary (US-Net, arXiv
+    1903.05134); in ``single`` the full network is alone.
+
+    The draw is a function of (seed, step) and nothing else: the same on every process of a
+    distributed run, and the same after a resume.
+
+    Args:
+        full: the full network.
+        mode: one of :data:`MODES`.
+        width_range: narrowest and widest width multiplier.
+        num_random: random sub-networks a step.
+        frames: frame counts to draw from; ignored for images (``full.frames`` is ``None``).
+        sizes: sizes to draw from, in pixels.
+        seed: of the whole run.
+
+    Raises:
+        InputError: for an unknown mode, an empty list, or a frame count or size above the
+            full network's.
+    """
+
+    def __init__(self, full, mode, width_range, num_random, frames, sizes, seed):
+        if mode not in MODES:
+            raise InputError(f"MUTUAL.MODE {mode}: choose one of {', '.join(MODES)}")
+        self.full, self.mode, self.seed = full, mode, seed
+        self.width_range, self.num_random = width_range, num_random
+        if mode == "mutual":
+            _check("MUTUAL.SIZES", sizes, full.size)
+            if full.frames is not None:
+                _check("MUTUAL.FRAMES", frames, full.frames)
+        self.frames, self.sizes = frames, sizes
+
+    def draw(self, step):
+        """Sub-networks of step number ``step``: the full one first, then the narrowest."""
+        if self.mode == "single":
+            return [self.full]
+        # A string seed is hashed by value (SHA-512), the same in every process.
+        rng = random.Random(f"{self.seed} {step}")
+        low, high = self.width_range
+        widths = [low] + [rng.uniform(low, high) for _ in range(self.num_random)]
+        return [self.full] + [self._shape(width, rng) for width in widths]
+
+    def _shape(self, width, rng):
+        if self.mode == "width_only":
+            return Subnet(width, self.full.frames, self.full.size)
+        frames = None if self.full.frames is None else rng.choice(self.frames)
+        return Subnet(width, frames, rng.choice(self.sizes))
+
+
+def _check(key, values, limit):
+    if not values:
+        raise InputError(f"{key} is empty: list at least one value")
+    for value in values:
+        if not 1 <= value <= limit:
+            raise InputError(f"{key} contains {value}: expected 1 to {limit}, the full network's")

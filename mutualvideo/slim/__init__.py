@@ -1,0 +1,41 @@
+"""The slimmable core: any conv net at any width. Knows torch and nothing else."""
+
+from mutualvideo.slim.calibrate import (
+    calibrate,
+    get_statistics,
+    is_calibrated,
+    load_statistics,
+    require_calibrated,
+)
+from mutualvideo.slim.clip import frame_indices, input_shape, resample_clip, subnet_input
+from mutualvideo.slim.convert import set_subnet, set_width, slim_state, slimmable
+from mutualvideo.slim.extract import extract
+from mutualvideo.slim.layers import batch_norms
+from mutualvideo.slim.macs import Costs, count_costs, count_macs
+from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
+
+__all__ = [
+    "Costs",
+    "Fixed",
+    "Ratio",
+    "Scaled",
+    "Segment",
+    "batch_norms",
+    "calibrate",
+    "count_costs",
+    "count_macs",
+    "extract",
+    "frame_indices",
+    "get_statistics",
+    "input_shape",
+    "is_calibrated",
+    "load_statistics",
+    "require_calibrated",
+    "resample_clip",
+    "round_channels",
+    "set_subnet",
+    "set_width",
+    "slim_state",
+    "slimmable",
+    "subnet_input",
+]

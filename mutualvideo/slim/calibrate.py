@@ -1,0 +1,134 @@
+"""BatchNorm statistics of each sub-network."""
+
+import os
+from contextlib import contextmanager
+
+import torch
+
+from mutualvideo.errors import InputError
+from mutualvideo.slim.clip import subnet_input
+from mutualvideo.slim.convert import set_subnet, slim_state
+from mutualvideo.slim.layers import batch_norms
+from mutualvideo.subnet import Subnet
+
+_FORMAT = "mutualvideo-statistics"
+
+
+@contextmanager
+def _as_before(model):
+    """Restores modes and the current sub-network on leaving."""
+    state = slim_state(model)
+    width, subnet = state.width, state.subnet
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield state
+    finally:
+        state.calibration_momentum = None
+        for module, mode in modes:
+            module.training = mode
+        state.select(width, subnet)
+        if hasattr(model, "on_subnet"):
+            model.on_subnet(subnet)
+
+
+@torch.no_grad()
+def calibrate(model, subnets, clips):
+    """Recomputes the BatchNorm statistics of every sub-network of ``subnets``.
+
+    The statistics of each are reset, then are the mean over the batches of the batch mean
+    and of the unbiased batch variance, each batch weighted by its number of clips: what a
+    BatchNorm with ``momentum=None`` collects. Dropout is off, there are no gradients, no
+    weight changes, and the full network's running statistics are not touched. Called twice
+    with the same clips it gives the same statistics.
+
+    Reference: US-Net (arXiv 1903.05134) section 3.3; MutualNet (arXiv 2105.07085) section 3.3.
+
+    Args:
+        model: a slimmable network.
+        subnets: the sub-networks to calibrate.
+        clips: iterable of full-size batches, float32 (B, C, T, H, W) or (B, C, H, W), on the
+            model's device; each is read once and derived for every sub-network.
+
+    Raises:
+        InputError: if ``clips`` is empty, or a sub-network cannot be run.
+    """
+    subnets = list(dict.fromkeys(subnets))
+    norms = [norm for _, norm in batch_norms(model)]
+    with _as_before(model) as state:
+        model.eval()
+        for norm in norms:
+            for subnet in subnets:
+                norm.statistics.pop(subnet, None)
+        total = 0
+        for batch in clips:
+            total += len(batch)
+            for subnet in subnets:
+                set_subnet(model, subnet)
+                state.calibration_momentum = len(batch) / total
+                model(subnet_input(model, batch, subnet))
+    if total == 0:
+        raise InputError("calibrate(): no clips were given, so there is nothing to average")
+
+
+def is_calibrated(model, subnet):
+    """Whether ``subnet`` has statistics to be judged by: its own, or it is the full network."""
+    if slim_state(model).full == subnet:
+        return True
+    return all(subnet in norm.statistics for _, norm in batch_norms(model))
+
+
+def require_calibrated(model, subnet, purpose):
+    """Raises InputError, naming ``subnet`` and ``purpose``, if it was never calibrated."""
+    if not is_calibrated(model, subnet):
+        raise InputError(
+            f"{purpose}: sub-network {subnet} was never calibrated, its BatchNorm statistics are "
+            "the full network's and its answers meaningless; add it to the TABLE keys and run "
+            "tools/run_net.py with TRAIN.ENABLE False"
+        )
+
+
+def get_statistics(model):
+    """All calibrated statistics as one dict of plain values and CPU tensors.
+
+    ``{"format": ..., "subnets": {"0.5x8x112": {layer name: (mean, var)}}}``, float32.
+    """
+    subnets = {}
+    for name, norm in batch_norms(model):
+        for subnet, pair in norm.statistics.items():
+            subnets.setdefault(str(subnet), {})[name] = tuple(t.cpu() for t in pair)
+    return {"format": _FORMAT, "subnets": subnets}
+
+
+def load_statistics(model, source):
+    """Gives ``model`` the statistics of :func:`get_statistics`; replaces what it had.
+
+    Args:
+        model: a slimmable network.
+        source: the dict, or the path of a file it was saved to with ``torch.save``.
+
+    Raises:
+        InputError: if the file cannot be read, or belongs to another network.
+    """
+    origin = "statistics"
+    if isinstance(source, (str, os.PathLike)):
+        origin = str(source)
+        try:
+            source = torch.load(source, map_location="cpu", weights_only=True)
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(
+                f"{origin}: cannot be read as BatchNorm statistics ({reason})"
+            ) from error
+    if not isinstance(source, dict) or source.get("format") != _FORMAT:
+        raise InputError(f"{origin}: not a file of BatchNorm statistics of mutualvideo")
+    norms = dict(batch_norms(model))
+    loaded = {name: {} for name in norms}
+    for key, by_layer in source["subnets"].items():
+        if by_layer.keys() != norms.keys():
+            odd = sorted(by_layer.keys() ^ norms.keys())[0]
+            raise InputError(f"{origin}: {key} belongs to another network (layer {odd})")
+        for name, (mean, var) in by_layer.items():
+            device = next(norms[name].parameters(), mean).device
+            loaded[name][Subnet.parse(key)] = (mean.to(device), var.to(device))
+    for name, norm in norms.items():
+        norm.statistics = loaded[name]

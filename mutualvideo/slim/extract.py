@@ -1,0 +1,52 @@
+"""Cuts a sub-network out as a plain static network."""
+
+import copy
+
+import torch
+
+from mutualvideo.errors import InputError
+from mutualvideo.slim.convert import set_subnet
+from mutualvideo.slim.layers import slim_layers
+from mutualvideo.slim.macs import example_input, meta_twin, record_arriving
+
+
+def extract(model, subnet, in_channels=3):
+    """The sub-network as a static ``nn.Module`` of plain torch layers, in eval mode.
+
+    An own copy with its own BatchNorm statistics (those calibrated for ``subnet``, or else
+    the prefix of the full network's); ``model`` is left as it was. Its answers equal those
+    of ``model`` switched to ``subnet``.
+
+    Args:
+        model: a slimmable network.
+        subnet: which sub-network.
+        in_channels: channels of the input.
+
+    Returns:
+        ``nn.Module`` taking the clip that :func:`~mutualvideo.slim.subnet_input` makes.
+
+    Raises:
+        InputError: if the network cannot be switched to ``subnet``, or has a slimmable
+            layer that its forward does not use.
+    """
+    arriving = _arriving(model, subnet, in_channels)
+    static = copy.deepcopy(model).eval()
+    set_subnet(static, subnet)
+    layers = slim_layers(static)
+    for name, _ in layers:
+        if name not in arriving:
+            raise InputError(f"extract(): the forward pass does not use {name}; exclude it by name")
+    for name, layer in layers:
+        layer.to_static(arriving[name])
+    del static.slim_state
+    return static
+
+
+@torch.no_grad()
+def _arriving(model, subnet, in_channels):
+    """``{layer name: input channels}`` of ``subnet``, from one pass on the meta device."""
+    twin = meta_twin(model)
+    set_subnet(twin, subnet)
+    with record_arriving(twin) as seen:
+        twin(example_input(twin, subnet, in_channels))
+    return seen

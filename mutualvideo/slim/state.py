@@ -1,0 +1,54 @@
+"""The one small object that every slimmable layer of a network reads."""
+
+from mutualvideo.errors import InputError
+
+
+class SlimState:
+    """What a slimmable network is executing as, shared by all of its layers.
+
+    Switching a sub-network writes here and touches no layer, so it costs the same for
+    every network.
+
+    Attributes:
+        width: current width multiplier.
+        subnet: current :class:`~mutualvideo.Subnet`, or ``None`` when only a width was set.
+        full: the sub-network that *is* the full network, or ``None`` if not known.
+        width_range: narrowest and widest width allowed, both included.
+        divisor: active channels are a multiple of this.
+        calibration_momentum: while calibrating, the weight of the batch at hand in the
+            statistics of the current sub-network; else ``None``.
+    """
+
+    def __init__(self, width_range, divisor):
+        low, high = (float(width) for width in width_range)
+        if not 0 < low <= high <= 1:
+            raise InputError(
+                f"width range [{low:g}, {high:g}]: expected 0 < narrowest <= widest <= 1"
+            )
+        if int(divisor) < 1:
+            raise InputError(f"divisor {divisor}: channels are rounded to a multiple of at least 1")
+        self.width_range = (low, high)
+        self.divisor = int(divisor)
+        self.width = high
+        self.subnet = None
+        self.full = None
+        self.calibration_momentum = None
+
+    @property
+    def is_full(self):
+        """Whether this is the full network: it alone updates the running statistics."""
+        return self.width == self.width_range[1] and (
+            self.subnet is None or self.subnet == self.full
+        )
+
+    def select(self, width, subnet=None):
+        low, high = self.width_range
+        # Four digits, as in Subnet, so that a width and the sub-network's width are one value.
+        width = round(float(width), 4)
+        if not round(low, 4) <= width <= round(high, 4):
+            raise InputError(
+                f"width {width:g} is outside [{low:g}, {high:g}], the range this network was "
+                "made slimmable for: choose one inside, or train with another MUTUAL.WIDTH_RANGE"
+            )
+        self.width = high if width == round(high, 4) else width
+        self.subnet = subnet

@@ -1,0 +1,144 @@
+"""From a trained network to its query table."""
+
+import itertools
+import logging
+import os
+import platform
+
+import torch
+from tqdm import tqdm
+
+from mutualvideo.data.loader import build_loader
+from mutualvideo.engine.checkpoint import newest_checkpoint
+from mutualvideo.engine.evaluate import calibrate_from, evaluate
+from mutualvideo.errors import InputError
+from mutualvideo.files import atomic_path
+from mutualvideo.models import (
+    adopt_checkpoint_cfg,
+    build_model,
+    full_subnet,
+    load_weights,
+    read_checkpoint,
+    require_runnable,
+)
+from mutualvideo.slim import count_costs, get_statistics, set_subnet
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.fingerprint import fingerprint
+from mutualvideo.table.latency import measure_latency
+from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
+
+logger = logging.getLogger(__name__)
+
+TABLE_NAME = "query_table.json"
+STATISTICS_NAME = "query_table.bn.pyth"
+
+
+def grid_subnets(cfg):
+    """The sub-networks of the TABLE keys: the grid, then the listed ones, each once.
+
+    Raises:
+        InputError: if there are none, or the network cannot run one of them.
+    """
+    table = cfg.TABLE
+    grid = itertools.product(table.WIDTHS, table.FRAMES, table.SIZES)
+    subnets = [Subnet(*shape) for shape in grid]
+    subnets += [Subnet.parse(text) for text in table.SUBNETS]
+    subnets = list(dict.fromkeys(subnets))
+    if not subnets:
+        raise InputError("TABLE.WIDTHS, FRAMES, SIZES and SUBNETS name no sub-network")
+    for subnet in subnets:
+        require_runnable(cfg, subnet, "TABLE")
+    return subnets
+
+
+def find_checkpoint(cfg):
+    """Path of the checkpoint to evaluate: TEST.CHECKPOINT_FILE_PATH, or OUTPUT_DIR's newest."""
+    path = cfg.TEST.CHECKPOINT_FILE_PATH or newest_checkpoint(cfg.OUTPUT_DIR)
+    if path is None:
+        raise InputError(
+            f"nothing to evaluate: {cfg.OUTPUT_DIR} holds no checkpoint; train first, or name one "
+            "in TEST.CHECKPOINT_FILE_PATH"
+        )
+    return path
+
+
+def evaluate_grid(cfg, context, checkpoint_path=None):
+    """Calibrates and evaluates every sub-network of the grid; writes the table to OUTPUT_DIR.
+
+    Files: ``query_table.json``, ``query_table.csv``, ``flops_accuracy.png`` and
+    ``query_table.bn.pyth``, the statistics of every sub-network.
+
+    Args:
+        cfg: the configuration.
+        context: this process; all take part, the main one writes.
+        checkpoint_path: what to evaluate, if not what :func:`find_checkpoint` finds.
+
+    Returns:
+        :class:`~mutualvideo.table.QueryTable`.
+
+    Raises:
+        InputError: for a bad grid, checkpoint or data.
+    """
+    path = checkpoint_path or find_checkpoint(cfg)
+    checkpoint = read_checkpoint(path)
+    cfg = adopt_checkpoint_cfg(cfg, checkpoint, path)
+    subnets = grid_subnets(cfg)
+    model = build_model(cfg)
+    load_weights(model, checkpoint["model_state"], path)
+    model.to(context.device, memory_format=torch.channels_last_3d).eval()
+    shards = (context.rank, context.world_size)
+    loader = build_loader(cfg, "test", *shards)
+    calibrate_from(build_loader(cfg, "calibration", *shards), model, subnets, cfg, context)
+    accuracies = evaluate(model, subnets, loader, cfg, context)
+    costs = count_costs(model, subnets)
+    rows = []
+    for subnet in tqdm(subnets, "latency", disable=None, leave=False):
+        latency = measure_latency(model, subnet) if cfg.TABLE.LATENCY else None
+        cost, accuracy = costs[subnet], accuracies[subnet]
+        rows.append(Row(subnet, cost.macs, cost.params, accuracy.top1, accuracy.top5, latency))
+    set_subnet(model, full_subnet(cfg))
+    table = QueryTable(rows, _metadata(cfg, context, path, len(loader.dataset)))
+    if context.is_main:
+        _write(table, model, cfg.OUTPUT_DIR)
+    return table
+
+
+def _metadata(cfg, context, path, videos):
+    return {
+        "model": cfg.MODEL.MODEL_NAME,
+        "mode": cfg.MUTUAL.MODE,
+        "dataset": os.path.basename(os.path.abspath(cfg.DATA.PATH_TO_DATA_DIR)),
+        "videos": videos,
+        "views": f"{cfg.TEST.NUM_ENSEMBLE_VIEWS}x{cfg.TEST.NUM_SPATIAL_CROPS}",
+        "macs": MACS_CONVENTION,
+        "checkpoint": os.path.relpath(path, cfg.OUTPUT_DIR),
+        "fingerprint": fingerprint(path),
+        "statistics": STATISTICS_NAME,
+        "classes": _class_names(cfg),
+        "device": str(context.device),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+    }
+
+
+def _class_names(cfg):
+    """Lines of ``classes.txt`` in the data folder, or ``None`` if there is no such file."""
+    path = os.path.join(cfg.DATA.PATH_TO_DATA_DIR, "classes.txt")
+    if not os.path.isfile(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        names = [line.strip() for line in file if line.strip()]
+    if len(names) != cfg.MODEL.NUM_CLASSES:
+        raise InputError(
+            f"{path}: {len(names)} names, but MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}"
+        )
+    return names
+
+
+def _write(table, model, output_dir):
+    with atomic_path(os.path.join(output_dir, STATISTICS_NAME)) as temporary:
+        torch.save(get_statistics(model), temporary)
+    table.save_json(os.path.join(output_dir, TABLE_NAME))
+    table.save_csv(os.path.join(output_dir, "query_table.csv"))
+    table.plot(os.path.join(output_dir, "flops_accuracy.png"))
+    logger.info("query table in %s:\n%s", output_dir, table.to_text())

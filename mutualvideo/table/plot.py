@@ -1,0 +1,179 @@
+"""Accuracy against cost, one point per sub-network: the picture of a query table."""
+
+from itertools import cycle
+from pathlib import Path
+
+from mutualvideo.errors import InputError
+from mutualvideo.files import atomic_path
+
+_MARKERS = "osD^vPX<>*"
+_DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 3)))
+_LABELS = 5
+_COSTS = {
+    "macs": ("multiply-adds of one clip (G, log scale)", lambda row: row.macs / 1e9),
+    "ms": ("latency of one clip (ms, log scale)", lambda row: row.latency_ms),
+}
+
+
+def plot_table(table, path, title=None, overlays=(), cost="macs"):
+    """Writes a picture of the table; the format follows the path's ending (png, svg, pdf).
+
+    Every row is a point, coloured by width; its marker is the frame count, or the input
+    size where all rows have the same frame count. The Pareto front is drawn as a line and
+    a few of its points carry their sub-network's name.
+
+    Args:
+        table: a ``QueryTable`` with accuracies.
+        path: the file to write.
+        title: text above the picture; the metadata's model and data set if left out.
+        overlays: other curves to compare with, ``(name, [(cost, top1), ...])`` each, cost in
+            GMACs (or ms), top-1 in percent.
+        cost: ``"macs"`` or ``"ms"``.
+
+    Raises:
+        InputError: if the table has no accuracy or lacks the cost, or the path's ending is
+            no picture format or it cannot be written.
+    """
+    front = table.pareto(cost)
+    # No display is needed, and the caller's backend is left alone: Figure, not pyplot.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis_label, value = _COSTS[cost]
+    figure = Figure(figsize=(9.6, 5.4), dpi=200, layout="constrained")
+    FigureCanvasAgg(figure)
+    formats = figure.canvas.get_supported_filetypes()
+    if Path(path).suffix.lstrip(".").lower() not in formats:
+        raise InputError(f"{path}: unknown picture format, end the name in .png, .svg or .pdf")
+    axes = figure.add_subplot()
+
+    axes.plot(
+        [value(row) for row in front],
+        [row.top1 for row in front],
+        color="0.25",
+        linewidth=1.6,
+        zorder=2,
+        label="Pareto front",
+    )
+    legends = _draw_points(axes, table.rows, {row.subnet for row in front}, value)
+    for (name, points), dashes in zip(overlays, cycle(_DASHES), strict=False):
+        points = sorted(points)
+        axes.plot(
+            [x for x, _ in points],
+            [y for _, y in points],
+            color="tab:red",
+            linewidth=1.2,
+            linestyle=dashes,
+            marker=".",
+            markersize=5,
+            zorder=1,
+            label=name,
+        )
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(axis_label, fontsize=12)
+    axes.set_ylabel("top-1 accuracy (%)", fontsize=12)
+    axes.tick_params(labelsize=11)
+    axes.grid(True, color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.06, y=0.1)
+    # Room for the name of the cheapest sub-network.
+    low, high = axes.get_xlim()
+    axes.set_xlim(low * (low / high) ** 0.12, high)
+    axes.set_title(_title(table) if title is None else title, fontsize=14, loc="left", pad=12)
+    _label_front(axes, front, value)
+    _draw_legends(axes, legends)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _draw_points(axes, rows, on_front, value):
+    """Scatters the rows; returns ``(title, handles)`` per legend group."""
+    from matplotlib import colormaps
+    from matplotlib.lines import Line2D
+
+    widths = sorted({row.subnet.width for row in rows})
+    # The light end of the map is unreadable on white.
+    shades = [0.88 * i / max(1, len(widths) - 1) for i in range(len(widths))]
+    colours = {w: colormaps["viridis"](0.88 - s) for w, s in zip(widths, shades, strict=True)}
+    by_frames = len({row.subnet.frames for row in rows}) > 1
+    what = "frames" if by_frames else "size"
+    kinds = sorted({getattr(row.subnet, what) or 0 for row in rows}, reverse=True)
+    markers = {kind: _MARKERS[i % len(_MARKERS)] for i, kind in enumerate(kinds)}
+    for row in rows:
+        front = row.subnet in on_front
+        axes.scatter(
+            value(row),
+            row.top1,
+            s=78 if front else 46,
+            marker=markers[getattr(row.subnet, what) or 0],
+            color=[colours[row.subnet.width]],
+            alpha=1.0 if front else 0.55,
+            edgecolors="0.15" if front else "white",
+            linewidths=0.9 if front else 0.5,
+            zorder=4 if front else 3,
+        )
+
+    def handle(label, marker, colour):
+        return Line2D(
+            [], [], linestyle="", marker=marker, color=colour, label=label, markersize=7.5
+        )
+
+    groups = [("width", [handle(f"{w:g}", "o", colours[w]) for w in reversed(widths)])]
+    if len(kinds) > 1:
+        groups.append((what, [handle(str(k), markers[k], "0.4") for k in kinds]))
+    return groups
+
+
+def _draw_legends(axes, groups):
+    """One legend column to the right of the axes, so that no point is covered."""
+    from matplotlib.lines import Line2D
+
+    curves, _ = axes.get_legend_handles_labels()
+    handles = []
+    for title, group in [("curves", curves), *groups]:
+        handles += [Line2D([], [], linestyle="", label=title.capitalize()), *group]
+    legend = axes.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        frameon=False,
+        fontsize=10.5,
+        labelspacing=0.45,
+    )
+    headings = {"Curves", *(title.capitalize() for title, _ in groups)}
+    # A heading starts where the symbols start, not where their labels do.
+    indent = (legend.handlelength + legend.handletextpad) * 10.5 / 72 * axes.figure.dpi
+    for text in legend.get_texts():
+        if text.get_text() in headings:
+            text.set_fontweight("bold")
+            text.set_x(-indent)
+
+
+def _label_front(axes, front, value):
+    """Names the ends of the front and a few points between, evenly along it."""
+    steps = min(_LABELS, len(front))
+    chosen = {round(i * (len(front) - 1) / max(1, steps - 1)) for i in range(steps)}
+    for index in sorted(chosen):
+        row = front[index]
+        # Above and to the left of a Pareto front there is nothing.
+        axes.annotate(
+            str(row.subnet),
+            (value(row), row.top1),
+            xytext=(-7, 7),
+            textcoords="offset points",
+            ha="right",
+            fontsize=10,
+            color="0.15",
+            zorder=5,
+        )
+
+
+def _title(table):
+    parts = [str(table.metadata[key]) for key in ("model", "dataset") if table.metadata.get(key)]
+    return " on ".join(parts) or "Accuracy against cost"

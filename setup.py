@@ -1,0 +1,52 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+# Read, not imported: the package's dependencies are not there yet.
+VERSION = re.search(
+    r'^__version__ = "([^"]+)"', (HERE / "mutualvideo/__init__.py").read_text(), re.MULTILINE
+)[1]
+
+setup(
+    name="mutualvideo",
+    version=VERSION,
+    description="Video networks trained once and executed at any width, size and frame count",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["mutualvideo", "mutualvideo.*"]),
+    # Lower bounds only, and none on torchvision's side: pip pairs it with torch itself.
+    install_requires=[
+        "torch>=2.4",
+        "torchvision",
+        "pytorchvideo>=0.1.5",
+        "fvcore>=0.1.5",
+        "iopath>=0.1.9",
+        "av>=15.0",
+        # Faster than PyAV, but there are wheels for this platform alone.
+        "decord>=0.6.0; sys_platform == 'linux' and platform_machine == 'x86_64'",
+        "numpy>=1.24",
+        "Pillow>=10.1",
+        "PyYAML>=6.0",
+        "simplejson>=3.17",
+        "tqdm>=4.60",
+        "matplotlib>=3.6",
+        "tensorboard>=2.12",
+    ],
+    extras_require={
+        "test": ["pytest>=7.4", "ruff>=0.4"],
+        "openvino": ["openvino>=2024.0"],
+        "onnx": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
+        "web": ["gradio>=4.0"],
+        "torchcodec": ["torchcodec>=0.1"],
+    },
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,54 @@
+import pytest
+
+from mutualvideo.data.annotations import Video, read_annotations
+from mutualvideo.errors import InputError
+
+
+def _write(folder, text):
+    path = folder / "train.csv"
+    path.write_text(text)
+    return path
+
+
+def test_paths_labels_and_lines(tmp_path):
+    path = _write(tmp_path, "a.mp4 0\n\n/abs/b c.mp4 2\n  sub dir/d.mp4 1\r\n")
+    assert read_annotations(path, num_classes=3) == [
+        Video(str(tmp_path / "a.mp4"), 0, 1),
+        Video("/abs/b c.mp4", 2, 3),
+        Video(str(tmp_path / "sub dir/d.mp4"), 1, 4),
+    ]
+
+
+def test_separator_and_prefix(tmp_path):
+    path = _write(tmp_path, "a,1.mp4,7\n")
+    assert read_annotations(path, ",", "/videos") == [Video("/videos/a,1.mp4", 7, 1)]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("a.mp4 0\nb.mp4\n", r"train.csv:2: no label"),
+        (" 0\n", r"train.csv:1: no label"),
+        ("a.mp4 0\n\nb.mp4 cat\n", r"train.csv:3: the label 'cat' is not an integer"),
+        ("a.mp4 1.0\n", r"train.csv:1: .* not an integer"),
+        ("a.mp4 3\n", r"train.csv:1: the label 3 is outside 0 .. 2; .*MODEL.NUM_CLASSES"),
+        ("a.mp4 -1\n", r"train.csv:1: the label -1 is outside"),
+        ("\n\n", r"train.csv: holds no video"),
+    ],
+)
+def test_bad_lists(tmp_path, text, words):
+    with pytest.raises(InputError, match=words) as caught:
+        read_annotations(_write(tmp_path, text), num_classes=3)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_unreadable(tmp_path):
+    with pytest.raises(InputError, match="absent.csv: no such file"):
+        read_annotations(tmp_path / "absent.csv")
+    (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00 1\n")
+    with pytest.raises(InputError, match="bytes.csv: cannot be read"):
+        read_annotations(tmp_path / "bytes.csv")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_annotations(tmp_path)
+    with pytest.raises(InputError, match="PATH_LABEL_SEPARATOR"):
+        read_annotations(tmp_path / "bytes.csv", separator="")

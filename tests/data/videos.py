@@ -1,0 +1,69 @@
+"""Small video files made on the spot, and the way to the shared real ones."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def shared(name):
+    """A folder of real data beside the checkout; the test is skipped where there is none."""
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    return folder
+
+
+def moving_picture(number, width, height):
+    """uint8 (height, width, 3): smooth, and different in every frame."""
+    y, x = np.mgrid[0:height, 0:width]
+    channels = [
+        127 + 120 * np.sin(x / 9 + number / 3),
+        127 + 120 * np.sin(y / 7 - number / 4),
+        np.full((height, width), number * 37 % 256),
+    ]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def encode(path, times, codec="libx264", size=(64, 48), options=None, container=None):
+    """Write one frame per presentation time (in units of 1/90 s); returns the path as str."""
+    # Opened explicitly, so that a stream may end up with no frame at all.
+    with av.open(str(path), "w", options=container or {}) as output:
+        stream = output.add_stream(codec, rate=30, options={"threads": "1", **(options or {})})
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90)
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(moving_picture(number, *size), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 90)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return str(path)
+
+
+def encode_audio(path):
+    """Write a second of silence, no video."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("aac", rate=16000, layout="mono")
+        for _ in range(16):
+            frame = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+            )
+            frame.sample_rate = 16000
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return str(path)
+
+
+def decode_all(path):
+    """The reference: every frame of the file in order, (pts in seconds, RGB)."""
+    with av.open(str(path)) as container:
+        return [
+            (float(frame.pts * frame.time_base),
+             np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+            for frame in container.decode(video=0)
+        ]

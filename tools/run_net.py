@@ -1,0 +1,56 @@
+"""Trains a network with mutual learning, then calibrates and evaluates its sub-networks.
+
+python tools/run_net.py --cfg configs/Kinetics/X3D_M_mutual.yaml \\
+    DATA.PATH_TO_DATA_DIR /data/kinetics OUTPUT_DIR output/x3d_m
+torchrun --nproc_per_node=8 tools/run_net.py --cfg ...
+"""
+
+import argparse
+import logging
+import os
+
+from mutualvideo.cli import run_tool
+from mutualvideo.config import load_cfg
+from mutualvideo.engine import distributed
+from mutualvideo.engine.log import setup_logging
+from mutualvideo.engine.train import build_sampler, train
+from mutualvideo.files import atomic_path
+from mutualvideo.table.build import evaluate_grid, find_checkpoint, grid_subnets
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cfg", required=True, help="YAML file, see configs/")
+    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the same, bare")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    cfg = load_cfg(args.cfg, args.opts + args.overrides)
+    # What can be wrong is found before hours of training, not after.
+    if cfg.TRAIN.ENABLE:
+        build_sampler(cfg)
+    elif cfg.TEST.ENABLE:
+        find_checkpoint(cfg)
+    if cfg.TEST.ENABLE and cfg.TRAIN.ENABLE:
+        grid_subnets(cfg)
+    context = distributed.setup()
+    try:
+        setup_logging(cfg.OUTPUT_DIR, context.is_main)
+        logging.info(context.describe())
+        if context.is_main:
+            with atomic_path(os.path.join(cfg.OUTPUT_DIR, "config.yaml")) as path:
+                path.write_text(cfg.dump(), encoding="utf-8")
+        trained = train(cfg, context) if cfg.TRAIN.ENABLE else None
+        if cfg.TEST.ENABLE:
+            evaluate_grid(cfg, context, trained)
+    finally:
+        distributed.cleanup()
+
+
+if __name__ == "__main__":
+    run_tool(main)
