@@ -35,11 +35,11 @@ _X, _Y, _ANGLE, _LOG_SIZE = range(4)
 _MOTION = ((_X, -1), (_X, 1), (_Y, -1), (_Y, 1), (_ANGLE, 1), (_ANGLE, -1), (_LOG_SIZE, 1),
            (_LOG_SIZE, -1))
 # Cycles a video: below one cycle, four evenly spaced frames still show the direction.
-_SPEEDS = (0.5, 0.9)
+_SPEEDS = (0.55, 0.9)
 # Diameter of the shape over the side of the frame.
-_EXTENTS = (0.22, 0.55)
+_EXTENTS = (0.3, 0.7)
 # At least, and below.
-_NUM_DISTRACTORS = (2, 4)
+_NUM_DISTRACTORS = (1, 3)
 # Frames are drawn this much larger and averaged, for smooth edges and half-pixel motion.
 _OVERSAMPLING = 2
 
@@ -198,8 +198,8 @@ def _paint(canvas, points, color, position):
 
 
 def _draw_distractor(rng):
-    points = rng.uniform(0.08, 0.13) * _turned(_draw_shape(rng), rng.random())
-    return points, _draw_color(rng), rng.random(2), _draw_velocity(rng, 0.05, 0.25)
+    points = rng.uniform(0.07, 0.11) * _turned(_draw_shape(rng), rng.random())
+    return points, _draw_color(rng), rng.random(2), _draw_velocity(rng, 0.05, 0.2)
 
 
 def _turned(outline, phase):
@@ -215,8 +215,8 @@ def _draw_velocity(rng, slowest, fastest):
 
 
 def _draw_color(rng):
-    """A bright, saturated colour: one channel high, one low, one anything."""
-    channels = [rng.integers(220, 256), rng.integers(0, 256), rng.integers(0, 80)]
+    """A bright, saturated colour: one channel high, one low, one between."""
+    channels = [rng.integers(220, 256), rng.integers(120, 256), rng.integers(0, 80)]
     return tuple(int(channel) for channel in rng.permutation(channels))
 
 
@@ -228,7 +228,7 @@ def _draw_texture(rng):
     noise = np.fft.rfft2(rng.standard_normal((side, side, 3)), axes=(0, 1)) * spectrum
     noise = np.fft.irfft2(noise, s=(side, side), axes=(0, 1))
     noise *= 10 / noise.std()
-    return np.clip(rng.uniform(70, 130) + noise, 0, 255).astype(np.uint8)
+    return np.clip(rng.uniform(40, 100) + noise, 0, 255).astype(np.uint8)
 
 
 def _draw_shape(rng):

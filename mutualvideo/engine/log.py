@@ -9,11 +9,15 @@ from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
+# Ours alone: a program around us keeps its own.
+_handlers = []
+
 
 def setup_logging(output_dir, is_main):
     """Logs to standard output and to ``output_dir/stdout.log``; only the main process does."""
     root = logging.getLogger()
-    for handler in list(root.handlers):
+    while _handlers:
+        handler = _handlers.pop()
         root.removeHandler(handler)
         handler.close()
     if not is_main:
@@ -25,6 +29,7 @@ def setup_logging(output_dir, is_main):
     for handler in (logging.StreamHandler(sys.stdout), file):
         handler.setFormatter(line)
         root.addHandler(handler)
+        _handlers.append(handler)
     root.setLevel(logging.INFO)
 
 

@@ -73,28 +73,37 @@ class _Depthwise(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last_3d)
         need_x, need_weight, *_ = ctx.needs_input_grad
         grad_x = grad_weight = None
-        if min(x.shape[3:]) < max(weight.shape[3:]):
-            # The two-dimensional kernels are slow on pictures smaller than the filter.
-            grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-                grad, x, weight, None, ctx.stride, ctx.padding, [1] * 3, False, [0] * 3,
-                x.shape[1], [need_x, need_weight, False],
-            )
-            return grad_x, grad_weight, None, None
+        padded, padding = _padded_if_small(x, weight, ctx.padding)
+        args = grad, padded, weight, ctx.stride, padding
         if need_x and ctx.stride == (1, 1, 1):
             reverse = weight.flip(2, 3, 4)
             grad_x = F.conv3d(grad, reverse, None, 1, ctx.padding, 1, x.shape[1])
         elif need_x:
-            grad_x = torch.zeros_like(x, memory_format=torch.channels_last_3d)
-            for _, seen, part in _by_tap(grad, x, weight, ctx, 0):
+            grad_x = torch.zeros_like(padded, memory_format=torch.channels_last_3d)
+            for _, seen, part in _by_tap(*args, 0):
                 seen(grad_x).add_(part)
+            _, top, left = (a - b for a, b in zip(ctx.padding, padding, strict=True))
+            grad_x = grad_x[..., top : top + x.shape[3], left : left + x.shape[4]]
         if need_weight:
             grad_weight = torch.zeros_like(weight)
-            for tap, _, part in _by_tap(grad, x, weight, ctx, 1):
+            for tap, _, part in _by_tap(*args, 1):
                 grad_weight[:, :, tap] += part
         return grad_x, grad_weight, None, None
 
 
-def _by_tap(grad, x, weight, ctx, which):
+def _padded_if_small(x, weight, padding):
+    """``x`` and the padding that is left to do: pictures below the filter's size are padded.
+
+    The fast two-dimensional kernels do not take such pictures.
+    """
+    time, top, left = padding
+    if min(x.shape[3:]) >= max(weight.shape[3:]):
+        return x, padding
+    padded = F.pad(x, (left, left, top, top))
+    return padded.contiguous(memory_format=torch.channels_last_3d), (time, 0, 0)
+
+
+def _by_tap(grad, x, weight, stride, padding, which):
     """Gradient of one temporal tap after the other, as depthwise conv2d over frames.
 
     The frames of several clips are one stack of pictures, and a tap pairs each picture of
@@ -115,7 +124,7 @@ def _by_tap(grad, x, weight, ctx, which):
         clips, grads = x[start : start + chunk], grad[start : start + chunk]
         pictures = _pictures(clips)
         for tap in range(weight.shape[2]):
-            offset = tap - ctx.padding[0]
+            offset = tap - padding[0]
             count = len(pictures) - abs(offset)
             if abs(offset) >= frames:
                 continue
@@ -123,7 +132,7 @@ def _by_tap(grad, x, weight, ctx, which):
             first = max(offset, 0)
             part = torch.ops.aten.convolution_backward(
                 made, pictures.narrow(0, first, count), weight[:, :, tap].contiguous(), None,
-                ctx.stride[1:], ctx.padding[1:], [1, 1], False, [0, 0], x.shape[1], mask,
+                stride[1:], padding[1:], [1, 1], False, [0, 0], x.shape[1], mask,
             )[which]
 
             def seen(like, start=start, first=first, count=count):

@@ -1,0 +1,149 @@
+"""Measurements that the claims of the README rest on: two things side by side, in one run.
+
+Every function returns ``{name: {"ratio", "ours_ms", "theirs_ms"}}`` (or MiB for memory);
+ratios hold better than values on a machine that others use too.
+"""
+
+import gc
+import multiprocessing
+import statistics
+import time
+
+import torch
+from pytorchvideo.models.x3d import create_x3d
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from mutualvideo.config import load_cfg
+from mutualvideo.engine.optimizer import build_optimizer
+from mutualvideo.engine.train import build_sampler
+from mutualvideo.models import build_model
+from mutualvideo.mutual import mutual_step
+from mutualvideo.slim import set_subnet
+from mutualvideo.slim.depthwise import depthwise_conv3d
+
+_X3D_M = ["X3D.WIDTH_FACTOR", "2.0", "X3D.DEPTH_FACTOR", "2.2", "X3D.BOTTLENECK_FACTOR", "2.25"]
+
+
+def side_by_side(ours, theirs, repeats, name=""):
+    """Medians of two functions, called in turns so that a busy machine slows both.
+
+    One call of each comes first and does not count.
+    """
+    times = {ours: [], theirs: []}
+    for turn in tqdm(range(repeats + 1), name, disable=None, leave=False):
+        for function in (ours, theirs):
+            start = time.perf_counter()
+            function()
+            if turn:
+                times[function].append(1000 * (time.perf_counter() - start))
+    a, b = (statistics.median(times[function]) for function in (ours, theirs))
+    return {"ratio": round(a / b, 4), "ours_ms": round(a, 3), "theirs_ms": round(b, 3)}
+
+
+def train_step(repeats=5, batch=4, frames=16, size=160):
+    """One step of X3D-M: ours mutual and plain, against PyTorchVideo's in its default layout."""
+    cfg = load_cfg(None, [
+        *_X3D_M, "DATA.NUM_FRAMES", str(frames), "DATA.TRAIN_CROP_SIZE", str(size),
+        "MUTUAL.SIZES", f"[{size}, {size * 6 // 7}, {size * 5 // 7}, {size * 4 // 7}]",
+        "MUTUAL.FRAMES", str([frames, frames * 13 // 16, frames * 10 // 16, frames * 6 // 16]),
+    ])
+    clips, labels = torch.randn(batch, 3, frames, size, size), torch.arange(batch)
+    theirs = create_x3d(
+        input_clip_length=frames, input_crop_size=size, depth_factor=2.2, head_activation=None
+    ).train()
+    their_optimizer = torch.optim.SGD(theirs.parameters(), 0.01, 0.9, nesterov=True)
+    ours = build_model(cfg).to(memory_format=torch.channels_last_3d).train()
+    optimizer, sampler = build_optimizer(ours, cfg), build_sampler(cfg)
+    last = clips.contiguous(memory_format=torch.channels_last_3d)
+    step = iter(range(10**9))
+
+    def plain():
+        their_optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(theirs(clips), labels).backward()
+        their_optimizer.step()
+
+    def run(subnets):
+        optimizer.zero_grad(set_to_none=True)
+        mutual_step(ours, last, labels, subnets)
+        optimizer.step()
+
+    return {
+        "mutual step / PyTorchVideo step": side_by_side(
+            lambda: run(sampler.draw(next(step))), plain, repeats, "mutual"
+        ),
+        "full step / PyTorchVideo step": side_by_side(
+            lambda: run(sampler.draw(0)[:1]), plain, repeats, "full"
+        ),
+    }
+
+
+def depthwise(repeats=5, batch=4):
+    """Forward and backward of X3D-M's depthwise convolutions (16x160), against torch's."""
+    shapes = [(54, 80, 2), (54, 40, 1), (108, 40, 2), (108, 20, 1), (216, 10, 1), (432, 5, 1)]
+    found = {}
+    for channels, size, stride in shapes:
+        x = torch.randn(batch, channels, 16, size, size)
+        x = x.contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+        weight = torch.randn(channels, 1, 3, 3, 3, requires_grad=True)
+        strides = (1, stride, stride)
+
+        def run(convolve, x=x, weight=weight, strides=strides):
+            y = convolve(x, weight, None, strides, (1, 1, 1))
+            torch.autograd.grad(y, [x, weight], torch.ones_like(y))
+
+        def torchs(x, weight, bias, stride, padding):
+            return F.conv3d(x, weight, bias, stride, padding, 1, x.shape[1])
+
+        name = f"{channels} channels, {size} px, stride {stride}"
+        found[name] = side_by_side(
+            lambda run=run: run(depthwise_conv3d), lambda run=run: run(torchs), repeats, name
+        )
+    return found
+
+
+def switching(repeats=1000):
+    """Time of ``set_subnet`` on X3D-M, against one millisecond."""
+    cfg = load_cfg(None, _X3D_M)
+    model, sampler = build_model(cfg), build_sampler(cfg)
+    subnets = [subnet for step in range(repeats) for subnet in sampler.draw(step)]
+    times = []
+    for subnet in subnets:
+        start = time.perf_counter()
+        set_subnet(model, subnet)
+        times.append(1000 * (time.perf_counter() - start))
+    median = statistics.median(times)
+    found = {"ratio": round(median, 5), "ours_ms": round(median, 5), "theirs_ms": 1.0}
+    return {"switch / 1 ms": found}
+
+
+def memory():
+    """Resident memory after a clip at every width of a grid, against the plain network's."""
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        plain, ours = (pool.apply(_resident, (slim,)) for slim in (False, True))
+    found = {"ratio": round(ours / plain, 4), "ours_mib": ours, "theirs_mib": plain}
+    return {"resident memory in place / plain network": found}
+
+
+def _resident(slim):
+    """MiB that this fresh process holds after recognising with X3D-M at 16x224."""
+    cfg = load_cfg(None, _X3D_M)
+    model = build_model(cfg) if slim else create_x3d(
+        input_clip_length=16, input_crop_size=224, depth_factor=2.2, head_activation=None
+    )
+    model.eval().to(memory_format=torch.channels_last_3d)
+    clip = torch.randn(1, 3, 16, 224, 224).contiguous(memory_format=torch.channels_last_3d)
+    with torch.inference_mode():
+        for subnet in build_sampler(cfg).draw(0) if slim else (None, None, None, None):
+            if slim:
+                set_subnet(model, subnet)
+            model(clip)
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        pages = int(file.read().split()[1])
+    return round(pages * 4096 / 2**20, 1)
+
+
+COMMANDS = {
+    "train": train_step, "depthwise": depthwise, "switching": switching, "memory": memory,
+}

@@ -1,0 +1,90 @@
+"""Configuration files and overrides."""
+
+import logging
+
+import pytest
+
+from mutualvideo.config import get_cfg, load_cfg
+from mutualvideo.config.load import cfg_from_dict, cfg_to_dict
+from mutualvideo.errors import InputError
+
+# The keys that PySlowFast's Kinetics files set and that mean nothing here.
+PYSLOWFAST = """
+TRAIN: {ENABLE: True, DATASET: kinetics, BATCH_SIZE: 64, CHECKPOINT_TYPE: pytorch}
+DATA: {NUM_FRAMES: 32, SAMPLING_RATE: 2, INPUT_CHANNEL_NUM: [3, 3]}
+SLOWFAST: {ALPHA: 8, BETA_INV: 8, FUSION_CONV_CHANNEL_RATIO: 2, FUSION_KERNEL_SZ: 5}
+RESNET: {ZERO_INIT_FINAL_BN: True, DEPTH: 50, TRANS_FUNC: bottleneck_transform,
+         NUM_BLOCK_TEMP_KERNEL: [[3, 3], [4, 4], [6, 6], [3, 3]]}
+NONLOCAL: {LOCATION: [[[], []], [[], []], [[], []], [[], []]], INSTANTIATION: dot_product}
+BN: {USE_PRECISE_STATS: True, NUM_BATCHES_PRECISE: 200}
+SOLVER: {WEIGHT_DECAY: 1e-4, WARMUP_EPOCHS: 34.0, MAX_EPOCH: 196}
+MODEL: {NUM_CLASSES: 400, ARCH: slowfast, MODEL_NAME: SlowFast}
+NUM_GPUS: 8
+NUM_SHARDS: 1
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "some.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_pyslowfasts_files_load_with_one_warning(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        cfg = load_cfg(write(tmp_path, PYSLOWFAST))
+    assert cfg.DATA.NUM_FRAMES == 32 and cfg.MODEL.MODEL_NAME == "SlowFast"
+    assert cfg.SOLVER.WEIGHT_DECAY == 1e-4  # YAML itself reads 1e-4 as text
+    assert len(caplog.records) == 1
+    for key in ("NUM_GPUS", "BN.USE_PRECISE_STATS", "NONLOCAL.LOCATION", "RESNET.TRANS_FUNC"):
+        assert key in caplog.text
+
+
+def test_overrides_are_typed():
+    cfg = load_cfg(None, ["SOLVER.BASE_LR", "1", "TABLE.SIZES", "[64, 48]", "TRAIN.ENABLE", "False",
+                          "MUTUAL.WIDTH_RANGE", "(0.5, 1)", "OUTPUT_DIR", "2026"])
+    assert cfg.SOLVER.BASE_LR == 1.0 and isinstance(cfg.SOLVER.BASE_LR, float)
+    assert cfg.TABLE.SIZES == [64, 48] and cfg.TRAIN.ENABLE is False
+    assert cfg.MUTUAL.WIDTH_RANGE == [0.5, 1.0] and cfg.OUTPUT_DIR == "2026"
+
+
+def test_round_trip_through_a_checkpoints_dict():
+    cfg = load_cfg(None, ["MODEL.NUM_CLASSES", "7", "TABLE.SUBNETS", "['1x4x64']"])
+    assert cfg_from_dict(cfg_to_dict(cfg), "file") == cfg
+    assert cfg_from_dict({}, "file") == get_cfg()
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["SOLVER.BASE_RL", "1"], "unknown key SOLVER.BASE_RL; the nearest known key is "
+                                  "SOLVER.BASE_LR"),
+        (["MODEL", "1"], "unknown key MODEL"),
+        (["MODEL.NUM_CLASSES.X", "1"], "unknown key MODEL.NUM_CLASSES.X"),
+        (["MODEL.NUM_CLASSES", "6.5"], "MODEL.NUM_CLASSES is 6.5, expected a whole number"),
+        (["TRAIN.ENABLE", "1"], "TRAIN.ENABLE is 1, expected True or False"),
+        (["SOLVER.BASE_LR", "fast"], "SOLVER.BASE_LR is 'fast', expected a number"),
+        (["TABLE.SIZES", "64"], "TABLE.SIZES is 64, expected a list"),
+        (["TABLE.SIZES", "[64, 'a']"], "TABLE.SIZES contains 'a', expected a list of whole"),
+        (["MUTUAL.SIZES", "[64.5]"], "MUTUAL.SIZES contains 64.5"),
+        (["MODEL.NUM_CLASSES"], "MODEL.NUM_CLASSES: this override has no value"),
+    ],
+)
+def test_bad_overrides(overrides, message):
+    with pytest.raises(InputError, match=message):
+        load_cfg(None, overrides)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("MODEL: [", "not a YAML file"),
+        ("- a\n- b\n", "expected sections"),
+        ("MODEL: {NUM_CLASES: 3}", "some.yaml: unknown key MODEL.NUM_CLASES"),
+    ],
+)
+def test_bad_files(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        load_cfg(write(tmp_path, text))
+    with pytest.raises(InputError, match="no such config file"):
+        load_cfg(tmp_path / "absent.yaml")

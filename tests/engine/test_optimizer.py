@@ -1,0 +1,49 @@
+"""Learning rate and weight-decay groups, against PySlowFast's formulas written out."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mutualvideo.config import load_cfg
+from mutualvideo.engine.optimizer import build_optimizer, learning_rate
+from mutualvideo.errors import InputError
+from mutualvideo.models import build_model
+from tests.networks import make_cfg
+
+SOLVER = ["SOLVER.BASE_LR", "0.1", "SOLVER.MAX_EPOCH", "196", "SOLVER.WARMUP_EPOCHS", "34.0",
+          "SOLVER.WARMUP_START_LR", "0.01"]
+
+
+@pytest.mark.parametrize("epoch", [0, 0.5, 17, 33.9, 34, 100, 195.9])
+def test_schedule(epoch):
+    cosine = 0.1 * (math.cos(math.pi * epoch / 196) + 1) / 2
+    end = 0.1 * (math.cos(math.pi * 34 / 196) + 1) / 2
+    wanted = 0.01 + epoch * (end - 0.01) / 34 if epoch < 34 else cosine
+    assert learning_rate(load_cfg(None, SOLVER), epoch) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("zero_1d, bias_decay", [("False", 5e-5), ("True", 0.0)])
+def test_weight_decay_groups(zero_1d, bias_decay):
+    cfg = make_cfg("X3D", SOLVER__WEIGHT_DECAY=5e-5, BN__WEIGHT_DECAY=1e-6,
+                   SOLVER__ZERO_WD_1D_PARAM=zero_1d)
+    model = build_model(cfg)
+    optimizer = build_optimizer(model, cfg)
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups
+             for p in group["params"]}
+    assert len(decay) == len(list(model.parameters()))
+    for module in model.modules():
+        is_norm = isinstance(module, nn.BatchNorm3d)
+        for parameter in module.parameters(recurse=False):
+            wanted = 1e-6 if is_norm else bias_decay if parameter.ndim == 1 else 5e-5
+            assert decay[id(parameter)] == wanted
+    assert isinstance(optimizer, torch.optim.SGD) and optimizer.defaults["nesterov"]
+
+
+@pytest.mark.parametrize("key", ["SOLVER.OPTIMIZING_METHOD", "SOLVER.LR_POLICY"])
+def test_bad_input(key):
+    cfg = load_cfg(None, [key, "magic"])
+    with pytest.raises(InputError, match=f"{key} magic"):
+        build_optimizer(nn.Linear(2, 2), cfg)
+        learning_rate(cfg, 0)

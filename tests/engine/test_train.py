@@ -1,0 +1,176 @@
+"""The whole path on real encoded video, in seconds: train, resume, calibrate, table, answer."""
+
+import json
+import re
+
+import pytest
+import simplejson
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mutualvideo import AdaptiveRecognizer, QueryTable, Subnet
+from mutualvideo.data.loader import build_loader
+from mutualvideo.engine.checkpoint import checkpoint_path, newest_checkpoint
+from mutualvideo.engine.distributed import Context
+from mutualvideo.engine.evaluate import evaluate, to_network
+from mutualvideo.engine.log import setup_logging
+from mutualvideo.engine.train import train
+from mutualvideo.errors import InputError
+from mutualvideo.models import load_model, read_checkpoint
+from mutualvideo.slim import extract, load_statistics, subnet_input
+from mutualvideo.table.build import evaluate_grid
+
+CPU = Context(torch.device("cpu"))
+
+
+def run(cfg):
+    setup_logging(cfg.OUTPUT_DIR, True)
+    return train(cfg, CPU)
+
+
+def log_lines(cfg):
+    with open(f"{cfg.OUTPUT_DIR}/stdout.log") as file:
+        return [simplejson.loads(m[1]) for m in re.finditer(r"json_stats: (\{.*\})", file.read())]
+
+
+@pytest.mark.parametrize("mode, passes", [("mutual", 4), ("width_only", 4), ("single", 1)])
+def test_modes_and_what_is_logged(tiny, mode, passes):
+    cfg = tiny(MUTUAL__MODE=mode, SOLVER__MAX_EPOCH=2, TRAIN__EVAL_PERIOD=1)
+    path = run(cfg)
+    assert path == checkpoint_path(cfg.OUTPUT_DIR, 2) == newest_checkpoint(cfg.OUTPUT_DIR)
+    lines = log_lines(cfg)
+    steps = [line for line in lines if line["_type"] == "train_iter"]
+    assert len(steps) == 2 * 2 * passes  # epochs x steps x sub-networks
+    assert {line["role"] for line in steps} == {"full", "narrowest", "random1", "random2"} & {
+        line["role"] for line in steps
+    } and len({line["role"] for line in steps}) == passes
+    for line in steps:
+        subnet = Subnet.parse(line["subnet"])
+        assert line["loss"] >= 0 and line["dt"] > line["dt_data"] >= 0
+        if line["role"] == "full":
+            assert subnet == Subnet(1, 4, 40)
+    validated = {line["subnet"] for line in lines if line["_type"] == "val_epoch"}
+    assert validated == ({"1x4x40", "0.5x2x32"} if mode == "mutual" else {"1x4x40"})
+    events = EventAccumulator(f"{cfg.OUTPUT_DIR}/tensorboard")
+    events.Reload()
+    assert {"train/loss", "step/loss_full", "step/lr"} <= set(events.Tags()["scalars"])
+
+
+def test_resume_continues_to_the_losses_of_an_uninterrupted_run(tiny, tmp_path):
+    whole = tiny(OUTPUT_DIR=tmp_path / "whole")
+    run(whole)
+    cut = tiny(OUTPUT_DIR=tmp_path / "cut")
+    run(cut)
+    # As if it had been killed after the first epoch.
+    for epoch in (2, 3):
+        (tmp_path / "cut" / "checkpoints" / f"checkpoint_epoch_{epoch:05d}.pyth").unlink()
+    (tmp_path / "cut" / "stdout.log").unlink()
+    torch.manual_seed(123)
+    run(cut)
+    wanted = [line for line in log_lines(whole) if line["_type"] == "train_iter"]
+    found = [line for line in log_lines(cut) if line["_type"] == "train_iter"]
+    assert found[0]["epoch"] == 2
+    wanted = [line for line in wanted if line["epoch"] > 1]
+    assert [line["subnet"] for line in found] == [line["subnet"] for line in wanted]
+    for a, b in zip(found, wanted, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-6)
+    states = [read_checkpoint(newest_checkpoint(c.OUTPUT_DIR))["model_state"] for c in (whole, cut)]
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=0, atol=1e-6)
+
+
+def test_checkpoint_carries_what_rebuilds_the_network(tiny):
+    cfg = tiny(SOLVER__MAX_EPOCH=1)
+    path = run(cfg)
+    model, theirs = load_model(path)
+    assert theirs.MUTUAL.WIDTH_RANGE == [0.5, 1.0] and theirs.MUTUAL.DIVISOR == 8
+    assert model.slim_state.width_range == (0.5, 1.0)
+    with pytest.raises(InputError, match=r"width 0.4 is outside \[0.5, 1\]"):
+        model.slim_state.select(0.4)
+
+
+def test_training_starts_from_weights_and_replaces_the_classifier(tiny, tmp_path, caplog):
+    path = run(tiny(SOLVER__MAX_EPOCH=1))
+    more = tiny(SOLVER__MAX_EPOCH=0, OUTPUT_DIR=tmp_path / "more", MODEL__NUM_CLASSES=3,
+                TRAIN__CHECKPOINT_FILE_PATH=path)
+    with caplog.at_level("WARNING"):
+        train(more, CPU)
+    assert "blocks.5.proj.weight not loaded" in caplog.text
+
+
+def test_table_of_a_trained_network(tiny):
+    cfg = tiny(SOLVER__MAX_EPOCH=1)
+    checkpoint = run(cfg)
+    table = evaluate_grid(cfg, CPU, checkpoint)
+    folder = cfg.OUTPUT_DIR
+    read = QueryTable.load_json(f"{folder}/query_table.json")
+    assert [row.subnet for row in read] == [row.subnet for row in table] and len(read) == 4
+    with open(f"{folder}/flops_accuracy.png", "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+    with open(f"{folder}/query_table.csv") as file:
+        assert len(file.readlines()) == 5
+    assert json.load(open(f"{folder}/query_table.json"))["metadata"]["videos"] == 4
+
+    # Accuracy again, by hand: the extracted network on each view of each video.
+    model, _ = load_model(checkpoint)
+    load_statistics(model, f"{folder}/query_table.bn.pyth")
+    for row in table:
+        static = extract(model, row.subnet)
+        scores, labels = torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)
+        for batch in build_loader(cfg, "test"):
+            clips = to_network(batch, cfg, CPU.device)
+            with torch.no_grad():
+                answer = static(subnet_input(model, clips, row.subnet)).softmax(1)
+            for video, label, score in zip(batch["video"], batch["label"], answer, strict=True):
+                scores[video] += score
+                labels[video] = label
+        assert row.top1 == pytest.approx(100 * (scores.argmax(1) == labels).float().mean().item())
+
+    recognizer = AdaptiveRecognizer(checkpoint, f"{folder}/query_table.json")
+    cheapest = min(read, key=lambda row: row.macs)
+    assert recognizer.set_budget(macs=cheapest.macs).subnet == cheapest.subnet
+    clip = torch.randint(0, 256, (9, 50, 60, 3), dtype=torch.uint8)
+    assert recognizer.predict(clip).scores.sum() == pytest.approx(1, abs=1e-5)
+    with pytest.raises(InputError, match=str(cheapest.subnet)):
+        recognizer.set_budget(macs=cheapest.macs - 1)
+
+
+def test_single_view_accuracy_over_two_shares_counts_every_video_once(tiny):
+    cfg = tiny(TEST__NUM_ENSEMBLE_VIEWS=1)
+    seen = []
+    for rank in range(3):
+        for batch in build_loader(cfg, "test", rank, 3):
+            seen += batch["video"].tolist()
+    assert sorted(seen) == [0, 1, 2, 3]
+
+
+def test_evaluation_refuses_what_was_never_calibrated(tiny):
+    cfg = tiny(SOLVER__MAX_EPOCH=1)
+    model, _ = load_model(run(cfg))
+    with pytest.raises(InputError, match="evaluation: sub-network 0.5x2x32 was never calibrated"):
+        evaluate(model, [Subnet.parse("0.5x2x32")], build_loader(cfg, "test"), cfg, CPU)
+
+
+def test_a_damaged_checkpoint_is_named(tiny):
+    cfg = tiny(SOLVER__MAX_EPOCH=1)
+    path = run(cfg)
+    with open(path, "r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(InputError, match="checkpoint_epoch_00001.pyth: cannot be read"):
+        run(cfg)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"X3D__DEPTH_FACTOR": 1.0}, "X3D.DEPTH_FACTOR is 0.4 there, 1.0 here"),
+        ({"MUTUAL__DIVISOR": 4}, "MUTUAL.DIVISOR is 8 there, 4 here"),
+        ({"TABLE__SUBNETS": ["0.4x4x40"]}, "width 0.4 of 0.4x4x40 is outside"),
+        ({"TABLE__SUBNETS": ["1x5x40"]}, "takes 1 to 4 frames"),
+        ({"TABLE__SUBNETS": ["1x4x20"]}, "takes sizes from 32"),
+    ],
+)
+def test_what_the_table_cannot_be_made_of(tiny, change, message):
+    path = run(tiny(SOLVER__MAX_EPOCH=1))
+    with pytest.raises(InputError, match=message):
+        evaluate_grid(tiny(**change), CPU, path)

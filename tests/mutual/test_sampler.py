@@ -1,0 +1,72 @@
+"""The sandwich rule."""
+
+import random
+from statistics import mean
+
+import pytest
+
+from mutualvideo.errors import InputError
+from mutualvideo.mutual import SubnetSampler
+from mutualvideo.subnet import Subnet
+
+FULL = Subnet(1, 16, 224)
+
+
+def sampler(mode="mutual", full=FULL, seed=0, frames=(16, 10, 6), sizes=(224, 160), random=2):
+    return SubnetSampler(full, mode, (0.63, 1.0), random, list(frames), list(sizes), seed)
+
+
+def test_full_then_narrowest_then_random():
+    for step in range(50):
+        full, narrowest, *others = sampler().draw(step)
+        assert full == FULL and narrowest.width == 0.63 and len(others) == 2
+        for subnet in (narrowest, *others):
+            assert 0.63 <= subnet.width <= 1
+            assert subnet.frames in (16, 10, 6) and subnet.size in (224, 160)
+
+
+def test_widths_frames_and_sizes_are_spread_evenly():
+    drawn = [subnet for step in range(2000) for subnet in sampler().draw(step)[2:]]
+    assert mean(subnet.width for subnet in drawn) == pytest.approx((0.63 + 1) / 2, abs=0.01)
+    for attribute, values in (("frames", (16, 10, 6)), ("size", (224, 160))):
+        for value in values:
+            share = mean(getattr(subnet, attribute) == value for subnet in drawn)
+            assert share == pytest.approx(1 / len(values), abs=0.03)
+
+
+def test_every_subnetwork_has_a_shape_of_its_own():
+    steps = [sampler().draw(step) for step in range(200)]
+    assert any(len({(s.frames, s.size) for s in subnets[1:]}) == 3 for subnets in steps)
+
+
+def test_draw_depends_on_seed_and_step_alone():
+    one = [sampler().draw(step) for step in range(20)]
+    random.seed(1)
+    other = sampler()
+    assert [other.draw(step) for step in reversed(range(20))] == one[::-1]
+    assert [sampler(seed=1).draw(step) for step in range(20)] != one
+
+
+def test_modes():
+    assert sampler("single").draw(3) == [FULL]
+    for subnet in sampler("width_only").draw(3)[1:]:
+        assert (subnet.frames, subnet.size) == (16, 224)
+
+
+def test_images_have_no_frames():
+    images = sampler(full=Subnet(1, None, 224), frames=())
+    assert all(subnet.frames is None for subnet in images.draw(0))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"mode": "mutal"}, "MUTUAL.MODE mutal: choose one of mutual, width_only, single"),
+        ({"sizes": [256]}, "MUTUAL.SIZES contains 256: expected 1 to 224"),
+        ({"frames": [32]}, "MUTUAL.FRAMES contains 32: expected 1 to 16"),
+        ({"sizes": []}, "MUTUAL.SIZES is empty"),
+    ],
+)
+def test_bad_input(change, message):
+    with pytest.raises(InputError, match=message):
+        sampler(**change)

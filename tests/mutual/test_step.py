@@ -1,0 +1,102 @@
+"""One mutual step, against its definition written with autograd on extracted networks."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mutualvideo.mutual import DivergedError, check_finite, distillation_loss, mutual_step
+from mutualvideo.mutual.step import PassResult
+from mutualvideo.slim import resample_clip, set_subnet, slimmable
+from mutualvideo.subnet import Subnet
+
+FULL = Subnet(1, 4, 16)
+SUBNETS = [FULL, Subnet(0.5, 2, 8), Subnet(0.75, 4, 8)]
+
+
+def network(norm=True):
+    torch.manual_seed(0)
+    layers = [nn.Conv3d(3, 16, 3, padding=1), nn.BatchNorm3d(16) if norm else nn.Identity()]
+    layers += [nn.ReLU(), nn.Conv3d(16, 16, 3, padding=1, groups=16), nn.Conv3d(16, 32, 1)]
+    layers += [nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(32, 5)]
+    return slimmable(nn.Sequential(*layers), (0.5, 1), full=FULL).train()
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    clips = torch.randn(6, 3, 4, 16, 16, generator=generator)
+    return clips, torch.randint(0, 5, (6,), generator=generator)
+
+
+def test_distillation_loss_is_the_kl_divergence():
+    torch.manual_seed(0)
+    student, teacher = torch.randn(4, 7), torch.randn(4, 7).softmax(1)
+    p, q = teacher.double(), student.double().softmax(1)
+    wanted = (p * (p.log() - q.log())).sum(1).mean()
+    torch.testing.assert_close(distillation_loss(student, teacher).double(), wanted)
+    assert distillation_loss(teacher.log(), teacher).abs() < 1e-6
+
+
+def test_gradients_are_the_sum_over_subnetworks(batch):
+    clips, labels = batch
+    model = network()
+    sliced = copy.deepcopy(model)
+    results = mutual_step(model, clips, labels, SUBNETS, label_smoothing=0.1)
+
+    # All losses in one graph, one backward, float64, teacher detached by hand.
+    sliced.double()
+    losses, teacher = [], None
+    for subnet in SUBNETS:
+        set_subnet(sliced, subnet)
+        logits = sliced(resample_clip(clips.double(), subnet.frames, subnet.size))
+        if teacher is None:
+            losses.append(F.cross_entropy(logits, labels, label_smoothing=0.1))
+            teacher = logits.detach().softmax(1)
+        else:
+            losses.append((teacher * (teacher.log() - logits.log_softmax(1))).sum(1).mean())
+    torch.stack(losses).sum().backward()
+    for result, loss in zip(results, losses, strict=True):
+        torch.testing.assert_close(result.loss.double(), loss.detach(), rtol=1e-5, atol=1e-6)
+    for mine, exact in zip(model.parameters(), sliced.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad.double(), exact.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_teacher_gets_no_gradient_from_its_pupils(batch):
+    clips, labels = batch
+    alone, taught = network(norm=False), network(norm=False)
+    mutual_step(alone, clips, labels, SUBNETS[:1])
+    mutual_step(taught, clips, labels, SUBNETS)
+    # The narrowest pupils use channels 0..23 of the last convolution; the rest is the
+    # full network's alone.
+    rest = slice(24, None)
+    torch.testing.assert_close(taught[4].weight.grad[rest], alone[4].weight.grad[rest])
+    assert not torch.allclose(taught[4].weight.grad[:16], alone[4].weight.grad[:16])
+
+
+def test_leaves_the_full_network_and_its_statistics(batch):
+    clips, labels = batch
+    model, plain = network(), network()
+    mutual_step(model, clips, labels, SUBNETS)
+    plain(clips)
+    assert model.slim_state.subnet == FULL
+    torch.testing.assert_close(model[1].running_mean, plain[1].running_mean)
+    torch.testing.assert_close(model[1].running_var, plain[1].running_var)
+
+
+def test_counts_correct_answers(batch):
+    clips, _ = batch
+    model = network()
+    with torch.no_grad():
+        labels = copy.deepcopy(model)(clips).argmax(1)
+    assert mutual_step(model, clips, labels, SUBNETS)[0].correct == 6
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_names_subnetwork_and_step(value):
+    results = [PassResult(s, torch.tensor(v), torch.tensor(0)) for s, v in
+               zip(SUBNETS, (1.0, value, 1.0), strict=True)]
+    with pytest.raises(DivergedError, match=r"step 7: the loss of sub-network 0\.5x2x8 is"):
+        check_finite(results, 7)

@@ -1,0 +1,143 @@
+"""The command line: both forms of overrides, and bad input in one line with exit code 2."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mutualvideo import QueryTable
+from mutualvideo.cli import run_tool
+from mutualvideo.config.load import cfg_to_dict
+from tests.engine.conftest import one_thread, tiny, video_folder  # noqa: F401  (fixtures)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run_net(tiny, tmp_path, monkeypatch, capsys):  # noqa: F811
+    """Runs the tool in this process: returns its exit code and its standard error."""
+    tool = load_tool("run_net")
+    path = tmp_path / "tiny.yaml"
+
+    def run(*arguments, **changes):
+        path.write_text(yaml.safe_dump(plain(cfg_to_dict(tiny(SOLVER__MAX_EPOCH=1, **changes)))))
+        monkeypatch.setattr(sys, "argv", ["run_net.py", "--cfg", str(path), *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            run_tool(tool.main)
+        return stopped.value.code or 0, capsys.readouterr().err
+
+    return run
+
+
+def plain(value):
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+@pytest.mark.parametrize("form", [[], ["--opts"]], ids=["bare", "--opts"])
+def test_trains_then_only_evaluates(run_net, tmp_path, form):
+    out = tmp_path / "out"
+    assert run_net(*form, "OUTPUT_DIR", out, "RNG_SEED", "3")[0] == 0
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert config["RNG_SEED"] == 3
+    checkpoint = out / "checkpoints" / "checkpoint_epoch_00001.pyth"
+    alone = tmp_path / "alone"
+    assert run_net(
+        *form, "TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", checkpoint, "OUTPUT_DIR", alone
+    )[0] == 0
+    tables = [QueryTable.load_json(folder / "query_table.json") for folder in (out, alone)]
+    assert [row.top1 for row in tables[0]] == [row.top1 for row in tables[1]]
+    assert not (alone / "checkpoints").exists()
+
+
+def with_csv(text):
+    def change(folder):
+        (folder / "train.csv").write_text(text)
+        (folder / "val.csv").write_text(text)
+        return ["DATA.PATH_TO_DATA_DIR", folder]
+
+    return change
+
+
+def with_empty_video(folder):
+    (folder / "empty.mp4").touch()
+    return with_csv("empty.mp4 0\n" * 8)(folder)
+
+
+def with_bad_checkpoint(folder):
+    (folder / "bad.pyth").write_bytes(b"PK not a checkpoint")
+    return ["TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", folder / "bad.pyth"]
+
+
+def with_other_checkpoint(folder):
+    torch.save({"model_state": {"fc.weight": torch.ones(2)}}, folder / "other.pyth")
+    return ["TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", folder / "other.pyth"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda folder: ["DATA.PATH_TO_DATA_DIR", folder], "train.csv"),
+        (with_csv("a.mp4 0\nb.mp4\n"), "train.csv, line 2"),
+        (with_csv("a.mp4 0\nb.mp4 2\n"), "train.csv, line 2"),
+        (with_empty_video, "empty.mp4"),
+        (lambda folder: ["SOLVER.BASE_RL", "0.1"], "nearest known key is SOLVER.BASE_LR"),
+        (lambda folder: ["SOLVER.MAX_EPOCH", "ten"], "SOLVER.MAX_EPOCH is 'ten'"),
+        (lambda folder: ["TABLE.WIDTHS", "[0.3]"], "TABLE: width 0.3 of 0.3x4x32 is outside"),
+        (lambda folder: ["MUTUAL.WIDTH_RANGE", "[0.5, 1.5]"], "width range"),
+        (lambda folder: ["MUTUAL.SIZES", "[16]"], "takes sizes from 32"),
+        (lambda folder: ["MUTUAL.FRAMES", "[8]"], "takes 1 to 4 frames"),
+        (lambda folder: ["TABLE.SUBNETS", "['1x4']"], "expected WIDTHxFRAMESxSIZE"),
+        (lambda folder: ["TRAIN.ENABLE", "False"], "holds no checkpoint"),
+        (with_bad_checkpoint, "bad.pyth: cannot be read"),
+        (with_other_checkpoint, "other.pyth: belongs to another architecture"),
+        (lambda folder: ["MODEL.MODEL_NAME", "X4D"], "X4D: no such network"),
+        (lambda folder: ["TRAIN.BATCH_SIZE", "9"], "TRAIN.BATCH_SIZE"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(run_net, tmp_path, change, message):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    code, error = run_net(*change(folder))
+    assert code == 2
+    assert error.startswith("error: ") and error.count("\n") == 1 and error.endswith("\n")
+    assert message in error
+
+
+def test_a_misspelt_key_in_a_real_process():
+    command = ["tools/run_net.py", "--cfg", "configs/Toy/X3D_mutual.yaml", "TRIAN.X", "1"]
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "unknown key TRIAN.X" in done.stderr
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*/*.yaml")), ids=lambda path: path.stem)
+def test_every_config_is_complete_and_opens_with_what_to_expect(path):
+    from mutualvideo.config import load_cfg
+    from mutualvideo.engine.train import build_sampler
+    from mutualvideo.table.build import grid_subnets
+
+    cfg = load_cfg(path)
+    assert len(build_sampler(cfg).draw(0)) == (1 if cfg.MUTUAL.MODE == "single" else 4)
+    assert grid_subnets(cfg)
+    head = path.read_text().split("\nTRAIN:")[0]
+    for word in ("# Command:", "# Hardware:", "# Hours:", "# Expected:"):
+        assert word in head, f"{path} does not say {word}"
+    assert f"--cfg configs/{path.parent.name}/{path.name}" in head
+
+
+@pytest.mark.parametrize("tool", sorted(ROOT.glob("tools/*.py")), ids=lambda path: path.stem)
+def test_tools_only_parse_arguments(tool):
+    assert len(tool.read_text().splitlines()) < 80

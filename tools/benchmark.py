@@ -1,0 +1,34 @@
+"""Measures what the README claims, side by side in one run.
+
+python tools/benchmark.py train        a mutual step against PyTorchVideo's plain step
+python tools/benchmark.py depthwise    depthwise convolutions against torch's
+python tools/benchmark.py switching    the time of changing the sub-network
+python tools/benchmark.py memory       the in-place network against the plain one
+
+The last line is json_bench: {name: {ratio, and the two medians behind it}}.
+"""
+
+import argparse
+
+import simplejson
+import torch
+
+from mutualvideo.benchmark import COMMANDS
+from mutualvideo.cli import run_tool
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=COMMANDS)
+    command = parser.parse_args().command
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    found = COMMANDS[command]()
+    for name, values in found.items():
+        print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in values.items()))
+    print("json_bench:", simplejson.dumps(found))
+
+
+if __name__ == "__main__":
+    run_tool(main)
