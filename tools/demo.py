@@ -17,7 +17,7 @@ from mutualvideo.table import QueryTable, format_macs, parse_budget
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--run", metavar="DIR", help="OUTPUT_DIR of a training run")
+    parser.add_argument("--run", metavar="DIR", help="OUTPUT_DIR of a run", default="output/toy")
     parser.add_argument("--table", help="query table (default: query_table.json of --run)")
     parser.add_argument("--checkpoint", help="default: the one that the table names")
     parser.add_argument("--video", required=True, help="video file to recognise")
@@ -27,13 +27,10 @@ def parse_args():
         action="append",
         help="per clip: multiply-adds (1.2G, 300M) or latency (40ms); give several to change it",
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="where mp4 and CSV go")
+    parser.add_argument("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
     parser.add_argument("--stride", type=float, default=0.5, help="seconds between predictions")
     parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
-    args = parser.parse_args()
-    if not (args.run or args.table):
-        parser.error("give --run, or --table (and --checkpoint)")
-    return args
+    return parser.parse_args()
 
 
 def main():

@@ -7,6 +7,7 @@ import torch
 
 from mutualvideo.config.load import cfg_from_dict
 from mutualvideo.errors import InputError
+from mutualvideo.models.pyslowfast import is_pyslowfast, to_pytorchvideo
 from mutualvideo.models.registry import build_model
 from mutualvideo.slim import load_statistics
 
@@ -35,6 +36,9 @@ _ARCHITECTURE = (
 def read_checkpoint(path):
     """The dict in a checkpoint file, on the CPU; nothing in it is executed.
 
+    Files of training here, of PyTorchVideo's model zoo (``{"model_state": ...}``) and of
+    PySlowFast's, whose parameter names are translated.
+
     Raises:
         InputError: if the file is missing, damaged, or holds no ``model_state``.
     """
@@ -47,6 +51,9 @@ def read_checkpoint(path):
         raise InputError(f"{path}: cannot be read as a checkpoint ({reason})") from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model_state"), dict):
         raise InputError(f"{path}: holds no model_state, so it is not a checkpoint of a network")
+    if is_pyslowfast(checkpoint["model_state"]):
+        # Its cfg is a text for PySlowFast, not one of ours.
+        return {"model_state": to_pytorchvideo(checkpoint["model_state"])}
     return checkpoint
 
 

@@ -1,0 +1,73 @@
+"""Parameter names of PySlowFast's released checkpoints, as PyTorchVideo's."""
+
+import re
+
+_LAYERS = {
+    "branch1": "branch1_conv",
+    "branch1_bn": "branch1_norm",
+    "branch2.a": "branch2.conv_a",
+    "branch2.a_bn": "branch2.norm_a",
+    "branch2.b": "branch2.conv_b",
+    "branch2.b_bn": "branch2.norm_b",
+    "branch2.c": "branch2.conv_c",
+    "branch2.c_bn": "branch2.norm_c",
+    "branch2.se.fc1": "branch2.norm_b.1.block.0",
+    "branch2.se.fc2": "branch2.norm_b.1.block.2",
+}
+_HEAD = {
+    "conv_5": "pool.pre_conv",
+    "conv_5_bn": "pool.pre_norm",
+    "lin_5": "pool.post_conv",
+    "projection": "proj",
+}
+_BLOCK = re.compile(r"s(\d)\.pathway(\d)_res(\d+)\.(.+)\.(\w+)")
+_STEM = re.compile(r"s1\.pathway(\d)_stem\.(conv_xy|conv|bn)\.(\w+)")
+_FUSE = re.compile(r"s(\d)_fuse\.(conv_f2s|bn)\.(\w+)")
+_TOP = re.compile(r"head\.(\w+)\.(\w+)")
+
+
+def is_pyslowfast(state):
+    """Whether ``state`` (``{name: tensor}``) has PySlowFast's names."""
+    return any(name.startswith("s1.pathway0_stem.") for name in state)
+
+
+def to_pytorchvideo(state):
+    """``state`` of PySlowFast's ResNet (Slow), SlowFast or X3D under PyTorchVideo's names.
+
+    A name that has no counterpart is kept, so that loading by name reports it.
+    """
+    names = set(state)
+    two_pathways = any(name.startswith("s1.pathway1_stem.") for name in names)
+    is_x3d = "s1.pathway0_stem.conv_xy.weight" in names
+    return {_rename(name, two_pathways, is_x3d): tensor for name, tensor in state.items()}
+
+
+def _rename(name, two_pathways, is_x3d):
+    def within(stage, pathway):
+        block = f"blocks.{int(stage) - 1}"
+        return f"{block}.multipathway_blocks.{pathway}" if two_pathways else block
+
+    if match := _STEM.fullmatch(name):
+        pathway, layer, leaf = match.groups()
+        if is_x3d:
+            # PyTorchVideo's (2+1)D wrapper calls the spatial convolution conv_t, and the
+            # temporal one conv_xy.
+            layer = {"conv_xy": "conv.conv_t", "conv": "conv.conv_xy", "bn": "norm"}[layer]
+        else:
+            layer = {"conv": "conv", "bn": "norm"}.get(layer, layer)
+        return f"{within(1, pathway)}.{layer}.{leaf}"
+    if match := _BLOCK.fullmatch(name):
+        stage, pathway, block, layer, leaf = match.groups()
+        if layer not in _LAYERS:
+            return name
+        layer = _LAYERS[layer]
+        if is_x3d and layer == "branch2.norm_b":
+            layer += ".0"
+        return f"{within(stage, pathway)}.res_blocks.{block}.{layer}.{leaf}"
+    if match := _FUSE.fullmatch(name):
+        stage, layer, leaf = match.groups()
+        layer = {"conv_f2s": "conv_fast_to_slow", "bn": "norm"}[layer]
+        return f"blocks.{int(stage) - 1}.multipathway_fusion.{layer}.{leaf}"
+    if (match := _TOP.fullmatch(name)) and match[1] in _HEAD:
+        return f"blocks.{6 if two_pathways else 5}.{_HEAD[match[1]]}.{match[2]}"
+    return name
