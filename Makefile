@@ -9,8 +9,8 @@ RUN := $(VENV)/bin/python
 
 DATA := data/toy
 OUTPUT := output/toy
-# Of one clip; the toy network runs from 4M to 73M multiply-adds.
-BUDGETS := 80M 25M 8M
+# Of one clip; the toy network runs from 2.3M to 46M multiply-adds.
+BUDGETS := 50M 15M 5M
 
 .PHONY: venv venv-test demo test test-fast lint clean
 .DELETE_ON_ERROR:

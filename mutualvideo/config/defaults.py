@@ -146,6 +146,9 @@ _C.MUTUAL.NUM_RANDOM = 2
 _C.MUTUAL.SIZES = [224, 192, 160, 128]
 # Frame counts that a sub-network draws from (SlowFast: of the Slow pathway).
 _C.MUTUAL.FRAMES = [16, 13, 10, 6]
+# Epochs at the start in which the full network trains alone: a teacher that knows nothing has
+# nothing to teach, and costs as much. The papers have none; it helps where epochs are few.
+_C.MUTUAL.ALONE_EPOCHS = 0
 # Active channels are a multiple of this.
 _C.MUTUAL.DIVISOR = 8
 

@@ -37,7 +37,7 @@ _MOTION = ((_X, -1), (_X, 1), (_Y, -1), (_Y, 1), (_ANGLE, 1), (_ANGLE, -1), (_LO
 # Cycles a video: below one cycle, four evenly spaced frames still show the direction.
 _SPEEDS = (0.55, 0.9)
 # Diameter of the shape over the side of the frame.
-_EXTENTS = (0.3, 0.7)
+_EXTENTS = (0.22, 0.8)
 # At least, and below.
 _NUM_DISTRACTORS = (1, 3)
 # Frames are drawn this much larger and averaged, for smooth edges and half-pixel motion.

@@ -33,8 +33,12 @@ from mutualvideo.subnet import Subnet
 logger = logging.getLogger(__name__)
 
 
-def build_sampler(cfg):
+def build_sampler(cfg, steps_per_epoch=0):
     """The :class:`~mutualvideo.mutual.SubnetSampler` of ``cfg``; every draw of it can be run.
+
+    Args:
+        cfg: the configuration.
+        steps_per_epoch: what MUTUAL.ALONE_EPOCHS is counted in.
 
     Raises:
         InputError: naming the MUTUAL key that the network cannot take.
@@ -53,6 +57,7 @@ def build_sampler(cfg):
         mutual.FRAMES,
         mutual.SIZES,
         cfg.RNG_SEED,
+        mutual.ALONE_EPOCHS * steps_per_epoch,
     )
 
 
@@ -69,8 +74,8 @@ def train(cfg, context):
     """
     if cfg.MODEL.LOSS_FUNC != "cross_entropy":
         raise InputError(f"MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC}: choose cross_entropy")
-    sampler = build_sampler(cfg)
     loader = build_loader(cfg, "train", context.rank, context.world_size)
+    sampler = build_sampler(cfg, len(loader))
     torch.manual_seed(cfg.RNG_SEED)
     model = build_model(cfg).to(context.device, memory_format=torch.channels_last_3d)
     optimizer = build_optimizer(model, cfg)

@@ -26,16 +26,17 @@ class SubnetSampler:
         frames: frame counts to draw from; ignored for images (``full.frames`` is ``None``).
         sizes: sizes to draw from, in pixels.
         seed: of the whole run.
+        alone: steps at the start in which the full network runs alone.
 
     Raises:
         InputError: for an unknown mode, an empty list, or a frame count or size above the
             full network's.
     """
 
-    def __init__(self, full, mode, width_range, num_random, frames, sizes, seed):
+    def __init__(self, full, mode, width_range, num_random, frames, sizes, seed, alone=0):
         if mode not in MODES:
             raise InputError(f"MUTUAL.MODE {mode}: choose one of {', '.join(MODES)}")
-        self.full, self.mode, self.seed = full, mode, seed
+        self.full, self.mode, self.seed, self.alone = full, mode, seed, alone
         self.width_range, self.num_random = width_range, num_random
         if mode == "mutual":
             _check("MUTUAL.SIZES", sizes, full.size)
@@ -45,7 +46,7 @@ class SubnetSampler:
 
     def draw(self, step):
         """Sub-networks of step number ``step``: the full one first, then the narrowest."""
-        if self.mode == "single":
+        if self.mode == "single" or step < self.alone:
             return [self.full]
         # A string seed is hashed by value (SHA-512), the same in every process.
         rng = random.Random(f"{self.seed} {step}")

@@ -70,3 +70,10 @@ def test_images_have_no_frames():
 def test_bad_input(change, message):
     with pytest.raises(InputError, match=message):
         sampler(**change)
+
+
+def test_the_full_network_may_start_alone():
+    late = SubnetSampler(FULL, "mutual", (0.63, 1.0), 2, [16], [224], 0, alone=3)
+    assert [len(late.draw(step)) for step in range(5)] == [1, 1, 1, 4, 4]
+    at_once = SubnetSampler(FULL, "mutual", (0.63, 1.0), 2, [16], [224], 0)
+    assert late.draw(4) == at_once.draw(4)
