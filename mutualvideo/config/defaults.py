@@ -142,10 +142,12 @@ _C.MUTUAL.MODE = "mutual"
 _C.MUTUAL.WIDTH_RANGE = [0.63, 1.0]
 # Random sub-networks a step, beside the full and the narrowest.
 _C.MUTUAL.NUM_RANDOM = 2
-# Input sizes that a sub-network draws from, in pixels.
-_C.MUTUAL.SIZES = [224, 192, 160, 128]
-# Frame counts that a sub-network draws from (SlowFast: of the Slow pathway).
-_C.MUTUAL.FRAMES = [16, 13, 10, 6]
+# Input sizes that a sub-network draws from, in pixels; empty: 7, 6, 5 and 4 sevenths of
+# TRAIN_CROP_SIZE (224, 192, 160, 128).
+_C.MUTUAL.SIZES = []
+# Frame counts that a sub-network draws from (SlowFast: of the Slow pathway); empty: 16, 13, 10
+# and 6 sixteenths of the full network's.
+_C.MUTUAL.FRAMES = []
 # Epochs at the start in which the full network trains alone: a teacher that knows nothing has
 # nothing to teach, and costs as much. The papers have none; it helps where epochs are few.
 _C.MUTUAL.ALONE_EPOCHS = 0
@@ -166,11 +168,11 @@ _C.TEST.NUM_ENSEMBLE_VIEWS = 10
 _C.TEST.NUM_SPATIAL_CROPS = 3
 
 _C.TABLE = CfgNode()
-# The grid is every combination of these ...
-_C.TABLE.WIDTHS = [1.0]
-_C.TABLE.FRAMES = [16]
-_C.TABLE.SIZES = [224]
-# ... and these, written as 0.75x8x160.
+# The grid is every combination of these; an empty list stands for the full network's value ...
+_C.TABLE.WIDTHS = []
+_C.TABLE.FRAMES = []
+_C.TABLE.SIZES = []
+# ... and these, written as 0.75x8x160, or these alone where all three lists are empty.
 _C.TABLE.SUBNETS = []
 # Training batches that the BatchNorm statistics of a sub-network are averaged over.
 _C.TABLE.CALIBRATION_BATCHES = 8

@@ -96,15 +96,15 @@ def _known_keys(cfg):
 
 
 def _assign(cfg, key, value, origin, ignored):
+    if is_ignored(key, value):
+        ignored.append(key)
+        return
     *sections, leaf = str(key).split(".")
     node = cfg
     for section in sections:
         node = node.get(section) if isinstance(node, CfgNode) else None
     known = isinstance(node, CfgNode) and leaf in node and not isinstance(node[leaf], CfgNode)
     if not known:
-        if is_ignored(key):
-            ignored.append(key)
-            return
         nearest = difflib.get_close_matches(key, _known_keys(cfg), n=1, cutoff=0.0)
         raise InputError(f"{origin}: unknown key {key}; the nearest known key is {nearest[0]}")
     node[leaf] = _convert(key, value, node[leaf], origin)
@@ -135,14 +135,23 @@ def _convert(key, value, default, origin):
 
 
 def _convert_item(key, item, default, origin):
-    if not default:
-        return item
-    kinds = (int, float) if isinstance(default[0], float) else (type(default[0]),)
+    wanted = type(default[0]) if default else _ITEMS[key]
+    kinds = (int, float) if wanted is float else (wanted,)
     if type(item) not in kinds:
-        kind = "numbers" if float in kinds else "whole numbers"
+        kind = {float: "numbers", int: "whole numbers", str: "texts"}[wanted]
         raise InputError(f"{origin}: {key} contains {item!r}, expected a list of {kind}")
-    return type(default[0])(item)
+    return wanted(item)
 
+
+# What lists that are empty by default hold.
+_ITEMS = {
+    "MUTUAL.SIZES": int,
+    "MUTUAL.FRAMES": int,
+    "TABLE.WIDTHS": float,
+    "TABLE.FRAMES": int,
+    "TABLE.SIZES": int,
+    "TABLE.SUBNETS": str,
+}
 
 # A folder or file may be called 2026.
 _TEXT_FROM_NUMBER = {"OUTPUT_DIR", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX"}

@@ -42,6 +42,10 @@ _IGNORED = {
 }
 
 
-def is_ignored(key):
-    """Whether ``key`` is PySlowFast's and has no meaning here."""
-    return key in _IGNORED
+# Its default decoder: torchvision has removed it, and the frames are PyAV's.
+_IGNORED_VALUES = {("DATA.DECODING_BACKEND", "torchvision")}
+
+
+def is_ignored(key, value):
+    """Whether ``key``, or this value of it, is PySlowFast's and has no meaning here."""
+    return key in _IGNORED or (isinstance(value, str) and (key, value) in _IGNORED_VALUES)

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import itertools
 import logging
 import time
 
@@ -44,12 +45,7 @@ def build_sampler(cfg, steps_per_epoch=0):
         InputError: naming the MUTUAL key that the network cannot take.
     """
     mutual = cfg.MUTUAL
-    if mutual.MODE == "mutual":
-        for size in mutual.SIZES:
-            for frames in mutual.FRAMES:
-                shape = Subnet(mutual.WIDTH_RANGE[0], frames, size)
-                require_runnable(cfg, shape, "MUTUAL.FRAMES and MUTUAL.SIZES")
-    return SubnetSampler(
+    sampler = SubnetSampler(
         full_subnet(cfg),
         mutual.MODE,
         mutual.WIDTH_RANGE,
@@ -59,6 +55,11 @@ def build_sampler(cfg, steps_per_epoch=0):
         cfg.RNG_SEED,
         mutual.ALONE_EPOCHS * steps_per_epoch,
     )
+    if mutual.MODE == "mutual":
+        for frames, size in itertools.product(sampler.frames, sampler.sizes):
+            shape = Subnet(mutual.WIDTH_RANGE[0], frames, size)
+            require_runnable(cfg, shape, "MUTUAL.FRAMES and MUTUAL.SIZES")
+    return sampler
 
 
 def train(cfg, context):

@@ -23,14 +23,14 @@ class SubnetSampler:
         mode: one of :data:`MODES`.
         width_range: narrowest and widest width multiplier.
         num_random: random sub-networks a step.
-        frames: frame counts to draw from; ignored for images (``full.frames`` is ``None``).
-        sizes: sizes to draw from, in pixels.
+        frames: frame counts to draw from, or empty: see :func:`default_frames`. Ignored for
+            images (``full.frames`` is ``None``).
+        sizes: sizes to draw from, in pixels, or empty: see :func:`default_sizes`.
         seed: of the whole run.
         alone: steps at the start in which the full network runs alone.
 
     Raises:
-        InputError: for an unknown mode, an empty list, or a frame count or size above the
-            full network's.
+        InputError: for an unknown mode, or a frame count or size above the full network's.
     """
 
     def __init__(self, full, mode, width_range, num_random, frames, sizes, seed, alone=0):
@@ -38,11 +38,12 @@ class SubnetSampler:
             raise InputError(f"MUTUAL.MODE {mode}: choose one of {', '.join(MODES)}")
         self.full, self.mode, self.seed, self.alone = full, mode, seed, alone
         self.width_range, self.num_random = width_range, num_random
+        self.frames = list(frames) or default_frames(full.frames)
+        self.sizes = list(sizes) or default_sizes(full.size)
         if mode == "mutual":
-            _check("MUTUAL.SIZES", sizes, full.size)
+            _check("MUTUAL.SIZES", self.sizes, full.size)
             if full.frames is not None:
-                _check("MUTUAL.FRAMES", frames, full.frames)
-        self.frames, self.sizes = frames, sizes
+                _check("MUTUAL.FRAMES", self.frames, full.frames)
 
     def draw(self, step):
         """Sub-networks of step number ``step``: the full one first, then the narrowest."""
@@ -61,9 +62,19 @@ class SubnetSampler:
         return Subnet(width, frames, rng.choice(self.sizes))
 
 
+def default_sizes(full):
+    """Seven to four sevenths of ``full`` pixels, in multiples of 8: 224, 192, 160, 128."""
+    return [full] + [max(32, round(full * part / 7 / 8) * 8) for part in (6, 5, 4)]
+
+
+def default_frames(full):
+    """Sixteen, 13, 10 and 6 sixteenths of ``full`` frames, each once; ``[]`` for images."""
+    if full is None:
+        return []
+    return list(dict.fromkeys(max(1, round(full * part / 16)) for part in (16, 13, 10, 6)))
+
+
 def _check(key, values, limit):
-    if not values:
-        raise InputError(f"{key} is empty: list at least one value")
     for value in values:
         if not 1 <= value <= limit:
             raise InputError(f"{key} contains {value}: expected 1 to {limit}, the full network's")

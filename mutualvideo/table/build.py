@@ -37,15 +37,18 @@ def grid_subnets(cfg):
     """The sub-networks of the TABLE keys: the grid, then the listed ones, each once.
 
     Raises:
-        InputError: if there are none, or the network cannot run one of them.
+        InputError: if the network cannot run one of them.
     """
-    table = cfg.TABLE
-    grid = itertools.product(table.WIDTHS, table.FRAMES, table.SIZES)
-    subnets = [Subnet(*shape) for shape in grid]
-    subnets += [Subnet.parse(text) for text in table.SUBNETS]
+    table, full = cfg.TABLE, full_subnet(cfg)
+    lists = [table.WIDTHS, table.FRAMES, table.SIZES]
+    grid = itertools.product(*(
+        values or [value]
+        for values, value in zip(lists, (full.width, full.frames, full.size), strict=True)
+    ))
+    subnets = [Subnet.parse(text) for text in table.SUBNETS]
+    if any(lists) or not subnets:
+        subnets = [Subnet(*shape) for shape in grid] + subnets
     subnets = list(dict.fromkeys(subnets))
-    if not subnets:
-        raise InputError("TABLE.WIDTHS, FRAMES, SIZES and SUBNETS name no sub-network")
     for subnet in subnets:
         require_runnable(cfg, subnet, "TABLE")
     return subnets

@@ -11,7 +11,7 @@ from mutualvideo.errors import InputError
 # The keys that PySlowFast's Kinetics files set and that mean nothing here.
 PYSLOWFAST = """
 TRAIN: {ENABLE: True, DATASET: kinetics, BATCH_SIZE: 64, CHECKPOINT_TYPE: pytorch}
-DATA: {NUM_FRAMES: 32, SAMPLING_RATE: 2, INPUT_CHANNEL_NUM: [3, 3]}
+DATA: {NUM_FRAMES: 32, INPUT_CHANNEL_NUM: [3, 3], DECODING_BACKEND: torchvision}
 SLOWFAST: {ALPHA: 8, BETA_INV: 8, FUSION_CONV_CHANNEL_RATIO: 2, FUSION_KERNEL_SZ: 5}
 RESNET: {ZERO_INIT_FINAL_BN: True, DEPTH: 50, TRANS_FUNC: bottleneck_transform,
          NUM_BLOCK_TEMP_KERNEL: [[3, 3], [4, 4], [6, 6], [3, 3]]}
@@ -35,8 +35,9 @@ def test_pyslowfasts_files_load_with_one_warning(tmp_path, caplog):
         cfg = load_cfg(write(tmp_path, PYSLOWFAST))
     assert cfg.DATA.NUM_FRAMES == 32 and cfg.MODEL.MODEL_NAME == "SlowFast"
     assert cfg.SOLVER.WEIGHT_DECAY == 1e-4  # YAML itself reads 1e-4 as text
+    assert cfg.DATA.DECODING_BACKEND == "pyav"
     assert len(caplog.records) == 1
-    for key in ("NUM_GPUS", "BN.USE_PRECISE_STATS", "NONLOCAL.LOCATION", "RESNET.TRANS_FUNC"):
+    for key in ("NUM_GPUS", "DATA.DECODING_BACKEND", "BN.USE_PRECISE_STATS", "NONLOCAL.LOCATION", "RESNET.TRANS_FUNC"):
         assert key in caplog.text
 
 

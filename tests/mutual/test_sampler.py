@@ -7,6 +7,7 @@ import pytest
 
 from mutualvideo.errors import InputError
 from mutualvideo.mutual import SubnetSampler
+from mutualvideo.mutual.sampler import default_frames, default_sizes
 from mutualvideo.subnet import Subnet
 
 FULL = Subnet(1, 16, 224)
@@ -64,7 +65,6 @@ def test_images_have_no_frames():
         ({"mode": "mutal"}, "MUTUAL.MODE mutal: choose one of mutual, width_only, single"),
         ({"sizes": [256]}, "MUTUAL.SIZES contains 256: expected 1 to 224"),
         ({"frames": [32]}, "MUTUAL.FRAMES contains 32: expected 1 to 16"),
-        ({"sizes": []}, "MUTUAL.SIZES is empty"),
     ],
 )
 def test_bad_input(change, message):
@@ -77,3 +77,10 @@ def test_the_full_network_may_start_alone():
     assert [len(late.draw(step)) for step in range(5)] == [1, 1, 1, 4, 4]
     at_once = SubnetSampler(FULL, "mutual", (0.63, 1.0), 2, [16], [224], 0)
     assert late.draw(4) == at_once.draw(4)
+
+
+def test_lists_nobody_gave_are_the_papers():
+    assert default_sizes(224) == [224, 192, 160, 128] and default_frames(16) == [16, 13, 10, 6]
+    assert default_frames(4) == [4, 3, 2] and default_frames(None) == []
+    chosen = sampler(frames=(), sizes=())
+    assert chosen.frames == [16, 13, 10, 6] and chosen.sizes == [224, 192, 160, 128]
