@@ -10,7 +10,7 @@ _MARKERS = "osD^vPX<>*"
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 3)))
 _LABELS = 5
 _COSTS = {
-    "macs": ("multiply-adds of one clip (G, log scale)", lambda row: row.macs / 1e9),
+    "macs": ("multiply-adds of one clip ({unit}, log scale)", lambda row: row.macs / 1e9),
     "ms": ("latency of one clip (ms, log scale)", lambda row: row.latency_ms),
 }
 
@@ -73,9 +73,11 @@ def plot_table(table, path, title=None, overlays=(), cost="macs"):
 
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    # Points are in GMACs throughout; small networks are easier to read in millions.
+    unit, factor = ("M", 1000) if cost == "macs" and value(front[-1]) < 0.5 else ("G", 1)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x * factor:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(axis_label, fontsize=12)
+    axes.set_xlabel(axis_label.format(unit=unit), fontsize=12)
     axes.set_ylabel("top-1 accuracy (%)", fontsize=12)
     axes.tick_params(labelsize=11)
     axes.grid(True, color="0.9", linewidth=0.8)

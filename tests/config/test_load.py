@@ -37,7 +37,8 @@ def test_pyslowfasts_files_load_with_one_warning(tmp_path, caplog):
     assert cfg.SOLVER.WEIGHT_DECAY == 1e-4  # YAML itself reads 1e-4 as text
     assert cfg.DATA.DECODING_BACKEND == "pyav"
     assert len(caplog.records) == 1
-    for key in ("NUM_GPUS", "DATA.DECODING_BACKEND", "BN.USE_PRECISE_STATS", "NONLOCAL.LOCATION", "RESNET.TRANS_FUNC"):
+    for key in ("NUM_GPUS", "DATA.DECODING_BACKEND", "BN.USE_PRECISE_STATS", "NONLOCAL.LOCATION",
+                "RESNET.TRANS_FUNC"):
         assert key in caplog.text
 
 
