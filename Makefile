@@ -33,12 +33,12 @@ $(VENV)/.installed-test: setup.py | $(RUN)
 	@touch $@ $(VENV)/.installed
 
 # The data set is written once, training resumes where it stopped. The video's class is
-# "clockwise" (its number modulo 8 is the line in classes.txt).
+# "right" (its number modulo 8 is the line in classes.txt).
 demo: venv
 	$(RUN) tools/toy_dataset.py --output $(DATA)
 	$(RUN) tools/run_net.py --cfg configs/Toy/X3D_mutual.yaml \
 		DATA.PATH_TO_DATA_DIR $(DATA) OUTPUT_DIR $(OUTPUT)
-	$(RUN) tools/demo.py --run $(OUTPUT) --video $(DATA)/val/00004.mp4 \
+	$(RUN) tools/demo.py --run $(OUTPUT) --video $(DATA)/val/00001.mp4 \
 		$(addprefix --budget ,$(BUDGETS)) --output $(OUTPUT)/demo
 
 test: venv-test

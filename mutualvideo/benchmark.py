@@ -41,7 +41,7 @@ def side_by_side(ours, theirs, repeats, name=""):
     return {"ratio": round(a / b, 4), "ours_ms": round(a, 3), "theirs_ms": round(b, 3)}
 
 
-def train_step(repeats=5, batch=4, frames=16, size=160):
+def train_step(repeats=3, batch=4, frames=16, size=160):
     """One step of X3D-M: ours mutual and plain, against PyTorchVideo's in its default layout."""
     cfg = load_cfg(None, [
         *_X3D_M, "DATA.NUM_FRAMES", str(frames), "DATA.TRAIN_CROP_SIZE", str(size),
