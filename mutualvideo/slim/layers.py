@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mutualvideo.slim import depthwise
+from mutualvideo.slim import depthwise, pointwise
 from mutualvideo.slim.rules import Scaled
 
 
@@ -121,6 +121,8 @@ class SlimConv2d(_SlimConv, nn.Conv2d):
 def _conv3d(x, weight, bias, stride, padding, dilation, groups):
     if groups > 1 and depthwise.supports(x, weight, stride, padding, dilation):
         return depthwise.depthwise_conv3d(x, weight, bias, stride, padding)
+    if pointwise.supports(x, weight, stride, padding, groups):
+        return pointwise.pointwise_conv3d(x, weight, bias)
     return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
 
 
