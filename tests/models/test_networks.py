@@ -115,11 +115,14 @@ def test_extracted_equals_sliced(name):
 def test_gradients_of_a_narrow_pass_stay_in_the_prefix(name):
     torch.manual_seed(0)
     cfg = make_cfg(name)
-    model = build_model(cfg).train()
+    # Batch statistics over a handful of values amplify every rounding: float64 decides.
+    model = build_model(cfg)
     subnet = Subnet.parse("0.63x2x32")
-    static = extract(model, subnet).train()
+    static = extract(model, subnet).double().train()
+    model.double().train()
     set_subnet(model, subnet)
-    x = subnet_input(model, torch.randn(2, 3, cfg.DATA.NUM_FRAMES, 64, 64), subnet)
+    clip = torch.randn(2, 3, cfg.DATA.NUM_FRAMES, 64, 64, dtype=torch.float64)
+    x = subnet_input(model, clip, subnet)
     torch.manual_seed(1)
     model(x).square().sum().backward()
     torch.manual_seed(1)
@@ -129,7 +132,7 @@ def test_gradients_of_a_narrow_pass_stay_in_the_prefix(name):
         # Wherever its channels lie, a slice's gradients are the extracted network's.
         assert parameter.grad is not None, key
         torch.testing.assert_close(
-            parameter.grad.norm(), wanted[key].grad.norm(), rtol=2e-3, atol=1e-6, msg=key
+            parameter.grad.norm(), wanted[key].grad.norm(), rtol=1e-6, atol=1e-9, msg=key
         )
 
 
