@@ -1,37 +1,54 @@
 """Makes a network slimmable, and switches it."""
 
+import copy
 from fnmatch import fnmatchcase
 
+import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.layers import TWINS, batch_norms
-from mutualvideo.slim.rules import Fixed
+from mutualvideo.slim.layers import TWINS, BatchNormTwin
+from mutualvideo.slim.plan import make_plan
+from mutualvideo.slim.refuse import keeps_forward, plain_class, refuse
+from mutualvideo.slim.rules import Fixed, Segments
+from mutualvideo.slim.selfcheck import check_widths
 from mutualvideo.slim.state import SlimState
+from mutualvideo.slim.subclass import twin_of
+from mutualvideo.slim.trace import trace
+from mutualvideo.slim.twin import meta_twin
 
-# Layers whose width cannot follow the tensor that arrives. Anything without parameters
-# (pooling, activations, dropout) is width-agnostic and is not looked at.
-_REFUSED = {
-    nn.ConvTranspose1d: "transposed convolutions are not supported",
-    nn.ConvTranspose2d: "transposed convolutions are not supported",
-    nn.ConvTranspose3d: "transposed convolutions are not supported",
-    nn.LayerNorm: "LayerNorm mixes all channels, so a narrower one is another function",
-    nn.GroupNorm: "GroupNorm ties its groups to the full channel count",
-    nn.MultiheadAttention: "attention heads are not slimmable",
-    nn.LSTM: "recurrent layers are not slimmable",
-    nn.GRU: "recurrent layers are not slimmable",
+# Pictures and clips that a network is tried on where the caller gives no example: the usual
+# ones first. On the meta device, so large ones cost nothing.
+_USUAL = {
+    nn.Conv3d: [(16, 224, 224), (32, 256, 256), (16, 112, 112), (64, 224, 224), (8, 64, 64)],
+    nn.Conv2d: [(224, 224), (299, 299), (64, 64), (32, 32)],
+    nn.Conv1d: [(16000,), (1024,), (128,)],
+    nn.Linear: [()],
 }
 
 
 def slimmable(
-    model, width_range=(0.25, 1.0), divisor=8, rules=None, segments=None, exclude=(), full=None
+    model,
+    width_range=(0.25, 1.0),
+    divisor=8,
+    rules=None,
+    segments=None,
+    exclude=(),
+    full=None,
+    example=None,
 ):
     """Makes a convolutional network executable at every width, in place.
 
-    Conv1d/2d/3d (plain and depthwise), Linear and BatchNorm layers are exchanged for
-    slimmable twins that hold the same parameters under the same names: ``state_dict()``
-    does not change, and at width 1 neither does any output. The first convolution's input
-    and the classifier's output are never slimmed.
+    Conv1d/2d/3d (plain, depthwise and grouped), Linear and BatchNorm layers are exchanged
+    for slimmable twins that hold the same parameters under the same names: ``state_dict()``
+    does not change, and at width 1 neither does any output.
+
+    One forward pass on the meta device shows what has to be known beyond that: where
+    channels are concatenated, which layers must agree because their outputs are added, and
+    which must keep all their channels because they make the output (the classifier) or feed
+    something that is not slimmed. Then the network runs at three widths, as a check. Nothing
+    is changed if anything is refused.
 
     Args:
         model: any ``nn.Module``, 2D or 3D.
@@ -39,82 +56,137 @@ def slimmable(
         divisor: active channels are a multiple of this.
         rules: ``{name pattern: rule}`` for layers whose output does not follow the default
             (:class:`~mutualvideo.slim.Ratio`, :class:`~mutualvideo.slim.Fixed`); patterns
-            as in :mod:`fnmatch`. The last ``nn.Linear`` is the classifier and gets
-            ``Fixed()``, unless a rule names it.
+            as in :mod:`fnmatch`, the last one that fits counts. A rule holds for all
+            layers whose outputs are added to the named one's.
         segments: ``{name pattern: [Segment, ...]}`` for layers whose input is a channel
-            concatenation.
-        exclude: name patterns of layers to leave as they are.
+            concatenation that tracing cannot follow.
+        exclude: name patterns of layers, or of modules with all that is in them, to leave as
+            they are.
         full: the :class:`~mutualvideo.Subnet` that is the full network, if there is one.
+        example: what the network takes: a tensor, a list of tensors (one argument), or a
+            tuple of positional arguments; on the meta device or not, only shapes are used
+            where the network runs on the meta device. By default usual shapes are tried.
 
     Returns:
         The same ``model``.
 
     Raises:
         InputError: for a layer that cannot be slimmed, naming its path and the reason; for
-            a pattern that matches nothing; for a model that is slimmable already.
+            the first module whose shapes disagree at another width; for a pattern that
+            matches nothing; for a network that is slimmable already, or that none of the
+            usual inputs fits.
     """
     if hasattr(model, "slim_state"):
         raise InputError("slimmable(): this network is slimmable already")
-    state = SlimState(width_range, divisor)
-    state.full = full
-    rules, segments = dict(rules or {}), dict(segments or {})
-    chosen = {
-        name: module
-        for name, module in model.named_modules()
-        if not any(fnmatchcase(name, pattern) for pattern in exclude)
-    }
+    SlimState(width_range, divisor)  # refuses a bad range or divisor
+    chosen = {n: m for n, m in model.named_modules() if not _excluded(n, exclude)}
     for name, module in chosen.items():
-        _refuse(name, module)
-    linears = [name for name, module in chosen.items() if _plain_class(module) is nn.Linear]
-    if linears and not any(fnmatchcase(linears[-1], pattern) for pattern in rules):
-        rules[linears[-1]] = Fixed()
-    for pattern in (*rules, *segments):
+        refuse(name, module)
+    layers = [name for name, module in chosen.items() if plain_class(module) is not None]
+    for pattern in (*(rules or {}), *(segments or {})):
         if not any(fnmatchcase(name, pattern) for name in chosen):
             raise InputError(f"slimmable(): no layer is called {pattern!r}")
-    for name, module in chosen.items():
-        plain = _plain_class(module)
-        if plain is None:
-            continue
-        module.__class__ = TWINS[plain]
-        module.slim = state
-        for pattern, rule in rules.items():
-            if fnmatchcase(name, pattern):
-                module.out_rule = rule
-        for pattern, parts in segments.items():
-            if fnmatchcase(name, pattern):
-                module.in_segments = tuple(parts)
-    for _, norm in batch_norms(model):
-        norm.statistics = {}
-    model.slim_state = state
+    rules = _by_layer(rules, layers)
+    told = {name: Segments(parts) for name, parts in _by_layer(segments, layers).items()}
+
+    def convert(network):
+        state = SlimState(width_range, divisor)
+        state.full = full
+        for name in layers:
+            layer = network.get_submodule(name)
+            plain = plain_class(layer)
+            same = keeps_forward(layer, plain)
+            layer.__class__ = TWINS[plain] if same else twin_of(type(layer), plain)
+            layer.slim = state
+            if isinstance(layer, BatchNormTwin):
+                layer.statistics = {}
+        network.slim_state = state
+
+    def tell(network, rules, inputs):
+        for name in layers:
+            layer = network.get_submodule(name)
+            if name in rules:
+                layer.out_rule = rules[name]
+            parts = inputs[name].parts if name in inputs else ()
+            if len(parts) > 1 and not all(part.rule == Fixed() for part in parts):
+                layer.in_segments = inputs[name]
+
+    twin, args, found = _trace(model, convert, rules, told, example)
+    plan, inputs = make_plan(found, rules)
+    inputs |= told
+    tell(twin, plan, inputs)
+    check_widths(twin, args, inputs)
+    convert(model)
+    tell(model, plan, inputs)
     return model
 
 
-def _refuse(name, module):
-    for refused, reason in _REFUSED.items():
-        if isinstance(module, refused):
-            raise InputError(f"slimmable(): {name} ({type(module).__name__}): {reason}")
-    groups = getattr(module, "groups", 1)
-    if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and 1 < groups < module.in_channels:
-        raise InputError(
-            f"slimmable(): {name} ({type(module).__name__}): {groups} groups over "
-            f"{module.in_channels} channels; only plain and depthwise convolutions can be slimmed"
-        )
-    if isinstance(module, tuple(TWINS)) and _plain_class(module) is None:
-        raise InputError(
-            f"slimmable(): {name} is a {type(module).__name__}, a subclass of a plain layer with a "
-            "forward of its own; exclude it by name or use the plain layer"
-        )
+def _excluded(name, patterns):
+    """Whether ``name`` or a module that it is in fits one of the patterns."""
+    parts = name.split(".")
+    paths = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return any(fnmatchcase(path, pattern) for path in paths for pattern in patterns)
 
 
-def _plain_class(module):
-    """The torch layer that ``module`` is: itself, or a subclass that computes the same."""
-    for plain in TWINS:
-        if isinstance(module, plain) and all(
-            getattr(type(module), name, None) is getattr(plain, name, None)
-            for name in ("forward", "_conv_forward", "_check_input_dim")
-        ):
-            return plain
-    return None
+def _by_layer(by_pattern, layers):
+    return {
+        name: value
+        for pattern, value in (by_pattern or {}).items()
+        for name in layers
+        if fnmatchcase(name, pattern)
+    }
+
+
+def _trace(model, convert, rules, told, example):
+    """A slimmable copy of ``model``, the arguments that it ran on, and what that showed."""
+    fixed = {name for name, rule in rules.items() if rule == Fixed()}
+    first_error = None
+    for make_twin, args in _trials(model, example):
+        twin = make_twin(model).eval()
+        convert(twin)
+        try:
+            return twin, args, trace(twin, args, fixed, told)
+        except InputError:
+            raise
+        except Exception as error:
+            first_error = first_error or (args, error)
+    args, error = first_error
+    shapes = [tuple(t.shape) for t in tree_leaves(args) if isinstance(t, torch.Tensor)]
+    reason = str(error).strip().split("\n")[0]
+    raise InputError(
+        f"slimmable(): {type(model).__name__} does not run on input of shape "
+        f"{', '.join(map(str, shapes))} ({reason}): give example=, a tensor or a tuple of what its "
+        "forward takes"
+    ) from error
+
+
+def _trials(model, example):
+    """(function that copies the model, arguments to run the copy on), best first."""
+    if example is None:
+        layer, sizes = next(
+            ((m, sizes) for m in model.modules() for kind, sizes in _USUAL.items()
+             if isinstance(m, kind)),
+            (None, None),
+        )
+        if layer is None:
+            raise InputError(
+                f"slimmable(): {type(model).__name__} has no convolution and no linear layer"
+            )
+        channels = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+        for size in sizes:
+            # Two of them, so that a reshape that mixes the batch in is seen as one.
+            shape = (2, channels, *size)
+            yield meta_twin, (torch.empty(shape, dtype=layer.weight.dtype, device="meta"),)
+        return
+    args = example if isinstance(example, tuple) else (example,)
+
+    def to_meta(value):
+        return value.to("meta") if isinstance(value, torch.Tensor) else value
+
+    yield meta_twin, tree_map(to_meta, args)
+    if any(isinstance(t, torch.Tensor) and t.device.type != "meta" for t in tree_leaves(args)):
+        # A forward that looks at values does not run without them.
+        yield copy.deepcopy, args
 
 
 def slim_state(model):

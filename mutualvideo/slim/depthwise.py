@@ -23,7 +23,7 @@ def supports(x, weight, stride, padding, dilation):
         and x.dtype == weight.dtype == torch.float32
         and torch.is_grad_enabled()
         and weight.requires_grad
-        and weight.shape[0] == x.shape[1]
+        and tuple(weight.shape[:2]) == (x.shape[1], 1)
         and isinstance(padding, tuple)
         and stride[0] == 1
         and set(dilation) == {1}

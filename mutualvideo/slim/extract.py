@@ -7,7 +7,8 @@ import torch
 from mutualvideo.errors import InputError
 from mutualvideo.slim.convert import set_subnet
 from mutualvideo.slim.layers import slim_layers
-from mutualvideo.slim.macs import example_input, meta_twin, record_arriving
+from mutualvideo.slim.macs import example_input, record_arriving
+from mutualvideo.slim.twin import meta_twin
 
 
 def extract(model, subnet, in_channels=3):

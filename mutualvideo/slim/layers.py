@@ -20,7 +20,7 @@ def _prefix(tensor, count, dim=0):
     return tensor if count == tensor.shape[dim] else tensor.narrow(dim, 0, count)
 
 
-class _Slimmable:
+class Twin:
     """What the twins have in common; ``static`` is the plain class they came from."""
 
     static = None
@@ -35,22 +35,20 @@ class _Slimmable:
 
     def _take_input(self, tensor, arriving, dim):
         """The part of ``tensor`` along ``dim`` that belongs to the channels that arrive."""
-        if self.in_segments is None:
+        if self.in_segments is None or arriving == tensor.shape[dim]:
             return _prefix(tensor, arriving, dim)
-        if arriving == tensor.shape[dim]:
-            return tensor
-        parts, start, total = [], 0, 0
-        for segment in self.in_segments:
-            count = self._count(segment.rule, segment.channels)
-            parts.append(tensor.narrow(dim, start, count))
-            start += segment.channels
-            total += count
-        if total != arriving:
+        return tensor.index_select(dim, self._arriving_index(arriving, tensor.device))
+
+    def _arriving_index(self, arriving, device):
+        """Positions, among all input channels, of those of a concatenation that arrive."""
+        index = self.in_segments.index(self.slim.width, self.slim.divisor, device)
+        if len(index) != arriving:
             raise RuntimeError(
                 f"{type(self).__name__}: {arriving} channels arrive, but its segments have "
-                f"{total} at width {self.slim.width:g}: the segments told to slimmable() are wrong"
+                f"{len(index)} at width {self.slim.width:g}: the segments told to slimmable() are "
+                "wrong"
             )
-        return torch.cat(parts, dim)
+        return index
 
     def active_parameters(self, arriving):
         """How many numbers of the layer's parameters are in use for ``arriving`` channels."""
@@ -66,28 +64,39 @@ class _Slimmable:
             self.__dict__.pop(name, None)
 
 
-class _SlimConv(_Slimmable):
+class ConvTwin(Twin):
     @property
-    def depthwise(self):
+    def grouped(self):
+        """Depthwise, or in groups: the output follows the input, group by group."""
         return self.groups > 1
 
     def _sliced(self, arriving):
         """Weight, bias and groups for ``arriving`` input channels."""
-        if self.depthwise:
-            per_channel = self.out_channels // self.in_channels
-            weight = self._take_input(self.weight, arriving, 0) if per_channel == 1 else _prefix(
-                self.weight, arriving * per_channel
+        if self.grouped:
+            return self._sliced_by_group(arriving)
+        count = self._count(self.out_rule, self.out_channels)
+        weight = self._take_input(_prefix(self.weight, count), arriving, 1)
+        return weight, None if self.bias is None else _prefix(self.bias, count), 1
+
+    def _sliced_by_group(self, arriving):
+        reads, makes = self.in_channels // self.groups, self.out_channels // self.groups
+        groups, rest = divmod(arriving, reads)
+        if rest:
+            raise RuntimeError(
+                f"{type(self).__name__}: {arriving} channels arrive, its groups read {reads} each"
             )
-            groups = arriving
-        else:
-            weight = _prefix(self.weight, self._count(self.out_rule, self.out_channels))
-            weight = self._take_input(weight, arriving, 1)
-            groups = 1
-        bias = self.bias
-        if bias is not None:
-            same = self.depthwise and per_channel == 1
-            bias = self._take_input(bias, arriving, 0) if same else _prefix(bias, weight.shape[0])
-        return weight, bias, groups
+        if self.in_segments is None or arriving == self.in_channels:
+            count = groups * makes
+            return _prefix(self.weight, count), self._bias(_prefix, count), groups
+        index = self._arriving_index(arriving, self.weight.device)
+        if (reads, makes) != (1, 1):
+            first = index[::reads] // reads * makes
+            index = (first[:, None] + torch.arange(makes, device=index.device)).flatten()
+        take = torch.index_select
+        return take(self.weight, 0, index), self._bias(take, 0, index), groups
+
+    def _bias(self, take, *args):
+        return None if self.bias is None else take(self.bias, *args)
 
     def _parameters_in_use(self, arriving):
         return self._sliced(arriving)[:2]
@@ -108,12 +117,12 @@ class _SlimConv(_Slimmable):
         self._become_static()
 
 
-class SlimConv1d(_SlimConv, nn.Conv1d):
+class SlimConv1d(ConvTwin, nn.Conv1d):
     static = nn.Conv1d
     convolve = staticmethod(F.conv1d)
 
 
-class SlimConv2d(_SlimConv, nn.Conv2d):
+class SlimConv2d(ConvTwin, nn.Conv2d):
     static = nn.Conv2d
     convolve = staticmethod(F.conv2d)
 
@@ -126,14 +135,12 @@ def _conv3d(x, weight, bias, stride, padding, dilation, groups):
     return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
 
 
-class SlimConv3d(_SlimConv, nn.Conv3d):
+class SlimConv3d(ConvTwin, nn.Conv3d):
     static = nn.Conv3d
     convolve = staticmethod(_conv3d)
 
 
-class SlimLinear(_Slimmable, nn.Linear):
-    static = nn.Linear
-
+class LinearTwin(Twin):
     def _sliced(self, arriving):
         weight = _prefix(self.weight, self._count(self.out_rule, self.out_features))
         weight = self._take_input(weight, arriving, 1)
@@ -153,7 +160,11 @@ class SlimLinear(_Slimmable, nn.Linear):
         self._become_static()
 
 
-class _SlimBatchNorm(_Slimmable):
+class SlimLinear(LinearTwin, nn.Linear):
+    static = nn.Linear
+
+
+class BatchNormTwin(Twin):
     """BatchNorm whose running statistics belong to the full network.
 
     A sub-network trains on the statistics of its own batch and updates nothing. In eval it
@@ -186,25 +197,29 @@ class _SlimBatchNorm(_Slimmable):
         mean = self._take_input(self.running_mean, arriving, 0)
         return mean, self._take_input(self.running_var, arriving, 0)
 
-    def _calibrate(self, x, weight, bias):
-        # The first batch has weight 1, so what the statistics start from does not matter.
-        mean, var = self.statistics.setdefault(
-            self.slim.subnet,
-            tuple(torch.zeros(x.shape[1], device=x.device) for _ in range(2)),
-        )
-        momentum = self.slim.calibration_momentum
-        return F.batch_norm(x, mean, var, weight, bias, True, momentum, self.eps)
+    def _collected(self, x):
+        """The statistics that calibration is collecting, which ``F.batch_norm`` updates."""
+        # The first batch has weight 1, so what they start from does not matter.
+        zeros = tuple(torch.zeros(x.shape[1], device=x.device) for _ in range(2))
+        return self.statistics.setdefault(self.slim.subnet, zeros)
+
+    def normalization(self, x):
+        """Arguments of ``F.batch_norm`` for ``x`` as anything but the full network in training.
+
+        Returns:
+            (mean, var, weight, bias, use the batch's statistics, momentum).
+        """
+        affine = self._affine(x.shape[1])
+        if self.slim.calibration_momentum is not None:
+            return *self._collected(x), *affine, True, self.slim.calibration_momentum
+        if self.training or self.running_mean is None:
+            return None, None, *affine, True, 0.0
+        return *self._population(x.shape[1]), *affine, False, 0.0
 
     def forward(self, x):
         if self.training and self.slim.is_full:
             return super().forward(x)
-        weight, bias = self._affine(x.shape[1])
-        if self.slim.calibration_momentum is not None:
-            return self._calibrate(x, weight, bias)
-        if self.training or self.running_mean is None:
-            return F.batch_norm(x, None, None, weight, bias, True, 0.0, self.eps)
-        mean, var = self._population(x.shape[1])
-        return F.batch_norm(x, mean, var, weight, bias, False, 0.0, self.eps)
+        return F.batch_norm(x, *self.normalization(x), self.eps)
 
     def to_static(self, arriving):
         weight, bias = self._affine(arriving)
@@ -218,15 +233,15 @@ class _SlimBatchNorm(_Slimmable):
         self._become_static()
 
 
-class SlimBatchNorm1d(_SlimBatchNorm, nn.BatchNorm1d):
+class SlimBatchNorm1d(BatchNormTwin, nn.BatchNorm1d):
     static = nn.BatchNorm1d
 
 
-class SlimBatchNorm2d(_SlimBatchNorm, nn.BatchNorm2d):
+class SlimBatchNorm2d(BatchNormTwin, nn.BatchNorm2d):
     static = nn.BatchNorm2d
 
 
-class SlimBatchNorm3d(_SlimBatchNorm, nn.BatchNorm3d):
+class SlimBatchNorm3d(BatchNormTwin, nn.BatchNorm3d):
     static = nn.BatchNorm3d
 
 
@@ -246,14 +261,14 @@ TWINS = {
 
 def arriving_channels(layer, x):
     """Channels of ``x``, the input of the slimmable ``layer``."""
-    return x.shape[-1] if isinstance(layer, SlimLinear) else x.shape[1]
+    return x.shape[-1] if isinstance(layer, LinearTwin) else x.shape[1]
 
 
-def slim_layers(model, kind=_Slimmable):
+def slim_layers(model, kind=Twin):
     """(name, layer) of every slimmable layer of ``model``, in registration order."""
     return [(name, m) for name, m in model.named_modules() if isinstance(m, kind)]
 
 
 def batch_norms(model):
     """(name, layer) of every slimmable BatchNorm of ``model``."""
-    return slim_layers(model, _SlimBatchNorm)
+    return slim_layers(model, BatchNormTwin)

@@ -1,7 +1,13 @@
-"""How many of a layer's channels are active at a width."""
+"""How many of a layer's channels are active at a width, and which of a concatenation."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
+
+import torch
+
+# Widths whose positions a concatenation remembers.
+_KEPT = 64
 
 
 def round_channels(channels, width, divisor):
@@ -30,10 +36,16 @@ def round_channels(channels, width, divisor):
 
 @dataclass(frozen=True)
 class Scaled:
-    """The default rule: the layer's own channel count, rounded."""
+    """The default rule: the layer's own channel count, rounded.
+
+    ``multiple``: the count is also a multiple of this, because a grouped convolution reads
+    the channels that many at a time.
+    """
+
+    multiple: int = 1
 
     def active(self, channels, width, divisor):
-        return round_channels(channels, width, divisor)
+        return round_channels(channels, width, math.lcm(divisor, self.multiple))
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,65 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Segment:
-    """One part of a channel concatenation: its full channel count and the rule it follows."""
+    """One part of a channel concatenation: its full channel count and the rule it follows.
+
+    ``times``: entries in the concatenation for each channel, above 1 where pixels were
+    flattened into channels or a depthwise convolution makes several of one.
+    """
 
     channels: int
     rule: Scaled | Fixed | Ratio = Scaled()
+    times: int | Fraction = 1
+
+    @property
+    def entries(self):
+        return int(self.channels * self.times)
+
+    def active(self, width, divisor):
+        return int(self.rule.active(self.channels, width, divisor) * self.times)
+
+
+class Segments:
+    """A channel concatenation: which of its entries are active at a width.
+
+    Where a plain layer takes the prefix of its input, the consumer of a concatenation takes
+    the prefix of each segment.
+
+    Args:
+        parts: iterable of :class:`Segment`, in order.
+    """
+
+    def __init__(self, parts):
+        self.parts = tuple(parts)
+        self._kept = {}
+
+    def __deepcopy__(self, memo):
+        return Segments(self.parts)
+
+    def __eq__(self, other):
+        return isinstance(other, Segments) and self.parts == other.parts
+
+    def __repr__(self):
+        return f"Segments({list(self.parts)})"
+
+    @property
+    def entries(self):
+        return sum(part.entries for part in self.parts)
+
+    def active(self, width, divisor):
+        """Number of active entries."""
+        return sum(part.active(width, divisor) for part in self.parts)
+
+    def index(self, width, divisor, device):
+        """int64 (active entries,): positions of the active entries, on ``device``."""
+        key = width, divisor, device
+        if key not in self._kept:
+            if len(self._kept) >= _KEPT:  # training draws widths without end
+                self._kept.clear()
+            positions, start = [], 0
+            for part in self.parts:
+                positions.extend(range(start, start + part.active(width, divisor)))
+                start += part.entries
+            with torch.inference_mode(False):  # or training could not use what eval made
+                self._kept[key] = torch.tensor(positions, dtype=torch.int64, device=device)
+        return self._kept[key]
