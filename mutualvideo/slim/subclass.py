@@ -5,7 +5,7 @@ does. Such a layer's own forward runs unchanged; while it runs, the attributes t
 (weight, bias, channel counts, statistics) are those of the sub-network.
 """
 
-from functools import lru_cache
+from functools import cache
 
 from mutualvideo.slim.layers import TWINS, BatchNormTwin, ConvTwin, LinearTwin
 
@@ -64,7 +64,7 @@ class _LentBatchNorm(_Lent):
 _KINDS = {ConvTwin: _LentConv, LinearTwin: _LentLinear, BatchNormTwin: _LentBatchNorm}
 
 
-@lru_cache(maxsize=None)
+@cache
 def twin_of(own, plain):
     """The twin of ``own``, a subclass of the torch layer ``plain`` with a forward of its own."""
     kind = next(kind for kind in _KINDS if issubclass(TWINS[plain], kind))
