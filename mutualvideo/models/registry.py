@@ -1,5 +1,6 @@
 """From a configuration to a slimmable network."""
 
+import torch
 from fvcore.common.registry import Registry
 from torch import nn
 
@@ -13,8 +14,8 @@ MIN_SIZE = 32
 MODEL_REGISTRY = Registry("MODEL")
 MODEL_REGISTRY.__doc__ = """
 Builders, each named what MODEL.MODEL_NAME says: functions of ``cfg`` that return
-``(network, options)``, an ordinary ``nn.Module`` and the keyword arguments (rules,
-segments) for ``slimmable``.
+``(network, options)``, an ordinary ``nn.Module`` and the keyword arguments (rules) for
+``slimmable``.
 """
 
 
@@ -43,8 +44,10 @@ def build_model(cfg):
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eps, module.momentum = cfg.BN.EPSILON, cfg.BN.MOMENTUM
+    size = cfg.DATA.TRAIN_CROP_SIZE
     model = slimmable(
         network,
+        example=torch.empty(2, 3, cfg.DATA.NUM_FRAMES, size, size, device="meta"),
         width_range=cfg.MUTUAL.WIDTH_RANGE,
         divisor=cfg.MUTUAL.DIVISOR,
         full=full_subnet(cfg),

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from mutualvideo.errors import InputError
 from mutualvideo.models.registry import MODEL_REGISTRY, full_subnet, require_arch, reset_final_norms
 from mutualvideo.models.slow import bottleneck_rules, require_depth
-from mutualvideo.slim import Fixed, Segment, frame_indices, resample_clip
+from mutualvideo.slim import Fixed, frame_indices, resample_clip
 
 _STAGES = 4
 
@@ -105,28 +105,12 @@ def SlowFast(cfg):
         if type(module) is FuseFastToSlow:
             module.__class__ = AdaptiveFusion
     model = SlowFastNet(network.blocks, alpha, full_subnet(cfg))
-    return model, _slim_options(beta_inv, fusion_ratio)
-
-
-def _slim_options(beta_inv, fusion_ratio):
-    """What slimmable() must be told: Fast is fixed, and where channels are concatenated."""
     rules = {
+        # Fast runs whole at every sub-network, and so does what it gives to Slow.
         "blocks.*.multipathway_blocks.1.*": Fixed(),
         "blocks.*.multipathway_fusion.*": Fixed(),
-        f"blocks.{_STAGES + 2}.proj": Fixed(),
     }
-    segments = {}
-    slow_in = 64
     for stage in range(_STAGES):
         pathway = f"blocks.{stage + 1}.multipathway_blocks.0"
-        slow_out = 256 * 2**stage
-        rules |= bottleneck_rules(pathway, slow_out)
-        fused = Segment(slow_in // beta_inv * fusion_ratio, Fixed())
-        for consumer in ("branch1_conv", "branch2.conv_a"):
-            segments[f"{pathway}.res_blocks.0.{consumer}"] = [Segment(slow_in), fused]
-        slow_in = slow_out
-    segments[f"blocks.{_STAGES + 2}.proj"] = [
-        Segment(slow_in),
-        Segment(slow_in // beta_inv, Fixed()),
-    ]
-    return {"rules": rules, "segments": segments}
+        rules |= bottleneck_rules(pathway, 256 * 2**stage)
+    return model, {"rules": rules}

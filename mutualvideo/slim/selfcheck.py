@@ -4,7 +4,7 @@ import torch
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.layers import arriving_channels, slim_layers
-from mutualvideo.slim.trace import running_module
+from mutualvideo.slim.trace import fresh, running_module
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def check_widths(model, args, inputs):
                 if name in inputs
             ]
             try:
-                model(*args)
+                model(*fresh(args))
             except InputError:
                 raise
             except Exception as error:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import torch
-from torch.utils._pytree import tree_leaves
+from torch import nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.layers import (
@@ -66,6 +67,11 @@ def running_module(model):
             handle.remove()
 
 
+def fresh(args):
+    """The same tensors in new lists: some networks (PyTorchVideo's SlowFast) write into theirs."""
+    return tree_map(lambda value: value, args)
+
+
 @torch.no_grad()
 def trace(model, args, fixed=(), told=()):
     """Runs ``model``, slimmable and at full width, on ``args``; returns a :class:`Trace`.
@@ -89,9 +95,12 @@ def trace(model, args, fixed=(), told=()):
             watch = _Watch(name, layer, flow, found, name in fixed, name in told)
             handles.append(layer.register_forward_pre_hook(watch.enter))
             handles.append(layer.register_forward_hook(watch.leave))
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear) and not isinstance(layer, LinearTwin):
+                handles += _watch_whole_linear(layer, flow)
         try:
             with flow:
-                out = model(*args)
+                out = model(*fresh(args))
         finally:
             for handle in handles:
                 handle.remove()
@@ -152,6 +161,24 @@ class _Watch:
             parts = (Part(self.source, full),)
         if parts is not None:
             self.flow.set(out, Layout(_channel_dim(layer, out), parts))
+
+
+def _watch_whole_linear(layer, flow):
+    """Hooks of a linear layer that is not slimmed: it may run along any dimension."""
+
+    def enter(layer, inputs):
+        flow.quiet = True
+
+    def leave(layer, inputs, out):
+        flow.quiet = False
+        layout = flow.get(inputs[0])
+        if isinstance(layout, Layout) and layout.dim == out.dim() - 1:
+            flow.pin(layout, f"{flow.where} reads all of its channels")
+            layout = None
+        # Along another dimension the channels stay where they were.
+        flow.set(out, layout or Layout(out.dim() - 1, (Part(None, out.shape[-1]),)))
+
+    return layer.register_forward_pre_hook(enter), layer.register_forward_hook(leave)
 
 
 def _kind(layer):

@@ -1,0 +1,83 @@
+"""An independent reference for slicing, which slices nothing.
+
+All channels are computed, and those that are inactive at a width are set to zero after every
+layer. Which ones those are is found by NaN: a first pass fills the inactive outputs of each
+layer with it, and it spreads through concatenations, reshapes and sums as the channels do.
+"""
+
+import torch
+from torch import nn
+
+from mutualvideo.slim import slim_state
+from mutualvideo.slim.layers import BatchNormTwin, ConvTwin, slim_layers
+
+
+@torch.no_grad()
+def silenced(network, model, forward):
+    """What ``forward()``, a pass through the plain ``network``, gives with silent channels.
+
+    Args:
+        network: the plain network in eval mode, with the weights of ``model``.
+        model: the slimmable one, switched to a width: it tells how many channels of each
+            layer are active there, but not which.
+    """
+    state = slim_state(model)
+    counts = {
+        name: layer.out_rule.active(_made(layer), state.width, state.divisor)
+        for name, layer in slim_layers(model)
+        if not isinstance(layer, BatchNormTwin)
+        and not (isinstance(layer, ConvTwin) and layer.grouped)
+    }
+    inactive = {}
+    with _hooks(network, lambda n, m, x, out: _mark(n, m, x, out, counts, inactive)):
+        forward()
+    with _hooks(network, lambda n, m, x, out: _filled(out, *inactive[n], 0.0)):
+        return forward()
+
+
+def _made(layer):
+    return layer.out_channels if isinstance(layer, ConvTwin) else layer.out_features
+
+
+class _hooks:
+    """Runs a function as forward hook of every convolution, linear layer and BatchNorm."""
+
+    def __init__(self, network, function):
+        self.network, self.function = network, function
+
+    def __enter__(self):
+        kinds = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
+        self.handles = [
+            module.register_forward_hook(
+                lambda m, inputs, out, name=name: self.function(name, m, inputs[0], out)
+            )
+            for name, module in self.network.named_modules()
+            if isinstance(module, kinds)
+        ]
+
+    def __exit__(self, *_):
+        for handle in self.handles:
+            handle.remove()
+
+
+def _mark(name, module, x, out, counts, inactive):
+    """Zeros where channels are active, NaN where they are not."""
+    dim = out.dim() - 1 if isinstance(module, nn.Linear) else 1
+    others = [d for d in range(out.dim()) if d != dim]
+    if name in counts:
+        mask = torch.arange(out.shape[dim]) >= counts[name]
+    else:
+        mask = x.isnan().all(dim=others)
+        groups = getattr(module, "groups", None)
+        if groups is not None:
+            by_group = mask.view(groups, -1)
+            assert torch.equal(by_group.any(1), by_group.all(1))
+            mask = by_group.all(1).repeat_interleave(out.shape[1] // groups)
+    inactive[name] = mask, dim
+    return _filled(torch.zeros_like(out), mask, dim, float("nan"))
+
+
+def _filled(tensor, mask, dim, value):
+    shape = [1] * tensor.dim()
+    shape[dim] = -1
+    return tensor.masked_fill(mask.view(shape), value)
