@@ -10,6 +10,7 @@ import statistics
 import time
 
 import torch
+import torchvision
 from pytorchvideo.models.x3d import create_x3d
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -19,8 +20,9 @@ from mutualvideo.engine.optimizer import build_optimizer
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.models import build_model
 from mutualvideo.mutual import mutual_step
-from mutualvideo.slim import set_subnet
+from mutualvideo.slim import extract, set_subnet, slimmable
 from mutualvideo.slim.depthwise import depthwise_conv3d
+from mutualvideo.subnet import Subnet
 
 _X3D_M = ["X3D.WIDTH_FACTOR", "2.0", "X3D.DEPTH_FACTOR", "2.2", "X3D.BOTTLENECK_FACTOR", "2.25"]
 
@@ -115,10 +117,17 @@ def switching(repeats=1000):
     return {"switch / 1 ms": found}
 
 
-def memory():
-    """Resident memory after a clip at every width of a grid, against the plain network's."""
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        plain, ours = (pool.apply(_resident, (slim,)) for slim in (False, True))
+def memory(processes=5):
+    """Resident memory after a clip at every width of a grid, against the plain network's.
+
+    Medians over fresh processes: what the allocator keeps varies by a tenth.
+    """
+    found = {False: [], True: []}
+    for _ in range(processes):
+        for slim in found:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                found[slim].append(pool.apply(_resident, (slim,)))
+    plain, ours = (statistics.median(found[slim]) for slim in (False, True))
     found = {"ratio": round(ours / plain, 4), "ours_mib": ours, "theirs_mib": plain}
     return {"resident memory in place / plain network": found}
 
@@ -142,6 +151,55 @@ def _resident(slim):
     return round(pages * 4096 / 2**20, 1)
 
 
+# What a user would bring: (network, shape of a clip or picture, training batch).
+_BROUGHT = {
+    "X3D-M": (
+        lambda: create_x3d(
+            input_clip_length=8, input_crop_size=128, depth_factor=2.2, head_activation=None
+        ),
+        (3, 8, 128, 128),
+        4,
+    ),
+    "ResNet-50": (torchvision.models.resnet50, (3, 160, 160), 16),
+    "DenseNet-121": (torchvision.models.densenet121, (3, 160, 160), 16),
+}
+
+
+def slices(repeats=9, widths=(0.25, 0.5, 0.75, 1.0)):
+    """The sliced network against the extracted one: one clip in eval, a training pass."""
+    found = {}
+    for name, (build, shape, batch) in _BROUGHT.items():
+        video = len(shape) == 4
+        layout = torch.channels_last_3d if video else torch.channels_last
+        model = slimmable(build(), example=torch.empty(2, *shape, device="meta"))
+        model.to(memory_format=layout)
+        for width in widths:
+            subnet = Subnet(width, shape[1] if video else None, shape[-1])
+            set_subnet(model, subnet)
+            static = extract(model, subnet).to(memory_format=layout)
+            kinds = ("eval", _eval_pass, 1), ("training", _training_pass, batch)
+            for kind, function, count in kinds:
+                x = torch.randn(count, *shape).contiguous(memory_format=layout)
+                run = [lambda n=n, f=function, x=x: f(n, x) for n in (model, static)]
+                for network in (model, static):
+                    network.train(kind == "training")
+                times = repeats if kind == "training" else 5 * repeats
+                label = f"{name} {subnet} {kind}"
+                found[label] = side_by_side(*run, times, label)
+    return found
+
+
+@torch.inference_mode()
+def _eval_pass(network, x):
+    network(x)
+
+
+def _training_pass(network, x):
+    network.zero_grad(set_to_none=True)
+    network(x).square().mean().backward()
+
+
 COMMANDS = {
     "train": train_step, "depthwise": depthwise, "switching": switching, "memory": memory,
+    "slim": slices,
 }

@@ -132,3 +132,5 @@ def load_statistics(model, source):
             loaded[name][Subnet.parse(key)] = (mean.to(device), var.to(device))
     for name, norm in norms.items():
         norm.statistics = loaded[name]
+    state = slim_state(model)
+    state.select(state.width, state.subnet)  # what layers prepared is out of date

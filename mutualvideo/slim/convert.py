@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.layers import TWINS, BatchNormTwin
+from mutualvideo.slim.layers import TWINS, BatchNormTwin, Prepared
 from mutualvideo.slim.plan import make_plan
 from mutualvideo.slim.refuse import keeps_forward, plain_class, refuse
 from mutualvideo.slim.rules import Fixed, Segments
@@ -97,7 +97,7 @@ def slimmable(
             plain = plain_class(layer)
             same = keeps_forward(layer, plain)
             layer.__class__ = TWINS[plain] if same else twin_of(type(layer), plain)
-            layer.slim = state
+            layer.slim, layer.prepared = state, Prepared()
             if isinstance(layer, BatchNormTwin):
                 layer.statistics = {}
         network.slim_state = state

@@ -74,7 +74,9 @@ def _classes(sources, found):
         if a is None or b is None:
             name = b if a is None else a
             if name is not None:
-                fixed_by.setdefault(name, "its output is combined with channels that are all there at every width")
+                fixed_by.setdefault(
+                    name, "its output is combined with channels that are all there at every width"
+                )
             continue
         root[find(a)] = find(b)
     classes = {}

@@ -15,6 +15,7 @@ class SlimState:
         full: the sub-network that *is* the full network, or ``None`` if not known.
         width_range: narrowest and widest width allowed, both included.
         divisor: active channels are a multiple of this.
+        serial: counts the switches, so that a layer knows when what it prepared is out of date.
         calibration_momentum: while calibrating, the weight of the batch at hand in the
             statistics of the current sub-network; else ``None``.
     """
@@ -31,6 +32,7 @@ class SlimState:
         self.divisor = int(divisor)
         self.width = high
         self.subnet = None
+        self.serial = 0
         self.full = None
         self.calibration_momentum = None
 
@@ -52,3 +54,4 @@ class SlimState:
             )
         self.width = high if width == round(high, 4) else width
         self.subnet = subnet
+        self.serial += 1

@@ -32,7 +32,7 @@ class _Lent:
 
 class _LentConv(_Lent):
     def _lend(self, x):
-        weight, bias, groups = self._sliced(x.shape[1])
+        weight, bias, groups = self.in_use(x.shape[1])
         return {
             "weight": weight, "bias": bias, "groups": groups,
             "in_channels": x.shape[1], "out_channels": weight.shape[0],
@@ -41,7 +41,7 @@ class _LentConv(_Lent):
 
 class _LentLinear(_Lent):
     def _lend(self, x):
-        weight, bias = self._sliced(x.shape[-1])
+        weight, bias = self.in_use(x.shape[-1])
         return {
             "weight": weight, "bias": bias,
             "in_features": x.shape[-1], "out_features": weight.shape[0],
