@@ -12,6 +12,7 @@ from mutualvideo.slim.convert import set_subnet, set_width, slim_state, slimmabl
 from mutualvideo.slim.extract import extract
 from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.macs import Costs, count_costs, count_macs
+from mutualvideo.slim.order import order_channels
 from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "input_shape",
     "is_calibrated",
     "load_statistics",
+    "order_channels",
     "require_calibrated",
     "resample_clip",
     "round_channels",

@@ -102,18 +102,19 @@ def slimmable(
                 layer.statistics = {}
         network.slim_state = state
 
-    def tell(network, rules, inputs):
+    def tell(network, plan, inputs):
+        network.slim_state.plan = plan
         for name in layers:
             layer = network.get_submodule(name)
-            if name in rules:
-                layer.out_rule = rules[name]
+            if name in plan.rules:
+                layer.out_rule = plan.rules[name]
             parts = inputs[name].parts if name in inputs else ()
             if len(parts) > 1 and not all(part.rule == Fixed() for part in parts):
                 layer.in_segments = inputs[name]
 
     twin, args, found = _trace(model, convert, rules, told, example)
-    plan, inputs = make_plan(found, rules)
-    inputs |= told
+    plan = make_plan(found, rules)
+    inputs = plan.inputs | told
     tell(twin, plan, inputs)
     check_widths(twin, args, inputs)
     convert(model)

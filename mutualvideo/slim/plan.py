@@ -1,9 +1,27 @@
 """From what tracing found to what each layer is told: its rule and its segments."""
 
 import math
+from dataclasses import dataclass
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.rules import Fixed, Scaled, Segment, Segments
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a network's layers are told, and how its channels flow.
+
+    Attributes:
+        rules: ``{layer: rule}`` of every layer that makes channels.
+        inputs: ``{layer: Segments}`` of what every layer reads.
+        parts: ``{layer: parts}``: the same with the layers that made each part.
+        classes: sets of layers whose outputs are combined, so that they agree.
+    """
+
+    rules: dict
+    inputs: dict
+    parts: dict
+    classes: tuple
 
 
 def make_plan(found, rules):
@@ -18,16 +36,16 @@ def make_plan(found, rules):
         rules: ``{layer: rule}`` that the caller gave.
 
     Returns:
-        ``(rules, inputs)``: ``{layer: rule}`` of every layer that makes channels and
-        ``{layer: Segments}`` of what every layer reads.
+        :class:`Plan`.
 
     Raises:
         InputError: if two rules of the caller contradict each other, or what was found.
     """
     sources = {p.source for parts in found.inputs.values() for p in parts or ()} - {None}
     sources |= found.outputs | found.pinned.keys() | rules.keys()
-    chosen = {}
+    chosen, classes = {}, []
     for members, fixed_by in _classes(sources, found):
+        classes.append(frozenset(members))
         given = {name: rules[name] for name in sorted(members) if name in rules}
         if len(set(given.values())) > 1:
             (one, a), (other, b) = list(given.items())[:2]
@@ -52,7 +70,7 @@ def make_plan(found, rules):
         for name, parts in found.inputs.items()
         if parts is not None
     }
-    return chosen, inputs
+    return Plan(chosen, inputs, found.inputs, tuple(classes))
 
 
 def _whole(times):

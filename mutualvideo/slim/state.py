@@ -16,6 +16,7 @@ class SlimState:
         width_range: narrowest and widest width allowed, both included.
         divisor: active channels are a multiple of this.
         serial: counts the switches, so that a layer knows when what it prepared is out of date.
+        plan: :class:`~mutualvideo.slim.plan.Plan` that the layers were told.
         calibration_momentum: while calibrating, the weight of the batch at hand in the
             statistics of the current sub-network; else ``None``.
     """
@@ -34,6 +35,7 @@ class SlimState:
         self.subnet = None
         self.serial = 0
         self.full = None
+        self.plan = None
         self.calibration_momentum = None
 
     @property

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mutualvideo.slim import count_costs, extract, set_subnet, set_width, slimmable
+from mutualvideo.slim import (
+    count_costs,
+    extract,
+    order_channels,
+    set_subnet,
+    set_width,
+    slimmable,
+)
 from mutualvideo.subnet import Subnet
 from tests.networks import randomize_norms
 from tests.silenced import silenced
@@ -97,3 +104,14 @@ def test_upstream_to_slimmable_to_trained_to_upstream(name):
     set_width(model.eval(), 1.0)
     with torch.no_grad():
         close(run(upstream, x), run(model, x))
+
+
+def test_ordering_channels_changes_no_answer_of_the_full_network(case):
+    name, answer, _, model, x = case
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    set_width(model, 1.0)
+    with torch.no_grad():
+        assert order_channels(model) > 0
+        close(run(model, x), answer)
+    moved = [k for k, value in model.state_dict().items() if not torch.equal(value, before[k])]
+    assert len(moved) > len(before) / 3
