@@ -57,7 +57,8 @@ def slimmable(
         rules: ``{name pattern: rule}`` for layers whose output does not follow the default
             (:class:`~mutualvideo.slim.Ratio`, :class:`~mutualvideo.slim.Fixed`); patterns
             as in :mod:`fnmatch`, the last one that fits counts. A rule holds for all
-            layers whose outputs are added to the named one's.
+            layers whose outputs are added to the named one's; depthwise and grouped
+            convolutions and BatchNorm follow what they read and need none.
         segments: ``{name pattern: [Segment, ...]}`` for layers whose input is a channel
             concatenation that tracing cannot follow.
         exclude: name patterns of layers, or of modules with all that is in them, to leave as
@@ -145,6 +146,7 @@ def _trace(model, convert, rules, told, example):
     for make_twin, args in _trials(model, example):
         twin = make_twin(model).eval()
         convert(twin)
+        twin.slim_state.width = 1.0  # whole, even where the widest width allowed is less
         try:
             return twin, args, trace(twin, args, fixed, told)
         except InputError:

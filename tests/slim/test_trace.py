@@ -410,3 +410,11 @@ def test_macs_follow_what_was_found():
     pixels = 8 * 8
     wanted = pixels * (3 * 9 * 16 + 16 * 48 + 48 * 24 * 9) + 48 * 5
     assert count_macs(model, Subnet(0.5, None, 16)) == wanted
+
+
+def test_a_range_that_ends_below_the_full_width():
+    torch.manual_seed(0)
+    model = slimmable(TakenApart().eval(), width_range=(0.25, 0.75))
+    assert extract(model, Subnet(0.75, None, 16)).last.out_channels == 48
+    with pytest.raises(InputError, match="width 1 is outside"):
+        set_width(model, 1.0)
