@@ -19,12 +19,16 @@ from mutualvideo.slim.rules import Fixed
 def order_channels(model):
     """Sorts the channels of a trained slimmable network by importance, in place.
 
-    A channel's importance is the sum of the magnitudes of the weights that read it. Layers
-    whose outputs are added go by one order, groups of channels that a grouped convolution
-    reads stay together, layers that are never slimmed stay as they are. The full network
-    computes what it did before; calibrated statistics of sub-networks are dropped.
+    A channel's importance is the sum of the magnitudes of the BatchNorm weights that scale
+    it or, where no BatchNorm does, of all weights that read it. Layers whose outputs are
+    added go by one order, groups of channels that a grouped convolution reads stay together,
+    layers that are never slimmed stay as they are. The full network computes what it did
+    before; calibrated statistics of sub-networks are dropped.
 
-    Reference: channel sorting in Once-for-All (arXiv 1908.09791) section 3.2.
+    Reference: channel sorting in Once-for-All (arXiv 1908.09791) section 3.2, with the
+    criterion of network slimming (arXiv 1708.06519). Measured on small X3Ds trained at one
+    width, calibrated and not trained further, it kept far more of the accuracy at 0.6 to 0.9
+    of the width than Once-for-All's criterion, the weights that read, did.
 
     Args:
         model: a slimmable network with trained weights.
@@ -83,14 +87,19 @@ def _order(layers, made, readers, unit):
     """int64 (channels / unit,): the blocks of ``unit`` channels, most important first."""
     one = layers[next(iter(made))]
     channels = one.out_channels if isinstance(one, ConvTwin) else one.out_features
-    importance = torch.zeros(channels // unit, dtype=torch.float64)
+    scaled, read = (torch.zeros(channels // unit, dtype=torch.float64) for _ in range(2))
     for name, start, part in readers:
         layer = layers[name]
-        if isinstance(layer, BatchNormTwin) or getattr(layer, "groups", 1) > 1:
-            continue  # what it reads it hands on, to layers that are readers themselves
-        columns = layer.weight.narrow(1, start, part.entries).double().abs()
-        by_entry = columns.transpose(0, 1).flatten(1).sum(1)
-        importance += by_entry.view(len(importance), -1).sum(1).cpu()
+        if isinstance(layer, BatchNormTwin):
+            if layer.affine:
+                weights = layer.weight.narrow(0, start, part.entries).double().abs()
+                scaled += weights.view(len(scaled), -1).sum(1).cpu()
+        elif getattr(layer, "groups", 1) == 1:  # groups hand on what they read
+            columns = layer.weight.narrow(1, start, part.entries).double().abs()
+            by_entry = columns.transpose(0, 1).flatten(1).sum(1)
+            read += by_entry.view(len(read), -1).sum(1).cpu()
+    # Fresh BatchNorms scale all channels alike: then the weights decide.
+    importance = scaled if scaled.max() > scaled.min() else read
     return importance.argsort(descending=True, stable=True)
 
 

@@ -46,6 +46,21 @@ def test_the_most_read_channels_come_first():
     torch.testing.assert_close(first.weight.detach(), made)
 
 
+def test_where_a_norm_scales_them_its_weights_decide():
+    torch.manual_seed(0)
+    model = slimmable(
+        nn.Sequential(nn.Conv2d(3, 16, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 4, 1)),
+        example=torch.empty(2, 3, 1, 1),
+    )
+    scales = torch.randn(16)
+    model[1].weight.data.copy_(scales)
+    model[1].running_mean.copy_(scales)
+    order_channels(model)
+    wanted = scales[scales.abs().argsort(descending=True)]
+    assert torch.equal(model[1].weight.detach(), wanted)
+    assert torch.equal(model[1].running_mean, wanted)
+
+
 def test_a_narrower_network_answers_more_like_the_full_one():
     """Channels that nobody reads are the last ones: without them nothing is missing."""
     torch.manual_seed(0)
