@@ -38,8 +38,7 @@ def extract(model, subnet, in_channels=3, fold=False, example=None):
         InputError: if the network cannot be switched to ``subnet``, or has a slimmable
             layer that its forward does not use.
     """
-    args = meta_arguments(model, subnet, in_channels, example)
-    arriving = _arriving(model, subnet, args)
+    arriving = _arriving(model, subnet, meta_arguments(model, subnet, in_channels, example))
     static = copy.deepcopy(model).eval()
     set_subnet(static, subnet)
     layers = slim_layers(static)
@@ -50,7 +49,8 @@ def extract(model, subnet, in_channels=3, fold=False, example=None):
         layer.to_static(arriving[name])
     del static.slim_state
     if fold:
-        fold_norms(static, args)
+        # Arguments of its own: a forward may have written into the first ones' lists.
+        fold_norms(static, meta_arguments(model, subnet, in_channels, example))
     return static
 
 

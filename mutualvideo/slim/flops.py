@@ -29,6 +29,8 @@ class MetaFlops(TorchDispatchMode):
         total: what ``FlopCounterMode.get_total_flops()`` would be.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self):
         super().__init__()
         self.total = 0

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.slim.clip import input_shape
 from mutualvideo.slim.convert import set_subnet
@@ -38,6 +38,19 @@ def meta_arguments(model, subnet, in_channels=3, example=None):
         return (example_input(model, subnet, in_channels),)
     args = example if isinstance(example, tuple) else (example,)
     return tree_map(lambda value: value.to("meta") if torch.is_tensor(value) else value, args)
+
+
+def _first_of_batch(args):
+    """``args`` of one clip: the first of every tensor that is as long as the first batch."""
+    lengths = [t.shape[0] for t in tree_leaves(args) if torch.is_tensor(t) and t.dim() > 1]
+    if not lengths:
+        return args
+
+    def first(value):
+        batched = torch.is_tensor(value) and value.dim() and value.shape[0] == lengths[0]
+        return value[:1] if batched else value
+
+    return tree_map(first, args)
 
 
 @contextmanager
@@ -88,7 +101,7 @@ def count_macs(model, subnet, in_channels=3, example=None):
         in_channels: channels of the input.
         example: what the network takes, where that is not one clip of the sub-network's shape: a
             tensor, a list of tensors (one argument) or a tuple of positional arguments. Only
-            shapes are used, and they are what is counted, whatever the sub-network's are.
+            shapes are used, whatever the sub-network's are, and of a batch the first alone.
 
     Returns:
         int: multiply-adds.
@@ -113,7 +126,7 @@ def count_costs(model, subnets, in_channels=3, example=None):
     with record_arriving(twin) as arriving:
         for subnet in subnets:
             set_subnet(twin, subnet)
-            args = meta_arguments(twin, subnet, in_channels, example)
+            args = _first_of_batch(meta_arguments(twin, subnet, in_channels, example))
             before = counter.total
             arriving.clear()
             with counter:
