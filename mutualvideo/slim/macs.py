@@ -14,10 +14,14 @@ from mutualvideo.slim.twin import meta_twin
 
 
 def example_input(model, subnet, in_channels=3, device="meta"):
-    """An empty clip (1, C, T, S, S), or image (1, C, S, S), for ``model`` as ``subnet``."""
+    """An empty clip (1, C, T, S, S), or image (1, C, S, S), for ``model`` as ``subnet``.
+
+    Its precision is that of the network's parameters.
+    """
     frames, size = input_shape(model, subnet)
     shape = (1, in_channels, size, size) if frames is None else (1, in_channels, frames, size, size)
-    return torch.empty(shape, device=device)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    return torch.empty(shape, dtype=dtype, device=device)
 
 
 def meta_arguments(model, subnet, in_channels=3, example=None):
