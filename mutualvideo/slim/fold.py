@@ -82,7 +82,7 @@ def _foldable(static, args):
         seen.read(tensor, None)
     for norm, tensors in seen.norms.items():
         layer, made = seen.made.get(id(tensors[0]), (None, None))
-        if layer is None or len(tensors) > 1 or seen.calls[layer] > 1:
+        if layer is None or len(tensors) > 1:
             continue
         if seen.readers[layer] == {norm} and not {layer, norm} & seen.lent:
             if _same_channels(own[layer], made):
@@ -109,14 +109,12 @@ class _Seen:
 
     Attributes:
         made: ``{id: (layer, its output)}``; keeping the output keeps its id its own.
-        calls: how often each layer ran.
-        readers: ``{layer: modules in which an operation read its output}``.
+        readers: ``{layer: modules in which an operation read any output of its}``.
         norms: ``{norm: its inputs}``.
         lent: layers whose parameters were read outside of themselves.
     """
 
     made: dict = field(default_factory=dict)
-    calls: dict = field(default_factory=dict)
     readers: dict = field(default_factory=dict)
     norms: dict = field(default_factory=dict)
     lent: set = field(default_factory=set)
@@ -124,7 +122,6 @@ class _Seen:
     def layer(self, name):
         def hook(_, inputs, out):
             self.made[id(out)] = name, out
-            self.calls[name] = self.calls.get(name, 0) + 1
             self.readers.setdefault(name, set())
 
         return hook

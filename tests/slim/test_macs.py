@@ -106,17 +106,20 @@ def test_remembered_results_are_tensors_of_their_own():
         # 1, 1.0 and True are equal, and make different types.
         kinds = [(whole + number).dtype for number in (1, 1.0, True, 1, 1.0)]
         assert kinds == [torch.int64, torch.float32, torch.int64, torch.int64, torch.float32]
-        first.t_()
-        assert first.shape == (6, 4) and second.shape == (4, 6)
-        again = second.relu_()
-        assert again is second and second.relu_() is second
-        assert second.view(24).data_ptr() == second.data_ptr()
+        for tensor in (first, second):
+            assert tensor.t_() is tensor and tensor.shape == (6, 4)
+        for tensor in (first, second, second):
+            assert tensor.relu_() is tensor
+            assert tensor[1:].untyped_storage()._cdata == tensor.untyped_storage()._cdata
 
 
 def test_what_values_decide_is_never_remembered():
+    count = torch.zeros(())
     with torch.no_grad(), MetaFlops():
         lengths = [len(torch.nonzero(torch.tensor(row))) for row in ([0, 1, 0], [1, 1, 0])]
-    assert lengths == [1, 2]
+        for _ in range(3):
+            count.add_(1)
+    assert lengths == [1, 2] and count == 3
 
 
 def test_branches_cost_the_dearer_one():
