@@ -50,9 +50,10 @@ def fold_norms(static, args):
 def _fuse(layer, norm):
     """Gives ``layer`` the weight and bias of ``norm`` after it."""
     exact, norm = copy.deepcopy(layer).double(), copy.deepcopy(norm).double()
-    if norm.weight is None:
-        norm.weight = nn.Parameter(torch.ones_like(norm.running_mean))
-        norm.bias = nn.Parameter(torch.zeros_like(norm.running_mean))
+    # A norm may have a weight and no bias; torch fuses that with convolutions alone.
+    for name, neutral in (("weight", torch.ones_like), ("bias", torch.zeros_like)):
+        if getattr(norm, name) is None:
+            setattr(norm, name, nn.Parameter(neutral(norm.running_mean)))
     fuse = fuse_linear_bn_eval if type(layer) is nn.Linear else fuse_conv_bn_eval
     fused, like = fuse(exact, norm), layer.weight
     for name in ("weight", "bias"):
