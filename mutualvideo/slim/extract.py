@@ -6,22 +6,30 @@ import torch
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.convert import set_subnet
+from mutualvideo.slim.fold import fold_norms
 from mutualvideo.slim.layers import slim_layers
-from mutualvideo.slim.macs import example_input, record_arriving
+from mutualvideo.slim.macs import meta_arguments, record_arriving
 from mutualvideo.slim.twin import meta_twin
 
 
-def extract(model, subnet, in_channels=3):
+def extract(model, subnet, in_channels=3, fold=False, example=None):
     """The sub-network as a static ``nn.Module`` of plain torch layers, in eval mode.
 
     An own copy with its own BatchNorm statistics (those calibrated for ``subnet``, or else
     the prefix of the full network's); ``model`` is left as it was. Its answers equal those
-    of ``model`` switched to ``subnet``.
+    of ``model`` switched to ``subnet``. Every tensor owns its memory, so that a saved
+    ``state_dict`` is as small as the sub-network. ``torch.export`` takes it as it is.
 
     Args:
         model: a slimmable network.
         subnet: which sub-network.
         in_channels: channels of the input.
+        fold: whether every BatchNorm that follows a convolution or linear layer becomes part of
+            it and ``nn.Identity`` takes its place. Faster, and no longer trainable as it was;
+            answers differ by rounding.
+        example: what the network takes, where that is not one clip of the sub-network's shape: a
+            tensor, a list of tensors (one argument) or a tuple of positional arguments. Only
+            shapes are used.
 
     Returns:
         ``nn.Module`` taking the clip that :func:`~mutualvideo.slim.subnet_input` makes.
@@ -30,7 +38,7 @@ def extract(model, subnet, in_channels=3):
         InputError: if the network cannot be switched to ``subnet``, or has a slimmable
             layer that its forward does not use.
     """
-    arriving = _arriving(model, subnet, in_channels)
+    arriving = _arriving(model, subnet, meta_arguments(model, subnet, in_channels, example))
     static = copy.deepcopy(model).eval()
     set_subnet(static, subnet)
     layers = slim_layers(static)
@@ -40,14 +48,17 @@ def extract(model, subnet, in_channels=3):
     for name, layer in layers:
         layer.to_static(arriving[name])
     del static.slim_state
+    if fold:
+        # Arguments of its own: a forward may have written into the first ones' lists.
+        fold_norms(static, meta_arguments(model, subnet, in_channels, example))
     return static
 
 
 @torch.no_grad()
-def _arriving(model, subnet, in_channels):
+def _arriving(model, subnet, args):
     """``{layer name: input channels}`` of ``subnet``, from one pass on the meta device."""
     twin = meta_twin(model)
     set_subnet(twin, subnet)
     with record_arriving(twin) as seen:
-        twin(example_input(twin, subnet, in_channels))
+        twin(*args)
     return seen

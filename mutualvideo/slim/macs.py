@@ -4,19 +4,57 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.slim.clip import input_shape
 from mutualvideo.slim.convert import set_subnet
+from mutualvideo.slim.flops import MetaFlops
 from mutualvideo.slim.layers import arriving_channels, slim_layers
 from mutualvideo.slim.twin import meta_twin
 
 
 def example_input(model, subnet, in_channels=3, device="meta"):
-    """An empty clip (1, C, T, S, S), or image (1, C, S, S), for ``model`` as ``subnet``."""
+    """An empty clip (1, C, T, S, S), or image (1, C, S, S), for ``model`` as ``subnet``.
+
+    Its precision is that of the network's parameters.
+    """
     frames, size = input_shape(model, subnet)
     shape = (1, in_channels, size, size) if frames is None else (1, in_channels, frames, size, size)
-    return torch.empty(shape, device=device)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    return torch.empty(shape, dtype=dtype, device=device)
+
+
+def meta_arguments(model, subnet, in_channels=3, example=None):
+    """Positional arguments that ``model`` runs on as ``subnet``, on the meta device.
+
+    Args:
+        model: a slimmable network.
+        subnet: which sub-network it runs as.
+        in_channels: channels of the input, where there is no example.
+        example: a tensor, a list of tensors (one argument) or a tuple of positional
+            arguments, of which only the shapes and dtypes are used; by default
+            :func:`example_input`.
+
+    Returns:
+        tuple.
+    """
+    if example is None:
+        return (example_input(model, subnet, in_channels),)
+    args = example if isinstance(example, tuple) else (example,)
+    return tree_map(lambda value: value.to("meta") if torch.is_tensor(value) else value, args)
+
+
+def _first_of_batch(args):
+    """``args`` of one clip: the first of every tensor that is as long as the first batch."""
+    lengths = [t.shape[0] for t in tree_leaves(args) if torch.is_tensor(t) and t.dim() > 1]
+    if not lengths:
+        return args
+
+    def first(value):
+        batched = torch.is_tensor(value) and value.dim() and value.shape[0] == lengths[0]
+        return value[:1] if batched else value
+
+    return tree_map(first, args)
 
 
 @contextmanager
@@ -54,7 +92,7 @@ class Costs:
     params: int
 
 
-def count_macs(model, subnet, in_channels=3):
+def count_macs(model, subnet, in_channels=3, example=None):
     """Multiply-adds of one clip (or image) through ``model`` as ``subnet``.
 
     Of convolutions and linear layers, the papers' convention: half of what
@@ -65,6 +103,9 @@ def count_macs(model, subnet, in_channels=3):
         model: a slimmable network.
         subnet: the sub-network to count.
         in_channels: channels of the input.
+        example: what the network takes, where that is not one clip of the sub-network's shape: a
+            tensor, a list of tensors (one argument) or a tuple of positional arguments. Only
+            shapes are used, whatever the sub-network's are, and of a batch the first alone.
 
     Returns:
         int: multiply-adds.
@@ -72,22 +113,34 @@ def count_macs(model, subnet, in_channels=3):
     Raises:
         InputError: if the network cannot be switched to ``subnet``.
     """
-    return count_costs(model, [subnet], in_channels)[subnet].macs
+    return count_costs(model, [subnet], in_channels, example)[subnet].macs
 
 
 @torch.no_grad()
-def count_costs(model, subnets, in_channels=3):
-    """``{subnet: Costs}`` for many sub-networks; see :func:`count_macs`."""
+def count_costs(model, subnets, in_channels=3, example=None):
+    """``{subnet: Costs}`` for many sub-networks; see :func:`count_macs`.
+
+    An ``example`` is that of all of them.
+    """
     twin = meta_twin(model)
     layers = slim_layers(twin)
     slim_ids = {id(p) for _, layer in layers for p in layer.parameters(recurse=False)}
     rest = sum(p.numel() for p in twin.parameters() if id(p) not in slim_ids)
-    costs = {}
-    for subnet in subnets:
-        set_subnet(twin, subnet)
-        with FlopCounterMode(display=False) as counter, record_arriving(twin) as arriving:
-            twin(example_input(twin, subnet, in_channels))
-        used = [layer.active_parameters(arriving[name]) for name, layer in layers
-                if name in arriving]
-        costs[subnet] = Costs(counter.get_total_flops() // 2, rest + sum(used))
+    costs, counter, in_use = {}, MetaFlops(), {}
+    with record_arriving(twin) as arriving:
+        for subnet in subnets:
+            set_subnet(twin, subnet)
+            args = _first_of_batch(meta_arguments(twin, subnet, in_channels, example))
+            before = counter.total
+            arriving.clear()
+            with counter:
+                twin(*args)
+            # Neither frames nor size show in a layer's parameters: they are counted once a width.
+            key = subnet.width, tuple(arriving.items())
+            if key not in in_use:
+                in_use[key] = rest + sum(
+                    layer.active_parameters(arriving[name]) for name, layer in layers
+                    if name in arriving
+                )
+            costs[subnet] = Costs((counter.total - before) // 2, in_use[key])
     return costs
