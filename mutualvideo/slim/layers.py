@@ -266,7 +266,8 @@ class BatchNormTwin(Twin):
     def _collected(self, x):
         """The statistics that calibration is collecting, which ``F.batch_norm`` updates."""
         # The first batch has weight 1, so what they start from does not matter.
-        zeros = tuple(torch.zeros(x.shape[1], device=x.device) for _ in range(2))
+        like = x if self.running_mean is None else self.running_mean  # float32 under autocast
+        zeros = tuple(like.new_zeros(x.shape[1]) for _ in range(2))
         return self.statistics.setdefault(self.slim.subnet, zeros)
 
     def normalization(self, x):
