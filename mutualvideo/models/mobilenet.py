@@ -29,9 +29,9 @@ def _scaled(channels, width):
     """``channels`` at ``width`` of any size, rounded by MobileNet's rule.
 
     The rule never goes beyond the count that it is given, so a width above 1 is taken as a
-    part of a network that is as many whole times wider.
+    part of a wider network: wider by a power of two, which changes no digit of the product.
     """
-    times = max(1, math.ceil(width))
+    times = 2 ** max(0, math.ceil(math.log2(width)))
     return round_channels(channels * times, width / times, _DIVISOR)
 
 

@@ -13,7 +13,9 @@ def bottleneck2d_rules(network):
 
     As in MutualNet (arXiv 2105.07085): the inner width of a bottleneck stays the part of the
     *rounded* output width that it is in the full network (a quarter, in ResNet-50), and the
-    stem, as wide as the first block's inner layers, follows with them.
+    stem, as wide as the first block's inner layers, follows with them. Blocks whose ``conv2``
+    is grouped (ResNeXt) get no rule: their inner width has to be whole groups, which the
+    default rule sees to.
 
     Args:
         network: a network whose blocks have convolutions ``conv1``, ``conv2`` and ``conv3``,
@@ -32,10 +34,12 @@ def bottleneck2d_rules(network):
             continue
         *inner, last = layers
         first = first or last.out_channels
+        if inner[1].groups > 1:
+            continue
         for number, layer in enumerate(inner, 1):
             part = Fraction(layer.out_channels, last.out_channels)
             rules[f"{name}.conv{number}"] = Ratio(last.out_channels, part)
-    if not rules:
+    if first is None:
         raise InputError(
             f"bottleneck2d_rules(): {type(network).__name__} has no block of conv1, conv2 and "
             "conv3: give torchvision's ResNet-50 or its like, or rules of your own"

@@ -73,6 +73,12 @@ def test_width_multiplies_every_layer(width):
         MobileNetV1(10, 0)
 
 
+def test_the_scaled_v1_costs_what_the_seed_says():
+    """w=1.6, r=1.3: 2.3 GMACs; 1.3 times 224 pixels, as a multiple of 32."""
+    model = slimmable(MobileNetV1(width=1.6))
+    assert int(count_macs(model, Subnet(1, None, 288)) / 1e8) / 10 == 2.3
+
+
 def test_a_narrower_v1_is_built_like_the_sliced_one():
     torch.manual_seed(0)
     model = slimmable(MobileNetV1(10)).eval()
