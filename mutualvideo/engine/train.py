@@ -20,13 +20,7 @@ from mutualvideo.engine.evaluate import calibrate_from, evaluate, to_network
 from mutualvideo.engine.log import Scalars, log_json_stats
 from mutualvideo.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
 from mutualvideo.errors import InputError
-from mutualvideo.models import (
-    build_model,
-    full_subnet,
-    load_weights,
-    read_checkpoint,
-    require_runnable,
-)
+from mutualvideo.models import build_model, full_subnet, load_pretrained, require_runnable
 from mutualvideo.mutual import SubnetSampler, check_finite, mutual_step
 from mutualvideo.slim import set_subnet
 from mutualvideo.subnet import Subnet
@@ -107,7 +101,7 @@ def _start_from(cfg, model, optimizer):
         return epoch
     path = cfg.TRAIN.CHECKPOINT_FILE_PATH
     if path:
-        load_weights(model, read_checkpoint(path)["model_state"], path, replace_classifier=True)
+        load_pretrained(model, path, replace_classifier=True)
         logger.info("started from the weights of %s", path)
     return 0
 

@@ -16,7 +16,7 @@ from mutualvideo.engine.evaluate import evaluate, to_network
 from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
-from mutualvideo.models import load_model, read_checkpoint
+from mutualvideo.models import build_model, load_model, read_checkpoint
 from mutualvideo.slim import extract, load_statistics, subnet_input
 from mutualvideo.table.build import evaluate_grid
 
@@ -96,6 +96,13 @@ def test_training_starts_from_weights_and_replaces_the_classifier(tiny, tmp_path
     with caplog.at_level("WARNING"):
         train(more, CPU)
     assert "blocks.5.proj.weight not loaded" in caplog.text
+
+
+def test_the_table_takes_zoo_files_that_fit_exactly(tiny, tmp_path):
+    path = str(tmp_path / "zoo.pyth")
+    torch.save({"model_state": build_model(tiny(MODEL__NUM_CLASSES=3)).state_dict()}, path)
+    with pytest.raises(InputError, match="zoo.pyth: .*blocks.5.proj.weight.*only training can"):
+        evaluate_grid(tiny(), CPU, path)
 
 
 def test_table_of_a_trained_network(tiny):
