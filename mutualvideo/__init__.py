@@ -18,6 +18,7 @@ _PUBLIC = {
     "extract": "slim",
     "get_cfg": "config",
     "load_cfg": "config",
+    "load_pretrained": "models",
     "set_subnet": "slim",
     "set_width": "slim",
     "slimmable": "slim",

@@ -108,7 +108,9 @@ _C.TRAIN.EVAL_PERIOD = 10
 _C.TRAIN.CHECKPOINT_PERIOD = 1
 # Continue from the newest checkpoint in OUTPUT_DIR.
 _C.TRAIN.AUTO_RESUME = True
-# Weights to start from.
+# Weights to start from: a file of training here, of PyTorchVideo's or PySlowFast's zoo, or for
+# ResNet image weights of torchvision's or MutualNet's ResNet-50, which are inflated. A classifier
+# for other classes is not loaded.
 _C.TRAIN.CHECKPOINT_FILE_PATH = ""
 
 _C.SOLVER = CfgNode()
@@ -153,6 +155,9 @@ _C.MUTUAL.FRAMES = []
 _C.MUTUAL.ALONE_EPOCHS = 0
 # Active channels are a multiple of this.
 _C.MUTUAL.DIVISOR = 8
+# Put the most important channels of TRAIN.CHECKPOINT_FILE_PATH first, before training starts: for
+# weights that were trained at one width. The full network's answers stay what they were.
+_C.MUTUAL.ORDER_CHANNELS = False
 
 _C.TEST = CfgNode()
 # Calibrate, evaluate the grid and write the query table (after training, or alone).
@@ -160,7 +165,8 @@ _C.TEST.ENABLE = True
 _C.TEST.DATASET = "kinetics"
 # Clips a forward pass.
 _C.TEST.BATCH_SIZE = 8
-# Checkpoint to evaluate; empty: the newest of OUTPUT_DIR.
+# Checkpoint to evaluate, of the same formats, but it must fit as it is; empty: the newest of
+# OUTPUT_DIR.
 _C.TEST.CHECKPOINT_FILE_PATH = ""
 # Clips per video, spread evenly over it.
 _C.TEST.NUM_ENSEMBLE_VIEWS = 10

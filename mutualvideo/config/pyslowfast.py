@@ -34,8 +34,9 @@ _IGNORED = {
     "NONLOCAL.GROUP",
     "NONLOCAL.INSTANTIATION",
     "NONLOCAL.POOL",
-    # Formats are recognised from the file.
+    # Formats are recognised from the file, and image weights are inflated, which is logged.
     "TRAIN.CHECKPOINT_TYPE",
+    "TRAIN.CHECKPOINT_INFLATE",
     "TEST.CHECKPOINT_TYPE",
     "TENSORBOARD.ENABLE",
     "LOG_MODEL_INFO",

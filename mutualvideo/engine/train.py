@@ -20,15 +20,9 @@ from mutualvideo.engine.evaluate import calibrate_from, evaluate, to_network
 from mutualvideo.engine.log import Scalars, log_json_stats
 from mutualvideo.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
 from mutualvideo.errors import InputError
-from mutualvideo.models import (
-    build_model,
-    full_subnet,
-    load_weights,
-    read_checkpoint,
-    require_runnable,
-)
+from mutualvideo.models import build_model, full_subnet, load_pretrained, require_runnable
 from mutualvideo.mutual import SubnetSampler, check_finite, mutual_step
-from mutualvideo.slim import set_subnet
+from mutualvideo.slim import order_channels, set_subnet
 from mutualvideo.subnet import Subnet
 
 logger = logging.getLogger(__name__)
@@ -107,8 +101,15 @@ def _start_from(cfg, model, optimizer):
         return epoch
     path = cfg.TRAIN.CHECKPOINT_FILE_PATH
     if path:
-        load_weights(model, read_checkpoint(path)["model_state"], path, replace_classifier=True)
+        load_pretrained(model, path, replace_classifier=True)
         logger.info("started from the weights of %s", path)
+    if cfg.MUTUAL.ORDER_CHANNELS:
+        if not path:
+            raise InputError(
+                "MUTUAL.ORDER_CHANNELS puts the important channels of trained weights first: name "
+                "their file in TRAIN.CHECKPOINT_FILE_PATH"
+            )
+        logger.info("ordered the channels of %d sets of layers", order_channels(model))
     return 0
 
 

@@ -8,20 +8,19 @@ with warnings.catch_warnings():
     import fvcore.nn  # noqa: F401
 
 from mutualvideo.models import slow, slowfast, x3d  # noqa: F401  (they register themselves)
-from mutualvideo.models.checkpoint import (
-    adopt_checkpoint_cfg,
-    load_model,
-    load_weights,
-    read_checkpoint,
-)
+from mutualvideo.models.checkpoint import adopt_checkpoint_cfg, load_model
+from mutualvideo.models.pretrained import Loaded, load_pretrained, load_weights
 from mutualvideo.models.registry import MODEL_REGISTRY, build_model, full_subnet, require_runnable
+from mutualvideo.models.weights_file import read_checkpoint
 
 __all__ = [
+    "Loaded",
     "MODEL_REGISTRY",
     "adopt_checkpoint_cfg",
     "build_model",
     "full_subnet",
     "load_model",
+    "load_pretrained",
     "load_weights",
     "read_checkpoint",
     "require_runnable",

@@ -1,17 +1,11 @@
-"""Weights from files: ours, and those of the upstream libraries."""
-
-import logging
-import os
-
-import torch
+"""Checkpoints of training here, whose configuration travels in them."""
 
 from mutualvideo.config.load import cfg_from_dict
 from mutualvideo.errors import InputError
-from mutualvideo.models.pyslowfast import is_pyslowfast, to_pytorchvideo
+from mutualvideo.models.pretrained import load_weights
 from mutualvideo.models.registry import build_model
+from mutualvideo.models.weights_file import read_checkpoint
 from mutualvideo.slim import load_statistics
-
-logger = logging.getLogger(__name__)
 
 # Keys that decide which network a checkpoint's weights fit, and how it is slimmed.
 _ARCHITECTURE = (
@@ -31,69 +25,6 @@ _ARCHITECTURE = (
     "MUTUAL.DIVISOR",
     "MUTUAL.WIDTH_RANGE",
 )
-
-
-def read_checkpoint(path):
-    """The dict in a checkpoint file, on the CPU; nothing in it is executed.
-
-    Files of training here, of PyTorchVideo's model zoo (``{"model_state": ...}``) and of
-    PySlowFast's, whose parameter names are translated.
-
-    Raises:
-        InputError: if the file is missing, damaged, or holds no ``model_state``.
-    """
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: no such checkpoint file")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{path}: cannot be read as a checkpoint ({reason})") from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model_state"), dict):
-        raise InputError(f"{path}: holds no model_state, so it is not a checkpoint of a network")
-    if is_pyslowfast(checkpoint["model_state"]):
-        # Its cfg is a text for PySlowFast, not one of ours.
-        return {"model_state": to_pytorchvideo(checkpoint["model_state"])}
-    return checkpoint
-
-
-def load_weights(model, state, origin, replace_classifier=False):
-    """Loads ``state`` by name.
-
-    Args:
-        model: the network.
-        state: ``{name: tensor}``.
-        origin: file it came from, for messages.
-        replace_classifier: for training alone: a classifier for another number of classes
-            keeps its fresh weights, which is logged.
-
-    Raises:
-        InputError: if a name or a shape does not fit; nothing is loaded then.
-    """
-    own = model.state_dict()
-    missing, odd = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    if missing or odd:
-        what = f"has no {missing[0]}" if missing else f"has {odd[0]}, which this network has not"
-        raise InputError(f"{origin}: belongs to another architecture: it {what}")
-    state = dict(state)
-    classifier = {name for name in own if name.rpartition(".")[0] == _classifier_name(model)}
-    for name, tensor in own.items():
-        if tensor.shape == state[name].shape:
-            continue
-        if replace_classifier and name in classifier:
-            logger.warning("%s: %s not loaded, it is for other classes", origin, name)
-            state[name] = tensor
-            continue
-        raise InputError(
-            f"{origin}: belongs to another architecture: {name} is "
-            f"{tuple(state[name].shape)} there and {tuple(tensor.shape)} here"
-        )
-    model.load_state_dict(state)
-
-
-def _classifier_name(model):
-    names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear)]
-    return names[-1] if names else ""
 
 
 def adopt_checkpoint_cfg(cfg, checkpoint, origin):

@@ -26,20 +26,19 @@ _FUSE = re.compile(r"s(\d)_fuse\.(conv_f2s|bn)\.(\w+)")
 _TOP = re.compile(r"head\.(\w+)\.(\w+)")
 
 
-def is_pyslowfast(state):
-    """Whether ``state`` (``{name: tensor}``) has PySlowFast's names."""
-    return any(name.startswith("s1.pathway0_stem.") for name in state)
+def is_pyslowfast(names):
+    """Whether ``names``, of parameters, are PySlowFast's."""
+    return any(name.startswith("s1.pathway0_stem.") for name in names)
 
 
-def to_pytorchvideo(state):
-    """``state`` of PySlowFast's ResNet (Slow), SlowFast or X3D under PyTorchVideo's names.
+def to_pytorchvideo(names):
+    """``{PySlowFast's name: PyTorchVideo's}`` of a ResNet (Slow), SlowFast or X3D.
 
     A name that has no counterpart is kept, so that loading by name reports it.
     """
-    names = set(state)
     two_pathways = any(name.startswith("s1.pathway1_stem.") for name in names)
     is_x3d = "s1.pathway0_stem.conv_xy.weight" in names
-    return {_rename(name, two_pathways, is_x3d): tensor for name, tensor in state.items()}
+    return {name: _rename(name, two_pathways, is_x3d) for name in names}
 
 
 def _rename(name, two_pathways, is_x3d):

@@ -16,8 +16,8 @@ from mutualvideo.engine.evaluate import evaluate, to_network
 from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
-from mutualvideo.models import load_model, read_checkpoint
-from mutualvideo.slim import extract, load_statistics, subnet_input
+from mutualvideo.models import build_model, load_model, read_checkpoint
+from mutualvideo.slim import batch_norms, extract, load_statistics, subnet_input
 from mutualvideo.table.build import evaluate_grid
 
 CPU = Context(torch.device("cpu"))
@@ -96,6 +96,42 @@ def test_training_starts_from_weights_and_replaces_the_classifier(tiny, tmp_path
     with caplog.at_level("WARNING"):
         train(more, CPU)
     assert "blocks.5.proj.weight not loaded" in caplog.text
+
+
+def test_trained_channels_are_ordered_before_training_goes_on(tiny, tmp_path):
+    torch.manual_seed(0)
+    model = build_model(tiny())
+    for _, norm in batch_norms(model):
+        norm.weight.data.uniform_(0.5, 1.5)
+    path = str(tmp_path / "trained.pyth")
+    torch.save({"model_state": model.state_dict()}, path)
+    ordered = tiny(
+        SOLVER__MAX_EPOCH=1, SOLVER__BASE_LR=0.0, SOLVER__WARMUP_EPOCHS=0.0,
+        MUTUAL__ORDER_CHANNELS=True, TRAIN__CHECKPOINT_FILE_PATH=path,
+    )
+    state = torch.load(train(ordered, CPU), weights_only=True)["model_state"]
+    inner = state["blocks.1.res_blocks.0.branch2.norm_a.weight"]
+    before = model.state_dict()["blocks.1.res_blocks.0.branch2.norm_a.weight"]
+    assert torch.equal(inner.sort().values, before.sort().values)
+    assert not torch.equal(inner, before)
+    again = build_model(tiny())
+    again.load_state_dict({k: v for k, v in state.items() if "running" not in k}, strict=False)
+    clip = torch.randn(2, 3, 4, 32, 32)
+    for network in (model, again):
+        # Batch statistics, as the training pass changed the running ones; no dropout.
+        network.double().eval()
+        for _, norm in batch_norms(network):
+            norm.train()
+    torch.testing.assert_close(again(clip.double()), model(clip.double()))
+    with pytest.raises(InputError, match="ORDER_CHANNELS .*TRAIN.CHECKPOINT_FILE_PATH"):
+        train(tiny(MUTUAL__ORDER_CHANNELS=True, OUTPUT_DIR=tmp_path / "no weights"), CPU)
+
+
+def test_the_table_takes_zoo_files_that_fit_exactly(tiny, tmp_path):
+    path = str(tmp_path / "zoo.pyth")
+    torch.save({"model_state": build_model(tiny(MODEL__NUM_CLASSES=3)).state_dict()}, path)
+    with pytest.raises(InputError, match="zoo.pyth: .*blocks.5.proj.weight.*only training can"):
+        evaluate_grid(tiny(), CPU, path)
 
 
 def test_table_of_a_trained_network(tiny):

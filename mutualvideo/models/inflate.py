@@ -1,0 +1,52 @@
+"""Image weights in video networks, as in I3D (arXiv 1705.07750)."""
+
+import re
+
+_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(conv|bn)([123])\.(\w+)")
+_DOWNSAMPLE = re.compile(r"layer(\d)\.(\d+)\.downsample\.([01])\.(\w+)")
+_OUTER = {"conv1": "blocks.0.conv", "bn1": "blocks.0.norm", "fc": "blocks.5.proj"}
+
+
+def is_image_resnet(names):
+    """Whether ``names``, of parameters, are those of torchvision's ResNets."""
+    return {"conv1.weight", "layer1.0.conv1.weight", "fc.weight"} <= set(names)
+
+
+def is_slow_resnet(names):
+    """Whether ``names`` are those of PyTorchVideo's ResNet with one pathway (Slow)."""
+    return {"blocks.0.conv.weight", "blocks.1.res_blocks.0.branch2.conv_a.weight"} <= set(names)
+
+
+def to_slow_resnet(names):
+    """``{torchvision's name: PyTorchVideo's}`` of a ResNet of bottlenecks.
+
+    A name that has no counterpart is kept, so that loading by name reports it.
+    """
+    return {name: _rename(name) for name in names}
+
+
+def _rename(name):
+    if match := _BLOCK.fullmatch(name):
+        stage, block, kind, number, leaf = match.groups()
+        layer = f"{'conv' if kind == 'conv' else 'norm'}_{'abc'[int(number) - 1]}"
+        return f"blocks.{stage}.res_blocks.{block}.branch2.{layer}.{leaf}"
+    if match := _DOWNSAMPLE.fullmatch(name):
+        stage, block, number, leaf = match.groups()
+        layer = ("branch1_conv", "branch1_norm")[int(number)]
+        return f"blocks.{stage}.res_blocks.{block}.{layer}.{leaf}"
+    module, _, leaf = name.rpartition(".")
+    return f"{_OUTER[module]}.{leaf}" if module in _OUTER else name
+
+
+def can_inflate(flat, shape):
+    """Whether ``flat``, a 2D convolution's weight, can become one of ``shape``, five numbers."""
+    return len(shape) == 5 and flat.shape == (*shape[:2], *shape[3:])
+
+
+def inflate(flat, frames):
+    """Weight (O, I, h, w) -> (O, I, frames, h, w): repeated over time, divided by ``frames``.
+
+    On a clip whose frames are all the same it answers, away from the clip's ends, what the 2D
+    weight answers on one frame.
+    """
+    return flat.unsqueeze(2).repeat(1, 1, frames, 1, 1) / frames

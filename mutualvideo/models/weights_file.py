@@ -1,0 +1,125 @@
+"""Reading files of weights, and saying why one cannot be read. Nothing in them is executed."""
+
+import os
+import pickletools
+import re
+import warnings
+import zipfile
+
+import torch
+
+from mutualvideo.errors import InputError
+
+# Where the weights lie in a checkpoint: of training here, PyTorchVideo and PySlowFast; of timm
+# and many others; of torchvision's and MutualNet's training scripts.
+_WEIGHTS = ("model_state", "state_dict", "model")
+# First bytes of what torch.save wrote before version 1.6, and how many pickles such a file
+# has before the numbers: two of versions, one of the system, the content, the storages.
+_LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_LEGACY_PICKLES = 5
+# How torch names what a file wants to be made, in its long message.
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
+_CUT_OFF = "it is cut off, or damaged; fetch it again"
+_SAVE_AGAIN = "save the network's state_dict() alone, with torch.save"
+
+
+def read_checkpoint(path):
+    """The dict in a checkpoint file, on the CPU.
+
+    Files of ``torch.save``, of any age, whose content is tensors and plain values: those of
+    training here, of PyTorchVideo's and PySlowFast's model zoos (``{"model_state": ...}``), of
+    torchvision (the tensors themselves) and others (``{"state_dict": ...}``,
+    ``{"model": ...}``, as MutualNet's).
+
+    Returns:
+        dict: the file's, whose ``"model_state"`` is always ``{name: tensor}``, names as they
+        are in the file.
+
+    Raises:
+        InputError: if the file is missing, damaged, of another kind, asks for Python objects
+            to be made (``weights_only``), or holds no weights.
+    """
+    if os.path.isdir(path):
+        raise InputError(f"{path}: no such checkpoint file, it is a folder: name a file in it")
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: no such checkpoint file")
+    try:
+        with warnings.catch_warnings():
+            # Of TorchScript archives and odd pickles: what is wrong is told below, in one line.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        why = _why_not(path, error)
+        raise InputError(f"{path}: cannot be read as a checkpoint: {why}") from error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path}: holds no model_state but a {type(content).__name__}; {_SAVE_AGAIN}"
+        )
+    if content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        return {"model_state": _checked(content, path)}
+    for key in _WEIGHTS:
+        if isinstance(content.get(key), dict):
+            return {**content, "model_state": _checked(content[key], path)}
+    keys = ", ".join(map(str, content)) or "nothing"
+    raise InputError(
+        f"{path}: holds no model_state, state_dict or model but {keys}, so it is not a checkpoint "
+        f"of a network; {_SAVE_AGAIN}"
+    )
+
+
+def _checked(state, path):
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise InputError(
+                f"{path}: {name} is a {type(value).__name__} where a tensor is expected; "
+                f"{_SAVE_AGAIN}"
+            )
+    return dict(state)
+
+
+def _why_not(path, error):
+    """Why ``torch.load`` raised ``error``: its own messages advise to read without checks."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                return f"it is a TorchScript archive, code with weights; {_SAVE_AGAIN}"
+        return _what_it_wants(error) or _CUT_OFF
+    with open(path, "rb") as file:
+        head = file.read(len(_LEGACY_MAGIC))
+        file.seek(0)
+        if not head:
+            return "it is empty; fetch it again"
+        if head.startswith(b"PK"):
+            return _CUT_OFF
+        if head == _LEGACY_MAGIC:
+            # A pickle that ends within a name wants an object that there is not.
+            whole = all(_strings(file) is not None for _ in range(_LEGACY_PICKLES))
+            return (whole and _what_it_wants(error)) or _CUT_OFF
+        strings = _strings(file)
+    if strings is None:
+        return f"it is no file of torch.save; {_SAVE_AGAIN}"
+    if "blobs" in strings:
+        return (
+            "it is a Caffe2 file, a pickle of arrays; convert it with PySlowFast, or take the "
+            "zoo's .pyth of the network"
+        )
+    return f"it is a plain pickle, no file of torch.save; {_SAVE_AGAIN}"
+
+
+def _what_it_wants(error):
+    if match := _GLOBAL.search(str(error)):
+        return (
+            f"it asks for the Python object {match[1]}, and only tensors and plain values are "
+            f"read; {_SAVE_AGAIN}"
+        )
+    return None
+
+
+def _strings(file):
+    """Strings of the pickle that ``file`` is at, in order; ``None`` if it is not a whole one."""
+    try:
+        return [arg for _, arg, _ in pickletools.genops(file) if isinstance(arg, str)]
+    except (ValueError, IndexError):
+        return None
