@@ -37,7 +37,8 @@ setup(
         "tensorboard>=2.12",
     ],
     extras_require={
-        "test": ["pytest>=7.4", "ruff>=0.4"],
+        # timm: networks that the tests make slimmable; the package does not use it.
+        "test": ["pytest>=7.4", "ruff>=0.4", "timm>=1.0"],
         "openvino": ["openvino>=2024.0"],
         "onnx": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
         "web": ["gradio>=4.0"],

@@ -5,6 +5,7 @@ ratios hold better than values on a machine that others use too.
 """
 
 import gc
+import itertools
 import multiprocessing
 import statistics
 import time
@@ -13,6 +14,7 @@ import torch
 import torchvision
 from pytorchvideo.models.x3d import create_x3d
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from mutualvideo.config import load_cfg
@@ -20,8 +22,10 @@ from mutualvideo.engine.optimizer import build_optimizer
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.models import build_model
 from mutualvideo.mutual import mutual_step
-from mutualvideo.slim import extract, set_subnet, slimmable
+from mutualvideo.slim import count_costs, extract, set_subnet, slimmable
 from mutualvideo.slim.depthwise import depthwise_conv3d
+from mutualvideo.slim.macs import example_input
+from mutualvideo.slim.twin import meta_twin
 from mutualvideo.subnet import Subnet
 
 _X3D_M = ["X3D.WIDTH_FACTOR", "2.0", "X3D.DEPTH_FACTOR", "2.2", "X3D.BOTTLENECK_FACTOR", "2.25"]
@@ -199,7 +203,25 @@ def _training_pass(network, x):
     network(x).square().mean().backward()
 
 
+def costs():
+    """Costs of a grid of 100 sub-networks of X3D-M, against torch's own counter on each."""
+    cfg = load_cfg(None, [*_X3D_M, "DATA.NUM_FRAMES", "16", "DATA.TRAIN_CROP_SIZE", "224"])
+    model = build_model(cfg)
+    grid = itertools.product((1.0, 0.9, 0.8, 0.7, 0.63), (16, 13, 10, 8, 6), (224, 192, 160, 128))
+    subnets = [Subnet(*shape) for shape in grid]
+
+    def with_torch():
+        twin = meta_twin(model)
+        for subnet in subnets:
+            set_subnet(twin, subnet)
+            with FlopCounterMode(display=False):
+                twin(example_input(twin, subnet))
+
+    found = side_by_side(lambda: count_costs(model, subnets), with_torch, 1, "costs")
+    return {f"costs of {len(subnets)} sub-networks / torch's counter": found}
+
+
 COMMANDS = {
     "train": train_step, "depthwise": depthwise, "switching": switching, "memory": memory,
-    "slim": slices,
+    "slim": slices, "costs": costs,
 }

@@ -5,6 +5,7 @@ python tools/benchmark.py depthwise    depthwise convolutions against torch's
 python tools/benchmark.py switching    the time of changing the sub-network
 python tools/benchmark.py memory       the in-place network against the plain one
 python tools/benchmark.py slim         the sliced network against the extracted one
+python tools/benchmark.py costs        multiply-adds of 100 sub-networks against torch's counter
 
 The last line is json_bench: {name: {ratio, and the two medians behind it}}.
 """
