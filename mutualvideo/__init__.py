@@ -19,6 +19,7 @@ _PUBLIC = {
     "get_cfg": "config",
     "load_cfg": "config",
     "load_pretrained": "models",
+    "order_channels": "slim",
     "set_subnet": "slim",
     "set_width": "slim",
     "slimmable": "slim",

@@ -124,11 +124,13 @@ class ChannelFlow(TorchDispatchMode):
             return
         lost = next((found for _, found in known if isinstance(found, Lost)), None)
         for position, result in enumerate(results):
-            layout = lost or self._layout(op, args, kwargs, known, result, position)
+            layout = lost or self._layout(
+                op, args, kwargs, tensors, known, result, position
+            )
             if layout is not None:
                 self.set(result, layout)
 
-    def _layout(self, op, args, kwargs, known, out, position):
+    def _layout(self, op, args, kwargs, tensors, known, out, position):
         first = next((t, found) for t, found in known if isinstance(found, Layout))
         if op in _ANOTHER_SHAPE:
             return self._reshaped(op, *first, out)
@@ -143,7 +145,7 @@ class ChannelFlow(TorchDispatchMode):
         if op in _REDUCTIONS and out.dim() <= first[0].dim():
             return self._reduced(args, kwargs, *first, out)
         if op in _PRODUCTS:
-            return self._product(known, out)
+            return self._product(op, tensors, out)
         if op == "convolution" and first[1].dim == 1 and first[0] is args[0]:
             self.pin(first[1], f"{self.where} reads all of its channels")
             return Layout(1, (Part(None, out.shape[1]),))
@@ -251,21 +253,25 @@ class ChannelFlow(TorchDispatchMode):
             return found
         return Layout(found.dim - sum(d < found.dim for d in dims), found.parts)
 
-    def _product(self, known, out):
+    def _product(self, op, tensors, out):
         """Matrix products: rows follow the first factor, columns the second."""
-        followed = [(t, f) for t, f in known if isinstance(f, Layout)]
-        if any(found is STATIC for _, found in known):
-            for tensor, found in followed:
-                if found.dim == tensor.dim() - 1:  # the sum runs over the channels
-                    self.pin(found, f"{self.where} reads all of its channels")
-                    return Layout(out.dim() - 1, (Part(None, out.shape[-1]),))
-        layout = None
-        for position, (tensor, found) in enumerate(followed):
-            kept = found.dim == tensor.dim() - (2 if position == 0 else 1)
-            if kept and layout is None:
-                layout = Layout(found.dim + out.dim() - tensor.dim(), found.parts)
+        first, second = tensors[1:3] if op in ("addmm", "baddbmm") else tensors[:2]
+        kept = set()
+        for tensor, other, summed, place in ((first, second, 1, 2), (second, first, 2, 1)):
+            found = self.get(tensor)
+            if not isinstance(found, Layout):
+                continue
+            if found.dim != tensor.dim() - summed:
+                kept.add(Layout(found.dim + out.dim() - tensor.dim(), found.parts))
+            elif self.get(other) is STATIC:  # the sum over the channels is one of all of them
+                self.pin(found, f"{self.where} reads all of its channels")
+                dim = out.dim() - (3 - place)
+                return Layout(dim, (Part(None, out.shape[dim]),))
+        if len(kept) > 1:
+            return self._lost(f"{op} makes channels of channels in two dimensions")
+        layout = next(iter(kept), None)
         if layout and layout.entries != out.shape[layout.dim]:
-            return self._lost("a matrix product mixes the channels")
+            return self._lost(f"{op} mixes the channels")
         return layout
 
     def _part_of(self, op, args, kwargs, tensor, found, out, position):
@@ -279,6 +285,8 @@ class ChannelFlow(TorchDispatchMode):
             return found
         if out.dim() < tensor.dim():
             return None  # one channel of many: no channels are left
+        if op == "slice" and len(args) > 4 and args[4] != 1:
+            return self._lost(f"slice takes every {args[4]}th channel")
         start = _start(op, args, out, position, dim)
         taken, at = [], 0
         for part in found.parts:

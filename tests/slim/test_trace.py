@@ -123,6 +123,19 @@ class ChannelsLast(Body):
         return (x + self.two(F.gelu(self.one(x)))).permute(0, 3, 1, 2)
 
 
+class FunctionalProducts(Body):
+    """Weights of its own, multiplied by hand: what they read stays whole."""
+
+    def build(self):
+        self.one, self.two = nn.Conv2d(32, 24, 1), nn.Conv2d(24, 32, 1)
+        self.register_buffer("weight", torch.randn(24, 24) / 5)
+
+    def body(self, x):
+        y = self.one(x)
+        y = (self.weight @ y.flatten(2)).view(len(y), -1, *y.shape[2:])
+        return x + self.two(y)
+
+
 class ConvolutionalClassifier(Body):
     """The last convolution answers; the linear layer before it is no classifier."""
 
@@ -166,7 +179,7 @@ class OwnForwards(Body):
 
 HARD = [
     FlattenedConcatenation, GroupsOverConcatenation, WideGroups, TakenApart, NonLocal, Gated,
-    ChannelsLast, ConvolutionalClassifier, OwnForwards,
+    ChannelsLast, FunctionalProducts, ConvolutionalClassifier, OwnForwards,
 ]
 
 
@@ -302,6 +315,26 @@ class PaddedShortcut(Body):
         return self.conv(x) + F.pad(x, (0, 0, 0, 0, 16, 16))
 
 
+class EverySecond(Body):
+    def build(self):
+        self.left, self.right = nn.Conv2d(32, 16, 1), nn.Conv2d(32, 16, 1)
+        self.out = 16
+
+    def body(self, x):
+        return torch.cat([self.left(x), self.right(x)], 1)[:, ::2]
+
+
+class Bilinear(Body):
+    """Products of channels with channels."""
+
+    def build(self):
+        self.out = 32 * 32
+
+    def body(self, x):
+        x = x.flatten(2)
+        return (x @ x.transpose(1, 2)).reshape(len(x), -1, 1, 1)
+
+
 class Uneven(Body):
     """A sum of one layer and a concatenation."""
 
@@ -339,6 +372,8 @@ class Twice(Body):
         (HardView, r"at width 0.25 the shapes disagree in "),
         (HardViewInBlock, r"at width 0.25 the shapes disagree in block .HardView.: shape"),
         (PaddedShortcut, r"fc \(Linear\): .*constant_pad_nd makes 64 channels of 32"),
+        (EverySecond, r"fc \(Linear\): .*slice takes every 2th channel"),
+        (Bilinear, r"fc \(Linear\): .*bmm makes channels of channels in two dimensions"),
         (Uneven, r"fc \(Linear\): .*add combines channels 32 of stem.0 with channels 16 of left"),
         (OverTokens, r"mix \(Linear\): it runs along another dimension than the channels'"),
         (Twice, r"shared \(Conv2d\) is used more than once"),
