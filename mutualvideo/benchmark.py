@@ -164,12 +164,12 @@ _BROUGHT = {
         (3, 8, 128, 128),
         4,
     ),
-    "ResNet-50": (torchvision.models.resnet50, (3, 160, 160), 16),
-    "DenseNet-121": (torchvision.models.densenet121, (3, 160, 160), 16),
+    "ResNet-50": (torchvision.models.resnet50, (3, 160, 160), 32),
+    "DenseNet-121": (torchvision.models.densenet121, (3, 160, 160), 32),
 }
 
 
-def slices(repeats=9, widths=(0.25, 0.5, 0.75, 1.0)):
+def slices(repeats=3, widths=(0.25, 0.5, 0.75, 1.0)):
     """The sliced network against the extracted one: one clip in eval, a training pass."""
     found = {}
     for name, (build, shape, batch) in _BROUGHT.items():
@@ -187,7 +187,7 @@ def slices(repeats=9, widths=(0.25, 0.5, 0.75, 1.0)):
                 run = [lambda n=n, f=function, x=x: f(n, x) for n in (model, static)]
                 for network in (model, static):
                     network.train(kind == "training")
-                times = repeats if kind == "training" else 5 * repeats
+                times = repeats if kind == "training" else 10 * repeats
                 label = f"{name} {subnet} {kind}"
                 found[label] = side_by_side(*run, times, label)
     return found
