@@ -18,10 +18,10 @@ _CHUNK_BYTES = 8 << 20
 def supports(x, weight, stride, padding, dilation):
     """Whether :func:`depthwise_conv3d` computes this convolution, and has reason to."""
     return (
-        x.device.type == "cpu"
+        torch.is_grad_enabled()  # first: inference asks this of every layer
+        and x.device.type == "cpu"
         and x.dim() == 5
         and x.dtype == weight.dtype == torch.float32
-        and torch.is_grad_enabled()
         and weight.requires_grad
         and tuple(weight.shape[:2]) == (x.shape[1], 1)
         and isinstance(padding, tuple)

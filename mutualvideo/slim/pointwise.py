@@ -13,11 +13,11 @@ from torch.nn import functional as F
 def supports(x, weight, stride, padding, groups):
     """Whether :func:`pointwise_conv3d` computes this convolution, and has reason to."""
     return (
-        groups == 1
+        torch.is_grad_enabled()  # first: inference asks this of every layer
+        and groups == 1
         and x.device.type == "cpu"
         and x.dim() == 5
         and x.dtype == weight.dtype == torch.float32
-        and torch.is_grad_enabled()
         and weight.requires_grad
         and weight.shape[2:] == (1, 1, 1)
         and tuple(stride) == (1, 1, 1)
