@@ -88,8 +88,45 @@ _C.DATA.RANDOM_FLIP = True
 # Per channel (R, G, B), of values from 0 to 1.
 _C.DATA.MEAN = [0.45, 0.45, 0.45]
 _C.DATA.STD = [0.225, 0.225, 0.225]
-# Who decodes: pyav.
+# Training: instead of TRAIN_JITTER_SCALES, the region cut out has a random share of the picture's
+# area and a random ratio of width to height, from these ranges (such as [0.08, 1.0] and
+# [0.75, 1.3333]); both or none.
+_C.DATA.TRAIN_JITTER_SCALES_RELATIVE = []
+_C.DATA.TRAIN_JITTER_ASPECT_RELATIVE = []
+# Who decodes: pyav, decord or torchcodec.
 _C.DATA.DECODING_BACKEND = "pyav"
+# Which of the official splits, 1 to 3 (ucf101, hmdb51).
+_C.DATA.SPLIT = 1
+# Training: an unreadable video is replaced by another one, and counted; the run stops when more
+# than this share of an epoch's videos was replaced. Evaluation never replaces.
+_C.DATA.MAX_BAD_FRACTION = 0.01
+
+# Augmentation on the device, in training only.
+_C.AUG = CfgNode()
+_C.AUG.ENABLE = False
+# RandAugment (rand-m7-n4: magnitude 7 of 10, 4 operations), autoaugment, or empty: none. The same
+# operations for all frames of a clip.
+_C.AUG.AA_TYPE = "rand-m7-n4-mstd0.5-inc1"
+# Strength of random brightness, contrast and saturation, where AA_TYPE is empty; 0: none.
+_C.AUG.COLOR_JITTER = 0.4
+# Probability that a random box is erased, the same box in all frames; 0: none.
+_C.AUG.RE_PROB = 0.25
+# What fills it: pixel (a random colour for each), rand (one random colour) or const (the mean).
+_C.AUG.RE_MODE = "pixel"
+
+# Mixing pairs of clips and their labels, in training only.
+_C.MIXUP = CfgNode()
+_C.MIXUP.ENABLE = False
+# Parameter of the Beta distribution of mixup; 0: no mixup.
+_C.MIXUP.ALPHA = 0.8
+# The same of cutmix; 0: no cutmix.
+_C.MIXUP.CUTMIX_ALPHA = 1.0
+# Probability that a batch is mixed at all.
+_C.MIXUP.PROB = 1.0
+# Where both are on: probability of cutmix.
+_C.MIXUP.SWITCH_PROB = 0.5
+# Label smoothing of mixed labels, in place of MODEL.LABEL_SMOOTHING.
+_C.MIXUP.LABEL_SMOOTH_VALUE = 0.1
 
 _C.DATA_LOADER = CfgNode()
 # Worker processes per training process.
@@ -172,6 +209,9 @@ _C.TEST.CHECKPOINT_FILE_PATH = ""
 _C.TEST.NUM_ENSEMBLE_VIEWS = 10
 # Crops per clip: 1 (centre) or 3 (along the longer side).
 _C.TEST.NUM_SPATIAL_CROPS = 3
+# Accept a result over fewer videos than the list holds. The table is written either way; without
+# this an unreadable video ends the run with an error.
+_C.TEST.ALLOW_MISSING = False
 
 _C.TABLE = CfgNode()
 # The grid is every combination of these; an empty list stands for the full network's value ...

@@ -145,6 +145,8 @@ def _convert_item(key, item, default, origin):
 
 # What lists that are empty by default hold.
 _ITEMS = {
+    "DATA.TRAIN_JITTER_SCALES_RELATIVE": float,
+    "DATA.TRAIN_JITTER_ASPECT_RELATIVE": float,
     "MUTUAL.SIZES": int,
     "MUTUAL.FRAMES": int,
     "TABLE.WIDTHS": float,

@@ -1,6 +1,6 @@
 """Lists of videos: PySlowFast's CSV, one ``path label`` a line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mutualvideo.errors import InputError
@@ -13,12 +13,36 @@ class Video:
     Args:
         path: where the file is; not checked to exist, decoding does that.
         label: class index, from 0.
-        line: line number in the CSV, from 1, for messages.
+        line: line number in the list, from 1, for messages.
+        name: what the list calls it: the same wherever the files lie. Empty: ``path``.
     """
 
     path: str
     label: int
     line: int
+    name: str = field(default="", compare=False)
+
+    def __post_init__(self):
+        if not self.name:
+            object.__setattr__(self, "name", self.path)
+
+
+@dataclass(frozen=True)
+class VideoList:
+    """One split of a data set, as its source reads it.
+
+    Args:
+        origin: the list it was read from, for messages.
+        videos: list of :class:`Video`.
+        segments: frames are drawn from equal segments of the whole video (TSN,
+            arXiv 1608.00859) instead of at a fixed rate.
+        mirrored: clips may be mirrored; not where left and right are classes.
+    """
+
+    origin: str
+    videos: list
+    segments: bool = False
+    mirrored: bool = True
 
 
 def read_annotations(csv_path, separator=" ", prefix="", num_classes=None):
@@ -84,4 +108,4 @@ def _parse(line, where, number, separator, root, num_classes):
         raise InputError(
             f"{where}: the label {label} is outside 0{bound}; correct it or MODEL.NUM_CLASSES"
         )
-    return Video(str(root / path.strip()), label, number)
+    return Video(str(root / path.strip()), label, number, path.strip())

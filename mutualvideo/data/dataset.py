@@ -9,43 +9,12 @@ import itertools
 
 import numpy as np
 import torch
-from fvcore.common.registry import Registry
 from torch.utils.data import Dataset
 
-from mutualvideo.data.annotations import read_annotations
-from mutualvideo.data.decode import VideoReader
+from mutualvideo.data.decode import open_video
 from mutualvideo.data.sampling import clip_indices, test_positions
 from mutualvideo.data.transforms import draw_short_side, test_transform, train_transform
 from mutualvideo.errors import InputError
-
-DATASET_REGISTRY = Registry("DATASET")
-DATASET_REGISTRY.__doc__ = """
-Sources of videos by the name in ``TRAIN.DATASET`` and ``TEST.DATASET``: functions
-``(cfg, csv_path) -> list of Video``.
-"""
-
-
-@DATASET_REGISTRY.register()
-def kinetics(cfg, csv_path):
-    """PySlowFast's CSV of videos: ``path label`` a line (Kinetics-400, 600 and 700)."""
-    return read_annotations(
-        csv_path,
-        separator=cfg.DATA.PATH_LABEL_SEPARATOR,
-        prefix=cfg.DATA.PATH_PREFIX,
-        num_classes=cfg.MODEL.NUM_CLASSES,
-    )
-
-
-def read_videos(name, cfg, csv_path):
-    """The list of videos that the registered source ``name`` reads from ``csv_path``.
-
-    Raises:
-        InputError: if the name is not registered, or as the source does.
-    """
-    if name not in DATASET_REGISTRY:
-        known = ", ".join(sorted(key for key, _ in DATASET_REGISTRY))
-        raise InputError(f"DATASET {name!r} is unknown; choose from: {known}")
-    return DATASET_REGISTRY.get(name)(cfg, csv_path)
 
 
 class VideoDataset(Dataset):
@@ -68,8 +37,6 @@ class VideoDataset(Dataset):
 
     def __init__(self, cfg, videos, training, num_clips=1, num_crops=1):
         data = cfg.DATA
-        if data.DECODING_BACKEND != "pyav":
-            raise InputError(f"DATA.DECODING_BACKEND {data.DECODING_BACKEND!r} is unknown: pyav")
         if training and data.TRAIN_CROP_SIZE > min(data.TRAIN_JITTER_SCALES):
             raise InputError(
                 f"DATA.TRAIN_CROP_SIZE {data.TRAIN_CROP_SIZE} is larger than the smallest of "
@@ -98,7 +65,7 @@ class VideoDataset(Dataset):
         samples = []
         for row, group in itertools.groupby(keys, key=lambda key: key[0]):
             draws = [draw for _, draw in group]
-            with VideoReader(self.videos[row].path) as reader:
+            with open_video(self.videos[row].path, self._data.DECODING_BACKEND) as reader:
                 make = self._random_clips if self._training else self._views
                 for draw, clip in zip(draws, make(reader, row, draws), strict=True):
                     samples.append({

@@ -20,6 +20,13 @@ class DecodeError(InputError):
     """A video file is missing, holds no video or does not decode; names the file."""
 
 
+def open_video(path, backend="pyav"):
+    """A reader of the frames of ``path``; see :class:`VideoReader`, which all are like."""
+    if backend != "pyav":
+        raise InputError(f"DATA.DECODING_BACKEND {backend!r} is unknown: pyav")
+    return VideoReader(path)
+
+
 class VideoReader:
     """Frames of the first video stream of a file, decoded with PyAV. A context manager.
 

@@ -1,13 +1,13 @@
 """Batches of clips for training, monitoring, testing and calibration."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from mutualvideo.data.dataset import VideoDataset, read_videos
+from mutualvideo.data.dataset import VideoDataset
+from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
 
 SPLITS = ("train", "val", "test", "calibration")
@@ -42,22 +42,17 @@ def build_loader(cfg, split, rank=0, world_size=1):
     """
     if split not in SPLITS:
         raise InputError(f"split {split!r} is unknown; choose from: {', '.join(SPLITS)}")
-    if not cfg.DATA.PATH_TO_DATA_DIR:
-        raise InputError("DATA.PATH_TO_DATA_DIR is empty: name the folder that holds train.csv")
-    folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
     if split in ("train", "calibration"):
-        videos = read_videos(cfg.TRAIN.DATASET, cfg, folder / "train.csv")
+        videos = read_videos(cfg.TRAIN.DATASET, cfg, "train").videos
         dataset = VideoDataset(cfg, videos, training=True)
         order = _ShuffledBatches(len(videos), cfg.TRAIN.BATCH_SIZE, cfg.RNG_SEED, rank, world_size)
         order.is_fixed = split == "calibration"
     else:
         if split == "val":
-            videos = read_videos(cfg.TRAIN.DATASET, cfg, folder / "val.csv")
+            videos = read_videos(cfg.TRAIN.DATASET, cfg, "val").videos
             dataset = VideoDataset(cfg, videos, training=False)
         else:
-            has_test = (folder / "test.csv").exists()
-            path = folder / ("test.csv" if has_test else "val.csv")
-            videos = read_videos(cfg.TEST.DATASET, cfg, path)
+            videos = read_videos(cfg.TEST.DATASET, cfg, "test").videos
             dataset = VideoDataset(
                 cfg, videos, False, cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS
             )

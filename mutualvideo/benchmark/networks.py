@@ -1,8 +1,4 @@
-"""Measurements that the claims of the README rest on: two things side by side, in one run.
-
-Every function returns ``{name: {"ratio", "ours_ms", "theirs_ms"}}`` (or MiB for memory);
-ratios hold better than values on a machine that others use too.
-"""
+"""Networks: training steps, layers, switching, memory, slices and costs."""
 
 import gc
 import itertools
@@ -15,8 +11,8 @@ import torchvision
 from pytorchvideo.models.x3d import create_x3d
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
+from mutualvideo.benchmark.side_by_side import side_by_side
 from mutualvideo.config import load_cfg
 from mutualvideo.engine.optimizer import build_optimizer
 from mutualvideo.engine.train import build_sampler
@@ -29,22 +25,6 @@ from mutualvideo.slim.twin import meta_twin
 from mutualvideo.subnet import Subnet
 
 _X3D_M = ["X3D.WIDTH_FACTOR", "2.0", "X3D.DEPTH_FACTOR", "2.2", "X3D.BOTTLENECK_FACTOR", "2.25"]
-
-
-def side_by_side(ours, theirs, repeats, name=""):
-    """Medians of two functions, called in turns so that a busy machine slows both.
-
-    One call of each comes first and does not count.
-    """
-    times = {ours: [], theirs: []}
-    for turn in tqdm(range(repeats + 1), name, disable=None, leave=False):
-        for function in (ours, theirs):
-            start = time.perf_counter()
-            function()
-            if turn:
-                times[function].append(1000 * (time.perf_counter() - start))
-    a, b = (statistics.median(times[function]) for function in (ours, theirs))
-    return {"ratio": round(a / b, 4), "ours_ms": round(a, 3), "theirs_ms": round(b, 3)}
 
 
 def train_step(repeats=5, batch=4, frames=16, size=160):
@@ -219,9 +199,3 @@ def costs():
 
     found = side_by_side(lambda: count_costs(model, subnets), with_torch, 1, "costs")
     return {f"costs of {len(subnets)} sub-networks / torch's counter": found}
-
-
-COMMANDS = {
-    "train": train_step, "depthwise": depthwise, "switching": switching, "memory": memory,
-    "slim": slices, "costs": costs,
-}

@@ -1,0 +1,22 @@
+"""Lists in PySlowFast's CSV format: Kinetics-400, 600 and 700, and the toy data set."""
+
+from pathlib import Path
+
+from mutualvideo.data.annotations import VideoList, read_annotations
+from mutualvideo.data.sources.registry import DATASET_REGISTRY
+
+
+@DATASET_REGISTRY.register()
+def kinetics(cfg, split):
+    """``train.csv``, ``val.csv`` and ``test.csv`` (val.csv where there is none)."""
+    folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
+    path = folder / f"{split}.csv"
+    if split == "test" and not path.exists():
+        path = folder / "val.csv"
+    videos = read_annotations(
+        path,
+        separator=cfg.DATA.PATH_LABEL_SEPARATOR,
+        prefix=cfg.DATA.PATH_PREFIX,
+        num_classes=cfg.MODEL.NUM_CLASSES,
+    )
+    return VideoList(str(path), videos)
