@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mutualvideo.data.decode import open_video
+from mutualvideo.data.decode import DecodeError, open_video
 from mutualvideo.data.sampling import clip_indices, test_positions
 from mutualvideo.data.transforms import draw_short_side, test_transform, train_transform
 from mutualvideo.errors import InputError
+
+# Videos in a row that may fail to stand in for one another before a run is given up.
+_MAX_TRIES = 10
 
 
 class VideoDataset(Dataset):
@@ -22,20 +25,23 @@ class VideoDataset(Dataset):
 
     Args:
         cfg: the configuration; its ``DATA`` section and ``RNG_SEED`` are read.
-        videos: list of :class:`mutualvideo.data.annotations.Video`.
+        listing: :class:`mutualvideo.data.annotations.VideoList`.
         training: random clip, scale, crop and mirror, decided by (``RNG_SEED``, epoch, row).
         num_clips, num_crops: not in training: views of a video, ``num_clips`` evenly over
             time times ``num_crops`` along the longer side. View v is clip ``v // num_crops``,
             crop ``v % num_crops``, as in PySlowFast.
 
-    A sample is a dict of ``clip`` (uint8, (3, T, S, S)), and the int64 scalars ``label``,
-    ``video`` (row of the list) and ``view`` (0 in training).
+    A sample is a dict of ``clip`` (uint8, (3, T, S, S), channels last in memory), and the int64
+    scalars ``label``, ``video`` (row of the list) and ``view`` (0 in training).
+
+    A video that does not decode is left out in testing. In training another one takes its
+    place, drawn by (``RNG_SEED``, epoch, row), and brings its own label.
 
     Raises:
         InputError: for crops, views or scales that are impossible.
     """
 
-    def __init__(self, cfg, videos, training, num_clips=1, num_crops=1):
+    def __init__(self, cfg, listing, training, num_clips=1, num_crops=1):
         data = cfg.DATA
         if training and data.TRAIN_CROP_SIZE > min(data.TRAIN_JITTER_SCALES):
             raise InputError(
@@ -44,7 +50,8 @@ class VideoDataset(Dataset):
             )
         if num_crops not in (1, 3):
             raise InputError(f"TEST.NUM_SPATIAL_CROPS must be 1 or 3, not {num_crops}")
-        self.videos = videos
+        self.videos = listing.videos
+        self.origin = listing.origin
         self.num_views = 1 if training else num_clips * num_crops
         self._data, self._seed, self._training = data, cfg.RNG_SEED, training
         self._positions, self._num_crops = test_positions(num_clips), num_crops
@@ -54,27 +61,40 @@ class VideoDataset(Dataset):
         return len(self.videos)
 
     def __getitem__(self, key):
-        return self.__getitems__([key])[0]
+        """One sample.
+
+        Raises:
+            DecodeError: if there is none; names the file.
+        """
+        samples, failures = self.__getitems__([key])
+        if not samples:
+            raise DecodeError(failures[key[0]])
+        return samples[0]
 
     def __getitems__(self, keys):
         """Samples of several keys; a video whose keys stand together is opened once.
 
+        Returns:
+            (samples, failures): a list, and ``{row: message}`` of the videos that did not
+            decode.
+
         Raises:
-            DecodeError: if a video does not decode; names file and line.
+            DecodeError: in training, if what should replace a video does not decode either.
         """
-        samples = []
+        samples, failures = [], {}
         for row, group in itertools.groupby(keys, key=lambda key: key[0]):
             draws = [draw for _, draw in group]
-            with open_video(self.videos[row].path, self._data.DECODING_BACKEND) as reader:
-                make = self._random_clips if self._training else self._views
-                for draw, clip in zip(draws, make(reader, row, draws), strict=True):
-                    samples.append({
-                        "clip": clip,
-                        "label": torch.tensor(self.videos[row].label),
-                        "video": torch.tensor(row),
-                        "view": torch.tensor(0 if self._training else draw),
-                    })
-        return samples
+            if self._training:
+                samples += [self._one_that_decodes(row, epoch, failures) for epoch in draws]
+                continue
+            try:
+                samples += self._views(row, draws)
+            except DecodeError as error:
+                failures[row] = str(error)
+        return samples, failures
+
+    def _open(self, row):
+        return open_video(self.videos[row].path, self._data.DECODING_BACKEND)
 
     def _indices(self, reader, position):
         data = self._data
@@ -82,31 +102,57 @@ class VideoDataset(Dataset):
             len(reader), reader.fps, data.NUM_FRAMES, data.SAMPLING_RATE, data.TARGET_FPS, position
         )
 
-    def _random_clips(self, reader, row, epochs):
+    def _sample(self, row, view, clip):
+        return {
+            "clip": clip,
+            "label": torch.tensor(self.videos[row].label),
+            "video": torch.tensor(row),
+            "view": torch.tensor(view),
+        }
+
+    def _one_that_decodes(self, row, epoch, failures):
+        """The sample of ``(row, epoch)``; notes in ``failures`` which rows it is not from."""
+        first = row
+        for attempt in range(1, _MAX_TRIES + 1):
+            try:
+                return self._random_clip(row, np.random.SeedSequence((self._seed, epoch, first)))
+            except DecodeError as error:
+                failures[row] = str(error)
+            draw = np.random.default_rng((self._seed, epoch, first, attempt))
+            row = int(draw.integers(len(self.videos)))
+        raise DecodeError(
+            f"{failures[first]} (and none of {_MAX_TRIES - 1} videos drawn in its place decodes)"
+        )
+
+    def _random_clip(self, row, seed):
         data = self._data
-        for epoch in epochs:
-            seed = np.random.SeedSequence((self._seed, epoch, row)).generate_state(1)[0]
-            generator = torch.Generator().manual_seed(int(seed))
-            position = float(torch.rand(1, generator=generator))
-            short_side = draw_short_side(generator, data.TRAIN_JITTER_SCALES)
+        generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
+        position = float(torch.rand(1, generator=generator))
+        short_side = draw_short_side(generator, data.TRAIN_JITTER_SCALES)
+        with self._open(row) as reader:
             # The decoder scales down for next to nothing; what is left is a crop.
             frames = reader.read(self._indices(reader, position), short_side)
-            yield train_transform(
-                torch.from_numpy(frames),
-                generator,
-                (short_side, short_side),
-                data.TRAIN_CROP_SIZE,
-                data.RANDOM_FLIP,
-            )
+        clip = train_transform(
+            torch.from_numpy(frames),
+            generator,
+            (short_side, short_side),
+            data.TRAIN_CROP_SIZE,
+            data.RANDOM_FLIP,
+        )
+        return self._sample(row, 0, clip)
 
-    def _views(self, reader, row, views):
+    def _views(self, row, views):
         size = self._data.TEST_CROP_SIZE
-        clips = {view: self._indices(reader, self._positions[view // self._num_crops])
-                 for view in views}
-        # Overlapping clips and the crops of one clip share their frames.
-        needed = sorted(set(itertools.chain.from_iterable(clips.values())))
+        with self._open(row) as reader:
+            clips = {
+                view: self._indices(reader, self._positions[view // self._num_crops])
+                for view in views
+            }
+            # Overlapping clips and the crops of one clip share their frames.
+            needed = sorted(set(itertools.chain.from_iterable(clips.values())))
+            frames = torch.from_numpy(reader.read(needed, size))
         where = {index: number for number, index in enumerate(needed)}
-        frames = torch.from_numpy(reader.read(needed, size))
         for view in views:
             clip = frames[[where[index] for index in clips[view]]]
-            yield test_transform(clip, size, view % self._num_crops, self._num_crops)
+            clip = test_transform(clip, size, view % self._num_crops, self._num_crops)
+            yield self._sample(row, view, clip)

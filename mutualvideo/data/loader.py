@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mutualvideo.data.dataset import VideoDataset
+from mutualvideo.data.decode import DecodeError
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
 
@@ -43,40 +44,52 @@ def build_loader(cfg, split, rank=0, world_size=1):
     if split not in SPLITS:
         raise InputError(f"split {split!r} is unknown; choose from: {', '.join(SPLITS)}")
     if split in ("train", "calibration"):
-        videos = read_videos(cfg.TRAIN.DATASET, cfg, "train").videos
-        dataset = VideoDataset(cfg, videos, training=True)
-        order = _ShuffledBatches(len(videos), cfg.TRAIN.BATCH_SIZE, cfg.RNG_SEED, rank, world_size)
+        dataset = VideoDataset(cfg, read_videos(cfg.TRAIN.DATASET, cfg, "train"), training=True)
+        order = _ShuffledBatches(len(dataset), cfg.TRAIN.BATCH_SIZE, cfg.RNG_SEED, rank, world_size)
         order.is_fixed = split == "calibration"
+        max_bad = cfg.DATA.MAX_BAD_FRACTION
     else:
         if split == "val":
-            videos = read_videos(cfg.TRAIN.DATASET, cfg, "val").videos
-            dataset = VideoDataset(cfg, videos, training=False)
+            listing, views = read_videos(cfg.TRAIN.DATASET, cfg, "val"), (1, 1)
         else:
-            videos = read_videos(cfg.TEST.DATASET, cfg, "test").videos
-            dataset = VideoDataset(
-                cfg, videos, False, cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS
-            )
-        rows = range(rank, len(videos), world_size)
+            listing = read_videos(cfg.TEST.DATASET, cfg, "test")
+            views = cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.NUM_SPATIAL_CROPS
+        dataset = VideoDataset(cfg, listing, False, *views)
+        rows = range(rank, len(dataset), world_size)
+        max_bad = None
         order = _OrderedBatches(rows, dataset.num_views, cfg.TEST.BATCH_SIZE)
-    return ClipLoader(dataset, order, cfg.DATA_LOADER.NUM_WORKERS, cfg.DATA_LOADER.PIN_MEMORY)
+    workers = cfg.DATA_LOADER
+    return ClipLoader(dataset, order, max_bad, workers.NUM_WORKERS, workers.PIN_MEMORY)
 
 
 class ClipLoader:
     """Iterates over batches; ``len()`` is the number of batches of a whole epoch.
 
-    A batch is a dict of ``clip`` (uint8, (B, 3, T, S, S)) and of ``label``, ``video`` and
-    ``view`` (int64, (B,)), see :class:`mutualvideo.data.dataset.VideoDataset`.
+    A batch is a dict of ``clip`` (uint8, (B, 3, T, S, S), channels last in memory) and of
+    ``label``, ``video`` and ``view`` (int64, (B,)), see
+    :class:`mutualvideo.data.dataset.VideoDataset`.
+
+    Args:
+        dataset: the ``VideoDataset``.
+        order: yields the keys of each batch.
+        max_bad: share of the videos of an iteration that may be unreadable, 0 to 1; ``None``: any.
+        num_workers, pin_memory: as ``torch.utils.data.DataLoader`` takes them.
 
     Attributes:
         dataset: the ``VideoDataset``; ``len(dataset)`` is the number of videos of the whole
             list, ``dataset.num_views`` the clips of each.
+        bad: ``{row: message}`` of the videos that did not decode in the current iteration. In
+            training others took their place; in val and test a video listed here has views
+            missing, a batch may be smaller for it, and an empty one is not yielded.
     """
 
-    def __init__(self, dataset, order, num_workers=0, pin_memory=False):
+    def __init__(self, dataset, order, max_bad=None, num_workers=0, pin_memory=False):
         if num_workers < 0:
             raise InputError(f"DATA_LOADER.NUM_WORKERS must not be negative, got {num_workers}")
-        self.dataset = dataset
-        self._order = order
+        if max_bad is not None and not 0 <= max_bad <= 1:
+            raise InputError(f"DATA.MAX_BAD_FRACTION must be from 0 to 1, got {max_bad}")
+        self.dataset, self.bad = dataset, {}
+        self._order, self._max_bad = order, max_bad
         self._loader = DataLoader(
             _Guarded(dataset),
             batch_sampler=order,
@@ -105,10 +118,33 @@ class ClipLoader:
         return self._order.num_batches
 
     def __iter__(self):
+        """Batches.
+
+        Raises:
+            InputError: if more videos do not decode than ``max_bad`` allows, or as the data
+                set does.
+        """
+        self.bad = {}
         for batch in self._loader:
             if isinstance(batch, _Failure):
                 raise batch.kind(batch.message)
-            yield batch
+            batch, failures = batch
+            if failures:
+                self.bad.update(failures)
+                if self._max_bad is not None:
+                    self._check_bad()
+            if batch is not None:
+                yield batch
+
+    def _check_bad(self):
+        total = self._order.num_videos
+        if len(self.bad) <= self._max_bad * total:
+            return
+        example = next(iter(self.bad.values()))
+        raise DecodeError(
+            f"{len(self.bad)} of {total} videos do not decode, DATA.MAX_BAD_FRACTION allows "
+            f"{self._max_bad:g} of them; {example}; list them all with tools/check_videos.py"
+        )
 
 
 class _ShuffledBatches:
@@ -127,6 +163,8 @@ class _ShuffledBatches:
         self.epoch = self.start_step = 0
         self.is_fixed = False
         self.num_batches = num_videos // batch_size
+        # Of this process in an epoch.
+        self.num_videos = self.num_batches * batch_size // world_size
         self._num_videos, self._batch_size, self._seed = num_videos, batch_size, seed
         self._rank, self._world_size = rank, world_size
 
@@ -182,8 +220,17 @@ class _Guarded(Dataset):
             return _Failure(type(error), str(error))
 
 
-def _collate(samples):
-    return samples if isinstance(samples, _Failure) else default_collate(samples)
+def _collate(found):
+    """(batch, failures) of what the data set returns; no batch of no sample."""
+    if isinstance(found, _Failure):
+        return found
+    samples, failures = found
+    if not samples:
+        return None, failures
+    # Frames as the decoder writes them, (T, H, W, 3): stacked whole, and the layout that
+    # convolutions are fastest in.
+    clips = default_collate([sample.pop("clip").permute(1, 2, 3, 0) for sample in samples])
+    return {"clip": clips.permute(0, 4, 1, 2, 3), **default_collate(samples)}, failures
 
 
 def _start_worker(worker):

@@ -48,7 +48,7 @@ def train_transform(clip, generator, jitter_scales, crop_size, flip):
         flip: whether to mirror one clip in two.
 
     Returns:
-        uint8 tensor (3, T, crop_size, crop_size), contiguous.
+        uint8 tensor (3, T, crop_size, crop_size), channels last in memory.
 
     Raises:
         InputError: if the crop is larger than the smallest short side.
@@ -79,7 +79,7 @@ def test_transform(clip, crop_size, crop_index, num_crops):
         crop_index, num_crops: see :func:`mutualvideo.data.sampling.crop_offset`.
 
     Returns:
-        uint8 tensor (3, T, crop_size, crop_size), contiguous.
+        uint8 tensor (3, T, crop_size, crop_size), channels last in memory.
 
     Raises:
         InputError: for a number of crops other than 1 and 3.
@@ -99,7 +99,7 @@ def _cut(clip, top, left, side, size, mirrored):
         region = F.resize(region, [size, size], antialias=True)
     if mirrored:
         region = F.horizontal_flip(region)
-    return region.transpose(0, 1).contiguous()
+    return region.contiguous(memory_format=torch.channels_last).transpose(0, 1)
 
 
 def normalize(batch, mean, std):

@@ -163,8 +163,8 @@ def test_views_are_the_same_alone_and_together(cfg, monkeypatch):
     dataset = build_loader(cfg, "test").dataset
     alone = [dataset[(1, view)]["clip"] for view in range(6)]
     monkeypatch.setattr(dataset_module, "open_video", spy)
-    together = dataset.__getitems__([(1, view) for view in range(6)])
-    assert len(opened) == 1
+    together, failures = dataset.__getitems__([(1, view) for view in range(6)])
+    assert len(opened) == 1 and failures == {}
     assert all(torch.equal(a, b["clip"]) for a, b in zip(alone, together, strict=True))
     # Three crops of two clips: all of them differ.
     assert len({clip.numpy().tobytes() for clip in alone}) == 6
@@ -179,17 +179,80 @@ def test_the_test_list_is_preferred(cfg, folder, tmp_path):
     assert len(build_loader(cfg, "val").dataset) == 1
 
 
+@pytest.fixture
+def partly_broken(cfg, folder, tmp_path):
+    """Ten videos in both lists, of which rows 3 and 7 do not decode."""
+    lines = [f"{folder}/train{n}.mp4 {n % 3}\n" for n in range(10)]
+    for row in (3, 7):
+        (tmp_path / f"broken{row}.mp4").write_text("no video")
+        lines[row] = f"broken{row}.mp4 1\n"
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.csv").write_text("".join(lines))
+    cfg.DATA.PATH_TO_DATA_DIR, cfg.DATA.MAX_BAD_FRACTION = str(tmp_path), 0.2
+    cfg.TRAIN.BATCH_SIZE = 5
+    return cfg
+
+
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_a_broken_video_is_one_clear_error(cfg, folder, tmp_path, workers, split):
-    (tmp_path / "broken.mp4").write_text("no video")
-    (tmp_path / f"{split}.csv").write_text(
-        "".join(f"{folder}/train{n}.mp4 0\n" for n in range(3)) + "broken.mp4 1\n"
-    )
-    cfg.DATA.PATH_TO_DATA_DIR, cfg.DATA_LOADER.NUM_WORKERS = str(tmp_path), workers
-    with pytest.raises(DecodeError, match="broken.mp4: cannot be opened") as caught:
-        list(build_loader(cfg, split))
-    assert "\n" not in str(caught.value)
+def test_training_replaces_unreadable_videos_and_counts_them(partly_broken, workers):
+    cfg = partly_broken
+    reference = build_loader(cfg, "train")
+    cfg.DATA_LOADER.NUM_WORKERS = workers
+    loader = build_loader(cfg, "train")
+    for epoch in (0, 1):
+        batches = _batches(loader, epoch)
+        assert [len(batch["video"]) for batch in batches] == [5, 5]
+        rows = _rows(batches)
+        # Eight videos once, and two of them again in place of the broken ones.
+        assert set(rows) == set(range(10)) - {3, 7} and len(rows) == 10
+        for batch in batches:
+            assert torch.equal(batch["label"], batch["video"] % 3)
+        assert set(loader.bad) == {3, 7}
+        assert "broken3.mp4: cannot be opened" in loader.bad[3]
+        assert _equal(_batches(reference, epoch), batches)
+
+
+def test_a_replacement_is_drawn_anew_in_every_epoch(partly_broken):
+    loader = build_loader(partly_broken, "train")
+    doubled = []
+    for epoch in range(6):
+        rows = _rows(_batches(loader, epoch))
+        doubled.append(tuple(sorted(row for row in set(rows) if rows.count(row) > 1)))
+    assert len(set(doubled)) > 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_stops_above_the_fraction(partly_broken, workers):
+    partly_broken.DATA.MAX_BAD_FRACTION, partly_broken.DATA_LOADER.NUM_WORKERS = 0.1, workers
+    with pytest.raises(DecodeError, match="2 of 10 videos .*MAX_BAD_FRACTION allows 0.1") as caught:
+        list(build_loader(partly_broken, "train"))
+    assert "broken" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_training_gives_up_where_nothing_decodes(cfg, tmp_path):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "train.csv").write_text("a.mp4 0\n" * 4)
+    cfg.DATA.PATH_TO_DATA_DIR, cfg.DATA.MAX_BAD_FRACTION = str(tmp_path), 1.0
+    with pytest.raises(DecodeError, match="a.mp4: .*none of 9 videos drawn in its place"):
+        list(build_loader(cfg, "train"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("split, views", [("val", 1), ("test", 6)])
+def test_evaluation_never_replaces(partly_broken, workers, split, views):
+    cfg = partly_broken
+    cfg.DATA_LOADER.NUM_WORKERS, cfg.TEST.BATCH_SIZE = workers, 2
+    loader = build_loader(cfg, split)
+    rows = _rows(_batches(loader))
+    assert rows == [row for row in range(10) if row not in (3, 7) for _ in range(views)]
+    assert set(loader.bad) == {3, 7} and "broken7.mp4" in loader.bad[7]
+
+
+def test_an_error_that_is_not_the_videos_fault_is_raised(partly_broken):
+    partly_broken.DATA.DECODING_BACKEND = "magic"
+    for split in ("train", "val"):
+        with pytest.raises(InputError, match="DECODING_BACKEND 'magic'"):
+            list(build_loader(partly_broken, split))
 
 
 @pytest.mark.parametrize(
@@ -201,6 +264,7 @@ def test_a_broken_video_is_one_clear_error(cfg, folder, tmp_path, workers, split
         (["DATA.TRAIN_CROP_SIZE", 36], "TRAIN_CROP_SIZE 36 is larger"),
         (["DATA.PATH_TO_DATA_DIR", ""], "PATH_TO_DATA_DIR is empty"),
         (["DATA.PATH_TO_DATA_DIR", "/absent"], "/absent/train.csv: no such file"),
+        (["DATA.MAX_BAD_FRACTION", 1.5], "MAX_BAD_FRACTION must be from 0 to 1"),
         (["DATA_LOADER.NUM_WORKERS", -1], "NUM_WORKERS"),
         (["MODEL.NUM_CLASSES", 2], "train.csv:3: .* MODEL.NUM_CLASSES"),
     ],

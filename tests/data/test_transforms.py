@@ -23,7 +23,8 @@ def _clip(height, width, frames=3):
 def test_views_equal_resize_then_crop(height, width, crop_index):
     clip = _clip(height, width)
     view = make_view(clip, 24, crop_index, 3)
-    assert view.shape == (3, 3, 24, 24) and view.dtype == torch.uint8 and view.is_contiguous()
+    assert view.shape == (3, 3, 24, 24) and view.dtype == torch.uint8
+    assert view.permute(1, 2, 3, 0).is_contiguous()
     small = F.resize(clip.permute(0, 3, 1, 2), [height // 2, width // 2], antialias=True)
     slack = abs(height - width) // 2
     offset = [0, (slack + 1) // 2, slack][crop_index]
