@@ -111,11 +111,11 @@ class JitterGeometry:
     top: float
     left: float
 
-    def short_side(self, height=None, width=None):
+    def short_side(self, source=None):
         """Short side to decode to, in pixels; the size of the video does not matter."""
         return self.length
 
-    def region(self, height, width):
+    def region(self, height, width, source=None):
         """The region of a decoded clip: (top, left, height, width) in its pixels.
 
         A clip that was smaller than the length, and therefore was not scaled when it was
@@ -145,20 +145,33 @@ class RelativeGeometry:
     top: float
     left: float
 
-    def short_side(self, height=None, width=None):
+    def short_side(self, source=None):
         """Short side to decode to, at which the region's smaller side has ``crop_size`` pixels.
 
         Args:
-            height, width: of the video, upright, in pixels. Where they are not known the
+            source: (height, width) of the video, upright, in pixels. Where it is not known the
                 answer is ``None``, the video's own size: slower, and the device scales more.
         """
-        if height is None or width is None:
+        if source is None:
             return None
-        *_, region_height, region_width = self.region(height, width)
-        return math.ceil(self.crop_size * min(height, width) / min(region_height, region_width))
+        *_, height, width = self._within(*source)
+        return math.ceil(self.crop_size * min(source) / min(height, width))
 
-    def region(self, height, width):
-        """The region of a decoded clip: (top, left, height, width) in its pixels."""
+    def region(self, height, width, source=None):
+        """The region of a decoded clip: (top, left, height, width) in its pixels.
+
+        Args:
+            height, width: of the clip.
+            source: what :meth:`short_side` was given. The same region of the video is meant,
+                though its ratio of width to height was rounded when it was decoded.
+        """
+        rows, columns = source or (height, width)
+        top, left, tall, wide = self._within(rows, columns)
+        top, bottom = (round(edge * height / rows) for edge in (top, top + tall))
+        left, right = (round(edge * width / columns) for edge in (left, left + wide))
+        return top, left, max(1, bottom - top), max(1, right - left)
+
+    def _within(self, height, width):
         for share, aspect in self.shapes:
             area = share * height * width
             size = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))

@@ -68,10 +68,13 @@ def test_a_clip_smaller_than_the_drawn_size_gives_the_same_share_of_it():
 def test_relative_regions_are_those_of_torchvision_for_the_same_draws(size, monkeypatch):
     # torchvision is made to take our uniform numbers, in the order in which it asks.
     rule = v2.RandomResizedCrop(32, AREAS, ASPECTS)
-    numbers = []
+    numbers, places = [], []
 
     def uniform(tensor, low, high):
         return tensor.fill_(float(low) + (float(high) - float(low)) * numbers.pop(0))
+
+    def randint(low, high, size):
+        return torch.tensor([low + int((high - low) * places.pop(0))])
 
     for geometry in _draw(_relative(), 200):
         low, high = np.log(ASPECTS)
@@ -79,11 +82,10 @@ def test_relative_regions_are_those_of_torchvision_for_the_same_draws(size, monk
             ((share - AREAS[0]) / (AREAS[1] - AREAS[0]), (np.log(aspect) - low) / (high - low))
             for share, aspect in geometry.shapes
         ])
-        places = [geometry.top, geometry.left]
+        places[:] = [geometry.top, geometry.left]
         with monkeypatch.context() as patch:
             patch.setattr(torch.Tensor, "uniform_", uniform)
-            patch.setattr(torch, "randint", lambda low, high, size: (
-                torch.tensor([low + int((high - low) * places.pop(0))])))
+            patch.setattr(torch, "randint", randint)
             wanted = rule.make_params([tv_tensors.Image(torch.zeros(3, *size))])
         # torchvision rounds shapes from float32 numbers.
         found = geometry.region(*size)
@@ -119,19 +121,24 @@ def test_where_nothing_fits_the_region_is_torchvision_s_central_one(size, areas)
         assert geometry.region(*size) == wanted
 
 
-def test_relative_regions_are_decoded_to_about_the_crop_size():
-    closest = []
+@pytest.mark.parametrize("source", [(480, 854), (90, 51)])
+def test_relative_regions_are_decoded_to_about_the_crop_size(source):
+    scaled = 0
     for geometry in _draw(_relative(), 400):
-        short = geometry.short_side(480, 854)
-        scale = short / 480
-        decoded = (short, round(854 * scale)) if scale < 1 else (480, 854)
-        *_, height, width = geometry.region(*decoded)
+        whole = geometry.region(*source)
+        # As decoders do it: only ever downwards, the long side rounded.
+        scale = min(1, geometry.short_side(source) / min(source))
+        decoded = tuple(round(side * scale) for side in source)
+        found = geometry.region(*decoded, source)
+        assert np.abs(np.subtract(found, np.multiply(whole, scale))).max() <= 1.5
+        assert all(found[axis] + found[axis + 2] <= decoded[axis] for axis in (0, 1))
         if scale < 1:
-            closest.append(min(height, width))
+            scaled += 1
+            assert abs(min(found[2:]) - 32) <= 1
         else:
-            assert min(height, width) <= 32
+            assert min(whole[2:]) <= 32
         assert geometry.short_side() is None
-    assert sum(abs(side - 32) <= 1 for side in closest) > 0.97 * len(closest) > 300
+    assert scaled > (390 if source[0] == 480 else 50)
 
 
 def test_half_of_the_clips_are_mirrored_or_none():
