@@ -6,7 +6,7 @@ from itertools import islice
 import torch
 from tqdm import tqdm
 
-from mutualvideo.data.transforms import normalize
+from mutualvideo.data.augment import plain_input
 from mutualvideo.engine.distributed import sum_over_processes
 from mutualvideo.errors import InputError
 from mutualvideo.slim import batch_norms, calibrate, require_calibrated, set_subnet, subnet_input
@@ -27,13 +27,6 @@ class Accuracy:
     videos: int
 
 
-def to_network(batch, cfg, device):
-    """The uint8 clips of ``batch`` as float32 network input on ``device``, channels last."""
-    clips = batch["clip"].to(device, non_blocking=True)
-    layout = torch.channels_last_3d if clips.dim() == 5 else torch.channels_last
-    return normalize(clips.contiguous(memory_format=layout), cfg.DATA.MEAN, cfg.DATA.STD)
-
-
 def calibrate_from(loader, model, subnets, cfg, context):
     """:func:`~mutualvideo.slim.calibrate` on the first TABLE.CALIBRATION_BATCHES of ``loader``.
 
@@ -41,7 +34,7 @@ def calibrate_from(loader, model, subnets, cfg, context):
     """
     batches = min(cfg.TABLE.CALIBRATION_BATCHES, len(loader))
     bar = tqdm(islice(loader, batches), "calibrate", batches, disable=None, leave=False)
-    calibrate(model, subnets, (to_network(batch, cfg, context.device) for batch in bar))
+    calibrate(model, subnets, (plain_input(batch, cfg, context.device) for batch in bar))
     if context.world_size > 1:
         for _, norm in batch_norms(model):
             for subnet in subnets:
@@ -74,7 +67,7 @@ def evaluate(model, subnets, loader, cfg, context):
     scores = torch.zeros(len(subnets), total, classes, device=context.device)
     labels, views = (torch.zeros(total, dtype=torch.int64, device=context.device) for _ in "lv")
     for batch in tqdm(loader, "evaluate", disable=None, leave=False):
-        clips = to_network(batch, cfg, context.device)
+        clips = plain_input(batch, cfg, context.device)
         video = batch["video"].to(context.device)
         labels[video] = batch["label"].to(context.device)
         views.index_add_(0, video, torch.ones_like(video))

@@ -8,6 +8,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.checkpoint import (
     checkpoint_path,
@@ -16,7 +17,7 @@ from mutualvideo.engine.checkpoint import (
     save_checkpoint,
 )
 from mutualvideo.engine.distributed import barrier, sum_over_processes
-from mutualvideo.engine.evaluate import calibrate_from, evaluate, to_network
+from mutualvideo.engine.evaluate import calibrate_from, evaluate
 from mutualvideo.engine.log import Scalars, log_json_stats
 from mutualvideo.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
 from mutualvideo.errors import InputError
@@ -69,6 +70,7 @@ def train(cfg, context):
     """
     if cfg.MODEL.LOSS_FUNC != "cross_entropy":
         raise InputError(f"MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC}: choose cross_entropy")
+    augmentation = Augmentation(cfg)
     loader = build_loader(cfg, "train", context.rank, context.world_size)
     sampler = build_sampler(cfg, len(loader))
     torch.manual_seed(cfg.RNG_SEED)
@@ -80,7 +82,9 @@ def train(cfg, context):
     monitor = _Monitor(cfg, context, sampler)
     for epoch in range(first_epoch, cfg.SOLVER.MAX_EPOCH):
         loader.set_epoch(epoch)
-        _train_epoch(cfg, context, epoch, loader, model, parallel, optimizer, sampler, scalars)
+        _train_epoch(
+            cfg, context, epoch, loader, augmentation, model, parallel, optimizer, sampler, scalars
+        )
         done = epoch + 1
         is_last = done == cfg.SOLVER.MAX_EPOCH
         if context.is_main and (done % cfg.TRAIN.CHECKPOINT_PERIOD == 0 or is_last):
@@ -120,7 +124,9 @@ def _parallel(model, context):
     return DistributedDataParallel(model, device_ids=[context.device.index] if on_gpu else None)
 
 
-def _train_epoch(cfg, context, epoch, loader, model, parallel, optimizer, sampler, scalars):
+def _train_epoch(
+    cfg, context, epoch, loader, augmentation, model, parallel, optimizer, sampler, scalars
+):
     steps = len(loader)
     model.train()
     totals = torch.zeros(3, dtype=torch.float64, device=context.device)  # loss, correct, clips
@@ -133,25 +139,24 @@ def _train_epoch(cfg, context, epoch, loader, model, parallel, optimizer, sample
         set_learning_rate(optimizer, rate)
         # Dropout depends on (seed, step) alone, so a resumed run is the uninterrupted one.
         torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
-        clips = to_network(batch, cfg, context.device)
-        labels = batch["label"].to(context.device)
+        clips, targets = augmentation(batch, context.device)
         optimizer.zero_grad(set_to_none=True)
         subnets = sampler.draw(step)
-        results = mutual_step(
-            model, clips, labels, subnets, cfg.MODEL.LABEL_SMOOTHING, parallel
-        )
+        smoothing = augmentation.label_smoothing
+        results = mutual_step(model, clips, targets, subnets, smoothing, parallel)
         losses = check_finite(results, step)
         if cfg.SOLVER.CLIP_GRAD_L2NORM > 0:
             torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.SOLVER.CLIP_GRAD_L2NORM)
         optimizer.step()
+        count = len(clips)
         totals += torch.tensor(
-            [losses[0] * len(labels), results[0].correct.item(), len(labels)], device=totals.device
+            [losses[0] * count, results[0].correct.item(), count], device=totals.device
         )
         now = time.perf_counter()
         if (position + 1) % cfg.LOG_PERIOD == 0 and context.is_main:
             timing = {"dt": now - mark, "dt_data": data_wait, "lr": rate}
             timing["eta_s"] = round((now - mark) * (cfg.SOLVER.MAX_EPOCH * steps - step))
-            _log_step(epoch, position, steps, results, losses, len(labels), timing, scalars)
+            _log_step(epoch, position, steps, results, losses, count, timing, scalars)
         mark = now
     loss, correct, clips = sum_over_processes(totals).tolist()
     if context.is_main:

@@ -21,7 +21,8 @@ class PassResult:
     Attributes:
         subnet: the sub-network that ran.
         loss: float32 scalar: cross-entropy for the full network, KL divergence else.
-        correct: int64 scalar: clips whose label got the highest score.
+        correct: int64 scalar: clips whose label (the largest share of a mixed one) got the
+            highest score.
     """
 
     subnet: object
@@ -42,17 +43,17 @@ def distillation_loss(logits, teacher):
     return F.kl_div(F.log_softmax(logits.float(), 1), teacher, reduction="batchmean")
 
 
-def mutual_step(model, clips, labels, subnets, label_smoothing=0.0, parallel=None):
+def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, parallel=None):
     """Accumulates the gradients of one step.
 
-    The full network learns from the labels; every other sub-network, on an input of its own
+    The full network learns from the targets; every other sub-network, on an input of its own
     made on the device from the full clips, learns from the full network's soft output. Each
     backward pass runs at once, so peak memory is the full network's.
 
     Args:
         model: the slimmable network, in training mode, gradients zeroed.
         clips: full-size float (B, C, T, H, W) or (B, C, H, W).
-        labels: int64 (B,).
+        targets: labels, int64 (B,), or shares of the classes, float (B, classes).
         subnets: as :meth:`SubnetSampler.draw` gives them; the first is the full network.
         label_smoothing: of the full network's loss.
         parallel: ``DistributedDataParallel`` around ``model``, if there is one. Only the
@@ -62,6 +63,7 @@ def mutual_step(model, clips, labels, subnets, label_smoothing=0.0, parallel=Non
         list of :class:`PassResult`, one for each sub-network, in order.
     """
     forward = model if parallel is None else parallel
+    labels = targets if targets.dim() == 1 else targets.argmax(1)
     results, teacher = [], None
     for position, subnet in enumerate(subnets):
         last = position == len(subnets) - 1
@@ -70,7 +72,7 @@ def mutual_step(model, clips, labels, subnets, label_smoothing=0.0, parallel=Non
         with silent:
             logits = forward(subnet_input(model, clips, subnet))
             if teacher is None:
-                loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+                loss = F.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing)
                 teacher = logits.detach().float().softmax(1)
             else:
                 loss = distillation_loss(logits, teacher)

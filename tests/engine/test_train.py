@@ -9,10 +9,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mutualvideo import AdaptiveRecognizer, QueryTable, Subnet
+from mutualvideo.data.augment import plain_input
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.checkpoint import checkpoint_path, newest_checkpoint
 from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.evaluate import evaluate, to_network
+from mutualvideo.engine.evaluate import evaluate
 from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
@@ -154,7 +155,7 @@ def test_table_of_a_trained_network(tiny):
         static = extract(model, row.subnet)
         scores, labels = torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)
         for batch in build_loader(cfg, "test"):
-            clips = to_network(batch, cfg, CPU.device)
+            clips = plain_input(batch, cfg, CPU.device)
             with torch.no_grad():
                 answer = static(subnet_input(model, clips, row.subnet)).softmax(1)
             for video, label, score in zip(batch["video"], batch["label"], answer, strict=True):

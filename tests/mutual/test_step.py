@@ -94,6 +94,33 @@ def test_counts_correct_answers(batch):
     assert mutual_step(model, clips, labels, SUBNETS)[0].correct == 6
 
 
+def test_labels_as_shares_are_the_same_labels(batch):
+    clips, labels = batch
+    hard, soft = network(), network()
+    shares = F.one_hot(labels, 5).float()
+    wanted = mutual_step(hard, clips, labels, SUBNETS, label_smoothing=0.1)
+    found = mutual_step(soft, clips, shares, SUBNETS, label_smoothing=0.1)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.loss, other.loss)
+        assert one.correct == other.correct
+    for one, other in zip(soft.parameters(), hard.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_mixed_targets(batch):
+    clips, _ = batch
+    model = network()
+    with torch.no_grad():
+        answer = copy.deepcopy(model)(clips).double()
+    best = answer.argmax(1)
+    targets = 0.7 * F.one_hot(best, 5) + 0.3 * F.one_hot(best.flip(0), 5)
+    targets[0] = targets[0].roll(1)  # the largest share is another class's
+    result = mutual_step(model, clips, targets.float(), SUBNETS)[0]
+    wanted = -(targets.double() * answer.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(result.loss.double(), wanted, rtol=1e-5, atol=1e-6)
+    assert result.correct == 5
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_names_subnetwork_and_step(value):
     results = [PassResult(s, torch.tensor(v), torch.tensor(0)) for s, v in
