@@ -12,8 +12,9 @@ import torch
 from torch.utils.data import Dataset
 
 from mutualvideo.data.decode import DecodeError, open_video
+from mutualvideo.data.regions import GeometrySampler
 from mutualvideo.data.sampling import clip_indices, test_positions
-from mutualvideo.data.transforms import draw_short_side, test_transform, train_transform
+from mutualvideo.data.transforms import test_transform
 from mutualvideo.errors import InputError
 
 # Videos in a row that may fail to stand in for one another before a run is given up.
@@ -26,13 +27,16 @@ class VideoDataset(Dataset):
     Args:
         cfg: the configuration; its ``DATA`` section and ``RNG_SEED`` are read.
         listing: :class:`mutualvideo.data.annotations.VideoList`.
-        training: random clip, scale, crop and mirror, decided by (``RNG_SEED``, epoch, row).
+        training: random clips and regions, decided by (``RNG_SEED``, epoch, row).
         num_clips, num_crops: not in training: views of a video, ``num_clips`` evenly over
             time times ``num_crops`` along the longer side. View v is clip ``v // num_crops``,
             crop ``v % num_crops``, as in PySlowFast.
 
-    A sample is a dict of ``clip`` (uint8, (3, T, S, S), channels last in memory), and the int64
-    scalars ``label``, ``video`` (row of the list) and ``view`` (0 in training).
+    A sample is a dict of ``clip``, uint8 (T, H, W, 3), and the int64 scalars ``label``, ``video``
+    (row of the list) and ``view`` (0 in training). In testing a clip is a square of
+    ``DATA.TEST_CROP_SIZE``. In training it is a region cut out of the frames, not scaled and not
+    mirrored yet; ``mirror`` (bool) and ``seed`` (int64) say how
+    :class:`mutualvideo.data.augment.Augmentation` goes on with it on the device.
 
     A video that does not decode is left out in testing. In training another one takes its
     place, drawn by (``RNG_SEED``, epoch, row), and brings its own label.
@@ -43,15 +47,11 @@ class VideoDataset(Dataset):
 
     def __init__(self, cfg, listing, training, num_clips=1, num_crops=1):
         data = cfg.DATA
-        if training and data.TRAIN_CROP_SIZE > min(data.TRAIN_JITTER_SCALES):
-            raise InputError(
-                f"DATA.TRAIN_CROP_SIZE {data.TRAIN_CROP_SIZE} is larger than the smallest of "
-                f"DATA.TRAIN_JITTER_SCALES {list(data.TRAIN_JITTER_SCALES)}"
-            )
         if num_crops not in (1, 3):
             raise InputError(f"TEST.NUM_SPATIAL_CROPS must be 1 or 3, not {num_crops}")
         self.videos = listing.videos
         self.origin = listing.origin
+        self._geometry = GeometrySampler(data, listing.mirrored) if training else None
         self.num_views = 1 if training else num_clips * num_crops
         self._data, self._seed, self._training = data, cfg.RNG_SEED, training
         self._positions, self._num_crops = test_positions(num_clips), num_crops
@@ -124,22 +124,21 @@ class VideoDataset(Dataset):
             f"{failures[first]} (and none of {_MAX_TRIES - 1} videos drawn in its place decodes)"
         )
 
-    def _random_clip(self, row, seed):
-        data = self._data
-        generator = torch.Generator().manual_seed(int(seed.generate_state(1)[0]))
+    def _random_clip(self, row, entropy):
+        seed, later_seed = entropy.generate_state(2).tolist()
+        generator = torch.Generator().manual_seed(seed)
         position = float(torch.rand(1, generator=generator))
-        short_side = draw_short_side(generator, data.TRAIN_JITTER_SCALES)
+        geometry = self._geometry.draw(generator)
         with self._open(row) as reader:
             # The decoder scales down for next to nothing; what is left is a crop.
-            frames = reader.read(self._indices(reader, position), short_side)
-        clip = train_transform(
-            torch.from_numpy(frames),
-            generator,
-            (short_side, short_side),
-            data.TRAIN_CROP_SIZE,
-            data.RANDOM_FLIP,
-        )
-        return self._sample(row, 0, clip)
+            frames = reader.read(self._indices(reader, position), geometry.short_side(reader.size))
+        top, left, height, width = geometry.region(*frames.shape[1:3])
+        region = torch.from_numpy(frames)[:, top : top + height, left : left + width]
+        return {
+            **self._sample(row, 0, region),
+            "mirror": torch.tensor(geometry.mirror),
+            "seed": torch.tensor(later_seed),
+        }
 
     def _views(self, row, views):
         size = self._data.TEST_CROP_SIZE

@@ -39,6 +39,7 @@ class VideoReader:
 
     Attributes:
         timestamps: presentation time of every frame, a list of seconds, increasing.
+        size: (height, width) as stored, before rotation, in pixels.
         fps: average frame rate; of a single frame, one over its duration (30 if unknown).
 
     Raises:
@@ -106,6 +107,7 @@ class VideoReader:
         if not self._container.streams.video:
             raise DecodeError(f"{self.path}: holds no video stream (audio only?)")
         self._stream = self._container.streams.video[0]
+        self.size = self._stream.codec_context.height, self._stream.codec_context.width
         # Loader workers are the parallelism: a pool of threads per open file would fight
         # them. One thread also makes skip_frame take effect packet by packet.
         self._stream.thread_type = "NONE"

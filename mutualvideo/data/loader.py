@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.decode import DecodeError
+from mutualvideo.data.regions import stack_regions
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
 
@@ -67,7 +68,8 @@ class ClipLoader:
 
     A batch is a dict of ``clip`` (uint8, (B, 3, T, S, S), channels last in memory) and of
     ``label``, ``video`` and ``view`` (int64, (B,)), see
-    :class:`mutualvideo.data.dataset.VideoDataset`.
+    :class:`mutualvideo.data.dataset.VideoDataset`. In training clips are regions of their own
+    ``size`` (int64, (B, 2)) that :class:`mutualvideo.data.augment.Augmentation` takes.
 
     Args:
         dataset: the ``VideoDataset``.
@@ -227,10 +229,11 @@ def _collate(found):
     samples, failures = found
     if not samples:
         return None, failures
-    # Frames as the decoder writes them, (T, H, W, 3): stacked whole, and the layout that
-    # convolutions are fastest in.
-    clips = default_collate([sample.pop("clip").permute(1, 2, 3, 0) for sample in samples])
-    return {"clip": clips.permute(0, 4, 1, 2, 3), **default_collate(samples)}, failures
+    clip, size = stack_regions([sample.pop("clip") for sample in samples])
+    batch = {"clip": clip, **default_collate(samples)}
+    if "seed" in batch:
+        batch["size"] = size
+    return batch, failures
 
 
 def _start_worker(worker):

@@ -26,13 +26,14 @@ class GeometrySampler:
 
     Args:
         data: section ``DATA`` of the configuration.
+        mirrored: whether the data set allows mirroring, which DATA.RANDOM_FLIP asks for.
 
     Raises:
         InputError: for ranges that are impossible, naming the key.
     """
 
-    def __init__(self, data):
-        self._crop_size, self._flip = data.TRAIN_CROP_SIZE, data.RANDOM_FLIP
+    def __init__(self, data, mirrored=True):
+        self._crop_size, self._flip = data.TRAIN_CROP_SIZE, data.RANDOM_FLIP and mirrored
         self._areas = list(data.TRAIN_JITTER_SCALES_RELATIVE)
         self._aspects = list(data.TRAIN_JITTER_ASPECT_RELATIVE)
         self._scales = list(data.TRAIN_JITTER_SCALES)

@@ -1,73 +1,10 @@
-"""From decoded frames to a square uint8 clip, and from there to network input.
-
-Geometry runs in the loader on uint8: the region that survives is cut out first, in source
-pixels, and resized once. Normalisation runs on whichever device holds the batch.
-"""
+"""The crops of testing, in the loader, and normalisation, on whichever device holds the batch."""
 
 import torch
 from torchvision.transforms.v2 import functional as F
 
 from mutualvideo.data.sampling import crop_offset
 from mutualvideo.errors import InputError
-
-
-def draw_short_side(generator, jitter_scales):
-    """A random length for the short side, uniform over the integers of a range, ends included.
-
-    Args:
-        generator: ``torch.Generator`` on the CPU.
-        jitter_scales: (smallest, largest) in pixels (``DATA.TRAIN_JITTER_SCALES``).
-
-    Returns:
-        int, pixels.
-
-    Raises:
-        InputError: if the range is not two positive numbers in order.
-    """
-    if len(jitter_scales) != 2 or not 1 <= jitter_scales[0] <= jitter_scales[1]:
-        raise InputError(
-            "DATA.TRAIN_JITTER_SCALES must be two sizes, smallest first, "
-            f"not {list(jitter_scales)}"
-        )
-    low, high = (int(scale) for scale in jitter_scales)
-    return int(torch.randint(low, high + 1, (1,), generator=generator))
-
-
-def train_transform(clip, generator, jitter_scales, crop_size, flip):
-    """Random scale, random square crop, random mirror: one draw for the whole clip.
-
-    Equals resizing the short side to a random length of ``jitter_scales`` and cropping
-    ``crop_size`` at random, but resizes the cropped region alone. A clip whose short side
-    is already the drawn length is only cropped.
-
-    Args:
-        clip: uint8 tensor (T, H, W, 3).
-        generator: ``torch.Generator`` on the CPU; every random choice comes from it.
-        jitter_scales: range of the short side, in pixels.
-        crop_size: side of the result, in pixels, at most the smallest short side.
-        flip: whether to mirror one clip in two.
-
-    Returns:
-        uint8 tensor (3, T, crop_size, crop_size), channels last in memory.
-
-    Raises:
-        InputError: if the crop is larger than the smallest short side.
-    """
-    short_side = draw_short_side(generator, jitter_scales)
-    if crop_size > min(jitter_scales):
-        raise InputError(
-            f"DATA.TRAIN_CROP_SIZE {crop_size} is larger than the smallest of "
-            f"DATA.TRAIN_JITTER_SCALES {list(jitter_scales)}"
-        )
-    height, width = clip.shape[1:3]
-    # Side of the region in source pixels; the clip's short side itself when it stays whole.
-    side = max(1, round(crop_size * min(height, width) / short_side))
-    top, left = (
-        int(torch.randint(0, length - side + 1, (1,), generator=generator))
-        for length in (height, width)
-    )
-    mirrored = bool(torch.rand(1, generator=generator) < 0.5) and flip
-    return _cut(clip, top, left, side, crop_size, mirrored)
 
 
 def test_transform(clip, crop_size, crop_index, num_crops):
@@ -79,27 +16,22 @@ def test_transform(clip, crop_size, crop_index, num_crops):
         crop_index, num_crops: see :func:`mutualvideo.data.sampling.crop_offset`.
 
     Returns:
-        uint8 tensor (3, T, crop_size, crop_size), channels last in memory.
+        uint8 tensor (T, crop_size, crop_size, 3).
 
     Raises:
         InputError: for a number of crops other than 1 and 3.
     """
     height, width = clip.shape[1:3]
     top, left = crop_offset(height, width, crop_index, num_crops)
-    return _cut(clip, top, left, min(height, width), crop_size, mirrored=False)
+    side = min(height, width)
+    region = clip[:, top : top + side, left : left + side]
+    if side == crop_size:
+        return region
+    # (T, 3, H, W) with channels last in memory: torchvision's fast path for uint8.
+    return F.resize(region.movedim(-1, 1), [crop_size, crop_size], antialias=True).movedim(1, -1)
 
 
 test_transform.__test__ = False
-
-
-def _cut(clip, top, left, side, size, mirrored):
-    # (T, 3, H, W) with channels last in memory: torchvision's fast path for uint8.
-    region = clip[:, top : top + side, left : left + side].permute(0, 3, 1, 2)
-    if side != size:
-        region = F.resize(region, [size, size], antialias=True)
-    if mirrored:
-        region = F.horizontal_flip(region)
-    return region.contiguous(memory_format=torch.channels_last).transpose(0, 1)
 
 
 def normalize(batch, mean, std):

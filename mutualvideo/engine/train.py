@@ -158,6 +158,9 @@ def _train_epoch(
             timing["eta_s"] = round((now - mark) * (cfg.SOLVER.MAX_EPOCH * steps - step))
             _log_step(epoch, position, steps, results, losses, count, timing, scalars)
         mark = now
+    for message in loader.bad.values():
+        logger.warning("replaced in epoch %d: %s", epoch + 1, message)
+    replaced = sum_over_processes(torch.tensor(len(loader.bad), device=context.device)).item()
     loss, correct, clips = sum_over_processes(totals).tolist()
     if context.is_main:
         top1_err = 100 - 100 * correct / clips
@@ -167,6 +170,7 @@ def _train_epoch(
             "loss": loss / clips,
             "lr": rate,
             "top1_err": top1_err,
+            "videos_replaced": replaced,
         })
         scalars.add({"train/loss": loss / clips, "train/top1_err": top1_err}, (epoch + 1) * steps)
 

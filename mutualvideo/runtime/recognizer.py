@@ -164,7 +164,7 @@ class AdaptiveRecognizer:
     def _prepare(self, clip):
         """uint8 (T, H, W, 3) -> uint8 (3, NUM_FRAMES, TEST_CROP_SIZE, TEST_CROP_SIZE)."""
         index = frame_indices(len(clip), self.cfg.DATA.NUM_FRAMES)
-        return test_transform(clip[index], self.cfg.DATA.TEST_CROP_SIZE, 0, 1)
+        return test_transform(clip[index], self.cfg.DATA.TEST_CROP_SIZE, 0, 1).movedim(-1, 0)
 
     def _check_fingerprint(self, checkpoint):
         expected = self.table.metadata.get("fingerprint")

@@ -64,6 +64,8 @@ def test_a_training_batch(cfg):
     assert len(loader) == len(batches) == 2 and len(loader.dataset) == NUM_TRAIN
     for batch in batches:
         assert batch["clip"].shape == (4, 3, 4, 32, 32) and batch["clip"].dtype == torch.uint8
+        assert batch["clip"].is_contiguous(memory_format=torch.channels_last_3d)
+        assert batch["size"].tolist() == [[32, 32]] * 4 and batch["mirror"].dtype == torch.bool
         for key in ("label", "video", "view"):
             assert batch[key].shape == (4,) and batch[key].dtype == torch.int64
         assert torch.equal(batch["label"], batch["video"] % 3)
