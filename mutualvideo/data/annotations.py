@@ -1,4 +1,4 @@
-"""Lists of videos: PySlowFast's CSV, one ``path label`` a line."""
+"""Videos and lists of them; PySlowFast's CSV, one ``path label`` a line."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +11,22 @@ class Video:
     """One line of a list.
 
     Args:
-        path: where the file is; not checked to exist, decoding does that.
+        path: where the file is, or the folder of its pictures; not checked to exist, decoding
+            does that.
         label: class index, from 0.
-        line: line number in the list, from 1, for messages.
+        line: line number in the list, from 1, for messages (of a JSON list: the entry).
         name: what the list calls it: the same wherever the files lie. Empty: ``path``.
+        fps: frame rate of the pictures in the folder ``path``; ``None``: ``path`` is a video.
+        frames: names of the pictures, in order, one a line; empty: all that the folder holds.
+            One text, because the lists of Something-Something name twenty million.
     """
 
     path: str
     label: int
     line: int
     name: str = field(default="", compare=False)
+    fps: float | None = None
+    frames: str = field(default="", repr=False)
 
     def __post_init__(self):
         if not self.name:
@@ -37,12 +43,14 @@ class VideoList:
         segments: frames are drawn from equal segments of the whole video (TSN,
             arXiv 1608.00859) instead of at a fixed rate.
         mirrored: clips may be mirrored; not where left and right are classes.
+        classes: names of the classes, by label; ``None``: the source does not know them.
     """
 
     origin: str
     videos: list
     segments: bool = False
     mirrored: bool = True
+    classes: list | None = None
 
 
 def read_annotations(csv_path, separator=" ", prefix="", num_classes=None):
@@ -68,25 +76,56 @@ def read_annotations(csv_path, separator=" ", prefix="", num_classes=None):
     csv_path = Path(csv_path)
     if not separator:
         raise InputError("DATA.PATH_LABEL_SEPARATOR is empty: give what stands before the label")
-    try:
-        lines = csv_path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise InputError(
-            f"{csv_path}: no such file; write one 'path label' a line, "
-            "or point DATA.PATH_TO_DATA_DIR to the folder that holds it"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise InputError(f"{csv_path}: cannot be read as a list of videos: {reason}") from None
     root = Path(prefix) if prefix else csv_path.parent
-    videos = [
-        _parse(line.strip(), f"{csv_path}:{number}", number, separator, root, num_classes)
-        for number, line in enumerate(lines, 1)
-        if line.strip()
+    advice = (
+        "write one 'path label' a line, or point DATA.PATH_TO_DATA_DIR to the folder that holds it"
+    )
+    return [
+        _parse(line, f"{csv_path}:{number}", number, separator, root, num_classes)
+        for number, line in read_lines(csv_path, "video", advice)
     ]
-    if not videos:
-        raise InputError(f"{csv_path}: holds no video; write one 'path label' a line")
-    return videos
+
+
+def read_lines(path, what, advice):
+    """The lines of a list that are not blank, stripped, with their numbers.
+
+    Args:
+        path: text file in UTF-8.
+        what: what a line holds, such as "video", for messages.
+        advice: what to do about a missing or empty list: the end of the message.
+
+    Returns:
+        list of (line number from 1, str), at least one.
+
+    Raises:
+        InputError: if the file is missing, empty or no text in UTF-8.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, f"a list of {what}s", error, advice) from None
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
+    lines = [(number, line) for number, line in lines if line]
+    if not lines:
+        raise InputError(f"{path}: holds no {what}; {advice}")
+    return lines
+
+
+def unreadable(path, what, error, advice):
+    """The ``InputError`` for a file that did not read as ``what``; ``error``: what was raised."""
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path}: no such file; {advice}")
+    reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+    return InputError(f"{path}: cannot be read as {what}: {reason}")
+
+
+def check_label(label, where, num_classes):
+    """Raises ``InputError`` unless ``label`` is an int from 0 to ``num_classes - 1``."""
+    if label < 0 or (num_classes is not None and label >= num_classes):
+        bound = "" if num_classes is None else f" .. {num_classes - 1}"
+        raise InputError(
+            f"{where}: the label {label} is outside 0{bound}; correct it or MODEL.NUM_CLASSES"
+        )
 
 
 def _parse(line, where, number, separator, root, num_classes):
@@ -103,9 +142,5 @@ def _parse(line, where, number, separator, root, num_classes):
             f"{where}: the label {label!r} is not an integer; "
             "number the classes from 0 or set DATA.PATH_LABEL_SEPARATOR"
         ) from None
-    if label < 0 or (num_classes is not None and label >= num_classes):
-        bound = "" if num_classes is None else f" .. {num_classes - 1}"
-        raise InputError(
-            f"{where}: the label {label} is outside 0{bound}; correct it or MODEL.NUM_CLASSES"
-        )
+    check_label(label, where, num_classes)
     return Video(str(root / path.strip()), label, number, path.strip())

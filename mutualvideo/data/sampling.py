@@ -2,7 +2,8 @@
 
 Follows PySlowFast's ``slowfast/datasets/decoder.py`` (``get_start_end_idx`` and
 ``temporal_sampling``), except for videos shorter than a clip: theirs repeats the last
-frame, here the frames are spread over the whole video.
+frame, here the frames are spread over the whole video. Segments follow its
+``slowfast/datasets/ssv2.py`` (``get_seq_frames``).
 """
 
 import math
@@ -49,6 +50,44 @@ def clip_indices(num_video_frames, fps, num_frames, sampling_rate, target_fps, p
     step = max(last - start, 0.0) / (num_frames - 1)
     # 1e-6: 2.9999999 out of the division means 3.
     return [int(min(start + step * i + 1e-6, num_video_frames - 1)) for i in range(num_frames)]
+
+
+def segment_indices(num_video_frames, num_frames, offsets):
+    """Frame indices of one clip, one out of each of ``num_frames`` equal segments of the video.
+
+    Segment i runs from ``round(s * i)`` to ``round(s * (i + 1))``, both ends included, with
+    ``s = (num_video_frames - 1) / num_frames`` (TSN, arXiv 1608.00859, as PySlowFast rounds it).
+
+    Args:
+        num_video_frames: frames of the video, at least 1.
+        num_frames: frames of the clip (``DATA.NUM_FRAMES``).
+        offsets: where in its segment each frame lies, from 0 to below 1: ``num_frames`` numbers,
+            or one for all. Uniform random ones make every frame of a segment equally likely,
+            0.5 is the centre (the earlier of two), and view k of n takes ``(k + 0.5) / n``.
+
+    Returns:
+        ``num_frames`` ints, never decreasing, within ``0 .. num_video_frames - 1``.
+
+    Raises:
+        InputError: if a count is not positive, or the offsets are outside 0 to 1 or not
+            ``num_frames``.
+    """
+    if min(num_video_frames, num_frames) < 1:
+        raise InputError(
+            f"frames must be positive: video of {num_video_frames}, DATA.NUM_FRAMES {num_frames}"
+        )
+    if isinstance(offsets, (int, float)):
+        offsets = [offsets] * num_frames
+    offsets = [float(offset) for offset in offsets]
+    if len(offsets) != num_frames or not all(0.0 <= offset < 1.0 for offset in offsets):
+        raise InputError(f"offsets must be {num_frames} numbers from 0 to below 1, not {offsets}")
+    size = (num_video_frames - 1) / num_frames
+    bounds = [round(size * i) for i in range(num_frames + 1)]
+    return [
+        # Rounded up, so that 0.5 falls on the earlier one of two frames in the middle.
+        first + max(math.ceil(offset * (last - first + 1)) - 1, 0)
+        for offset, first, last in zip(offsets, bounds[:-1], bounds[1:], strict=True)
+    ]
 
 
 def test_positions(num_views):

@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from mutualvideo.data.loader import build_loader
+from mutualvideo.data.sources import read_videos
 from mutualvideo.engine.checkpoint import newest_checkpoint
 from mutualvideo.engine.evaluate import calibrate_from, evaluate
 from mutualvideo.errors import InputError
@@ -125,17 +126,8 @@ def _metadata(cfg, context, path, videos):
 
 
 def _class_names(cfg):
-    """Lines of ``classes.txt`` in the data folder, or ``None`` if there is no such file."""
-    path = os.path.join(cfg.DATA.PATH_TO_DATA_DIR, "classes.txt")
-    if not os.path.isfile(path):
-        return None
-    with open(path, encoding="utf-8") as file:
-        names = [line.strip() for line in file if line.strip()]
-    if len(names) != cfg.MODEL.NUM_CLASSES:
-        raise InputError(
-            f"{path}: {len(names)} names, but MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}"
-        )
-    return names
+    """Names of the classes, by label, or ``None`` if the data set does not tell them."""
+    return read_videos(cfg.TEST.DATASET, cfg, "test").classes
 
 
 def _write(table, model, output_dir):

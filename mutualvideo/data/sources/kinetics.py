@@ -3,12 +3,16 @@
 from pathlib import Path
 
 from mutualvideo.data.annotations import VideoList, read_annotations
+from mutualvideo.data.sources.layout import read_class_names
 from mutualvideo.data.sources.registry import DATASET_REGISTRY
 
 
 @DATASET_REGISTRY.register()
 def kinetics(cfg, split):
-    """``train.csv``, ``val.csv`` and ``test.csv`` (val.csv where there is none)."""
+    """``train.csv``, ``val.csv`` and ``test.csv`` (val.csv where there is none).
+
+    ``classes.txt`` beside them, if there, names the classes, one a line.
+    """
     folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
     path = folder / f"{split}.csv"
     if split == "test" and not path.exists():
@@ -19,4 +23,10 @@ def kinetics(cfg, split):
         prefix=cfg.DATA.PATH_PREFIX,
         num_classes=cfg.MODEL.NUM_CLASSES,
     )
-    return VideoList(str(path), videos)
+    return VideoList(str(path), videos, classes=read_class_names(cfg))
+
+
+@DATASET_REGISTRY.register()
+def toy(cfg, split):
+    """What ``tools/toy_dataset.py`` writes: lists as :func:`kinetics` reads them."""
+    return kinetics(cfg, split)

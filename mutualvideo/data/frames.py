@@ -1,0 +1,145 @@
+"""The frames that are asked for, out of a folder of pictures."""
+
+import os
+import re
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from mutualvideo.data.decode import DecodeError
+from mutualvideo.errors import InputError
+
+_ENDINGS = (".jpg", ".jpeg", ".png")
+# A JPEG is decoded at a half, a quarter or an eighth if that leaves at least this much more than
+# is wanted: from two on the result is hardly to be told from that of all pixels.
+_REDUCING_GAP = 2
+
+
+class FrameReader:
+    """A video that is a folder of pictures; the contract of
+    :class:`mutualvideo.data.decode.VideoReader`. A context manager.
+
+    Args:
+        path: the folder.
+        fps: frame rate of the pictures; the folder does not say it.
+        names: the pictures, in order, relative to the folder; ``None``: every JPEG and PNG of
+            the folder, in the order of the numbers in their names (``2.jpg`` before ``10.jpg``).
+
+    Attributes:
+        timestamps: time of every frame, a list of seconds from 0.
+        fps: as given.
+
+    Raises:
+        DecodeError: if the folder is missing or holds no picture, or pictures whose names
+            differ in more than numbers (``img_1.jpg`` and ``flow_x_1.jpg``).
+        InputError: if ``fps`` is not positive.
+    """
+
+    def __init__(self, path, fps, names=None):
+        if not fps > 0:
+            raise InputError(f"{path}: the frame rate of pictures must be positive, not {fps}")
+        self.path, self.fps = str(path), float(fps)
+        self._names = _list_pictures(self.path) if names is None else list(names)
+        if not self._names:
+            raise DecodeError(f"{self.path}: holds no picture ({', '.join(_ENDINGS)})")
+        self.timestamps = [number / self.fps for number in range(len(self._names))]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __len__(self):
+        return len(self._names)
+
+    def close(self):
+        """Nothing stays open."""
+
+    def read(self, indices, short_side=None):
+        """Decode pictures.
+
+        Args:
+            indices: frame numbers from 0, in any order, repetitions allowed.
+            short_side: scale the frames so that their short side has this many pixels,
+                bilinear with antialiasing. Only ever downwards.
+
+        Returns:
+            uint8 array (T, H, W, 3), RGB, rotated as the pictures say. Where they differ in
+            size, all take the size of the earliest one asked for.
+
+        Raises:
+            DecodeError: if a picture is missing or does not decode; names it.
+            IndexError: if there is no index, or one outside ``0 .. len(self) - 1``.
+        """
+        indices = [int(index) for index in indices]
+        if not indices or min(indices) < 0 or max(indices) >= len(self):
+            raise IndexError(f"{self.path} has {len(self)} frames, asked for {indices}")
+        frames, size = {}, None
+        for index in sorted(set(indices)):
+            picture = self._load(self._names[index], short_side, size)
+            size = picture.size
+            frames[index] = np.asarray(picture)
+        return np.stack([frames[index] for index in indices])
+
+    def _load(self, name, short_side, size):
+        path = os.path.join(self.path, name)
+        try:
+            with Image.open(path) as image:
+                scaled = _scaled(image.size, short_side)
+                image.draft(None, tuple(_REDUCING_GAP * side for side in scaled))
+                wide = image.width > image.height
+                ImageOps.exif_transpose(image, in_place=True)
+                if wide != (image.width > image.height):
+                    scaled = scaled[::-1]
+                rgb = image.convert("RGB")
+        except FileNotFoundError:
+            raise DecodeError(
+                f"{path}: no such picture; correct the list or DATA.PATH_PREFIX"
+            ) from None
+        # Pillow says what is wrong with a picture in as many ways as it has formats.
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise DecodeError(
+                f"{path}: does not decode ({reason}); extract it again or take its video off the "
+                "list"
+            ) from None
+        size = size or scaled
+        return rgb if rgb.size == size else rgb.resize(size, Image.Resampling.BILINEAR)
+
+
+def _scaled(size, short_side):
+    """(width, height) with the short side at most ``short_side``."""
+    short = min(size)
+    if short_side is None or short_side >= short:
+        return size
+    return tuple(
+        short_side if side == short else round(side * short_side / short) for side in size
+    )
+
+
+def _list_pictures(folder):
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise DecodeError(
+            f"{folder}: no folder of pictures ({error.strerror}); correct the list or "
+            "DATA.PATH_PREFIX"
+        ) from None
+    # A leading dot: macOS keeps its own notes about a picture in ._picture.jpg.
+    names = [n for n in names if n.lower().endswith(_ENDINGS) and not n.startswith(".")]
+    kinds = {}
+    for name in names:
+        kinds.setdefault(re.sub("[0-9]+", "0", name.lower()), name)
+    if len(kinds) > 1:
+        examples = ", ".join(sorted(kinds.values())[:3])
+        raise DecodeError(
+            f"{folder}: holds pictures of several kinds ({examples}); leave one kind in it"
+        )
+    return sorted(names, key=_natural)
+
+
+def _natural(name):
+    # Texts and numbers take turns, so that like is compared with like.
+    parts = re.split("([0-9]+)", name)
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)], name

@@ -1,0 +1,40 @@
+"""Frame lists with labels, as PySlowFast has them for Charades; of one label a video."""
+
+from pathlib import Path
+
+from mutualvideo.data.annotations import Video, VideoList, check_label
+from mutualvideo.data.sources.frame_lists import read_frame_list
+from mutualvideo.data.sources.layout import read_class_names
+from mutualvideo.data.sources.registry import DATASET_REGISTRY
+from mutualvideo.errors import InputError
+
+
+@DATASET_REGISTRY.register()
+def charades(cfg, split):
+    """``train.csv``, or ``val.csv`` for val and test: frame lists of pictures.
+
+    Paths are relative to ``DATA.PATH_PREFIX``; where that is empty, to the list. A list says
+    nothing about time: ``DATA.SAMPLING_RATE`` counts pictures, as in PySlowFast.
+
+    Raises:
+        InputError: as :func:`~mutualvideo.data.sources.frame_lists.read_frame_list`, and for a
+            video that has not exactly one label.
+    """
+    folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
+    path = folder / ("train.csv" if split == "train" else "val.csv")
+    root = Path(cfg.DATA.PATH_PREFIX or folder)
+    videos = []
+    for name, video in read_frame_list(path).items():
+        where = f"{path}:{video.line}"
+        if len(video.labels) != 1:
+            raise InputError(
+                f"{where}: {name} has the labels {sorted(video.labels)}; multi-label training is "
+                "not offered: give every video one label"
+            )
+        (label,) = video.labels
+        check_label(label, where, cfg.MODEL.NUM_CLASSES)
+        videos.append(Video(
+            str(root / video.folder), label, video.line, name,
+            fps=cfg.DATA.TARGET_FPS, frames=video.frames,
+        ))  # fmt: skip
+    return VideoList(str(path), videos, classes=read_class_names(cfg))

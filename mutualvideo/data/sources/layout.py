@@ -1,0 +1,52 @@
+"""What the sources share: where official archives unpack to, and names of classes."""
+
+from pathlib import Path
+
+from mutualvideo.data.annotations import read_lines
+from mutualvideo.errors import InputError
+
+NUM_OFFICIAL_SPLITS = 3
+
+
+def official_split(cfg):
+    """``DATA.SPLIT``, checked: 1, 2 or 3."""
+    if not 1 <= cfg.DATA.SPLIT <= NUM_OFFICIAL_SPLITS:
+        raise InputError(
+            f"DATA.SPLIT is {cfg.DATA.SPLIT}: choose one of the official splits, "
+            f"1 to {NUM_OFFICIAL_SPLITS}"
+        )
+    return cfg.DATA.SPLIT
+
+
+def lists_folder(cfg, name):
+    """The folder ``name`` in ``DATA.PATH_TO_DATA_DIR``, or that itself where there is none."""
+    folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
+    return folder / name if (folder / name).is_dir() else folder
+
+
+def videos_folder(cfg, name):
+    """``DATA.PATH_PREFIX``; empty: as :func:`lists_folder`."""
+    return Path(cfg.DATA.PATH_PREFIX) if cfg.DATA.PATH_PREFIX else lists_folder(cfg, name)
+
+
+def check_classes(path, names, cfg):
+    """Raises ``InputError`` unless ``path`` names as many classes as MODEL.NUM_CLASSES."""
+    if len(names) != cfg.MODEL.NUM_CLASSES:
+        raise InputError(
+            f"{path}: {len(names)} names, but MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; "
+            f"set it to {len(names)}"
+        )
+
+
+def read_class_names(cfg):
+    """Lines of ``classes.txt`` in ``DATA.PATH_TO_DATA_DIR``; ``None`` if there is no such file.
+
+    Raises:
+        InputError: if it cannot be read, or its lines are not as many as MODEL.NUM_CLASSES.
+    """
+    path = Path(cfg.DATA.PATH_TO_DATA_DIR) / "classes.txt"
+    if not path.exists():
+        return None
+    names = [line for _, line in read_lines(path, "class name", "write one a line, or delete it")]
+    check_classes(path, names, cfg)
+    return names
