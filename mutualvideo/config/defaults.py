@@ -79,6 +79,8 @@ _C.DATA.SAMPLING_RATE = 5
 _C.DATA.TARGET_FPS = 30
 # Training: the short side is resized to a random value of this range, in pixels.
 _C.DATA.TRAIN_JITTER_SCALES = [256, 320]
+# Draw one over the short side uniformly instead, which favours small ones.
+_C.DATA.INV_UNIFORM_SAMPLE = False
 # Training: then a random square of this many pixels.
 _C.DATA.TRAIN_CROP_SIZE = 224
 # Testing: short side and square crop, in pixels.

@@ -1,4 +1,4 @@
-"""Keys of PySlowFast's Kinetics YAML files that mean nothing here.
+"""Keys of PySlowFast's Kinetics and Something-Something YAML files that mean nothing here.
 
 They are accepted, so that such a file loads unchanged, and named in one warning. A key
 that is neither here nor in our defaults is an error: a typing mistake must not pass.
@@ -19,6 +19,8 @@ _IGNORED = {
     "BN.NUM_SYNC_DEVICES",
     # The builder of each architecture knows these.
     "DATA.INPUT_CHANNEL_NUM",
+    # Its reader of pictures gives BGR, which this makes RGB; here everything is RGB.
+    "DATA.REVERSE_INPUT_CHANNEL",
     "RESNET.TRANS_FUNC",
     "RESNET.STRIDE_1X1",
     "RESNET.NUM_GROUPS",
@@ -34,6 +36,11 @@ _IGNORED = {
     "NONLOCAL.GROUP",
     "NONLOCAL.INSTANTIATION",
     "NONLOCAL.POOL",
+    # Of LR_POLICY steps_with_relative_lrs, which training refuses by name.
+    "SOLVER.LRS",
+    "SOLVER.STEPS",
+    # Epochs are counted from 0 for whatever TRAIN.CHECKPOINT_FILE_PATH names.
+    "TRAIN.CHECKPOINT_EPOCH_RESET",
     # Formats are recognised from the file, and image weights are inflated, which is logged.
     "TRAIN.CHECKPOINT_TYPE",
     "TRAIN.CHECKPOINT_INFLATE",

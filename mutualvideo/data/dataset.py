@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mutualvideo.data.decode import DecodeError, open_video
+from mutualvideo.data.decode import DecodeError
+from mutualvideo.data.reading import open_source
 from mutualvideo.data.regions import GeometrySampler
-from mutualvideo.data.sampling import clip_indices, test_positions
+from mutualvideo.data.sampling import clip_indices, segment_indices, test_positions
 from mutualvideo.data.transforms import test_transform
 from mutualvideo.errors import InputError
 
@@ -29,7 +30,8 @@ class VideoDataset(Dataset):
         listing: :class:`mutualvideo.data.annotations.VideoList`.
         training: random clips and regions, decided by (``RNG_SEED``, epoch, row).
         num_clips, num_crops: not in training: views of a video, ``num_clips`` evenly over
-            time times ``num_crops`` along the longer side. View v is clip ``v // num_crops``,
+            time (or over the segments, where the list asks for them) times ``num_crops`` along
+            the longer side. View v is clip ``v // num_crops``,
             crop ``v % num_crops``, as in PySlowFast.
 
     A sample is a dict of ``clip``, uint8 (T, H, W, 3), and the int64 scalars ``label``, ``video``
@@ -50,7 +52,7 @@ class VideoDataset(Dataset):
         if num_crops not in (1, 3):
             raise InputError(f"TEST.NUM_SPATIAL_CROPS must be 1 or 3, not {num_crops}")
         self.videos = listing.videos
-        self.origin = listing.origin
+        self.origin, self._segments = listing.origin, listing.segments
         self._geometry = GeometrySampler(data, listing.mirrored) if training else None
         self.num_views = 1 if training else num_clips * num_crops
         self._data, self._seed, self._training = data, cfg.RNG_SEED, training
@@ -94,7 +96,20 @@ class VideoDataset(Dataset):
         return samples, failures
 
     def _open(self, row):
-        return open_video(self.videos[row].path, self._data.DECODING_BACKEND)
+        return open_source(self.videos[row], self._data.DECODING_BACKEND)
+
+    def _random_indices(self, reader, generator):
+        if self._segments:
+            offsets = torch.rand(self._data.NUM_FRAMES, generator=generator, dtype=torch.float64)
+            return segment_indices(len(reader), self._data.NUM_FRAMES, offsets.tolist())
+        return self._indices(reader, float(torch.rand(1, generator=generator)))
+
+    def _view_indices(self, reader, number):
+        """Frames of clip ``number`` of a video's ``num_clips``."""
+        count = len(self._positions)
+        if self._segments:
+            return segment_indices(len(reader), self._data.NUM_FRAMES, (number + 0.5) / count)
+        return self._indices(reader, self._positions[number])
 
     def _indices(self, reader, position):
         data = self._data
@@ -127,11 +142,11 @@ class VideoDataset(Dataset):
     def _random_clip(self, row, entropy):
         seed, later_seed = entropy.generate_state(2).tolist()
         generator = torch.Generator().manual_seed(seed)
-        position = float(torch.rand(1, generator=generator))
         geometry = self._geometry.draw(generator)
         with self._open(row) as reader:
+            indices = self._random_indices(reader, generator)
             # The decoder scales down for next to nothing; what is left is a crop.
-            frames = reader.read(self._indices(reader, position), geometry.short_side(reader.size))
+            frames = reader.read(indices, geometry.short_side(reader.size))
         top, left, height, width = geometry.region(*frames.shape[1:3])
         region = torch.from_numpy(frames)[:, top : top + height, left : left + width]
         return {
@@ -143,10 +158,7 @@ class VideoDataset(Dataset):
     def _views(self, row, views):
         size = self._data.TEST_CROP_SIZE
         with self._open(row) as reader:
-            clips = {
-                view: self._indices(reader, self._positions[view // self._num_crops])
-                for view in views
-            }
+            clips = {view: self._view_indices(reader, view // self._num_crops) for view in views}
             # Overlapping clips and the crops of one clip share their frames.
             needed = sorted(set(itertools.chain.from_iterable(clips.values())))
             frames = torch.from_numpy(reader.read(needed, size))

@@ -27,6 +27,7 @@ class FrameReader:
 
     Attributes:
         timestamps: time of every frame, a list of seconds from 0.
+        size: ``None``: pictures are not opened before they are asked for.
         fps: as given.
 
     Raises:
@@ -42,6 +43,7 @@ class FrameReader:
         self._names = _list_pictures(self.path) if names is None else list(names)
         if not self._names:
             raise DecodeError(f"{self.path}: holds no picture ({', '.join(_ENDINGS)})")
+        self.size = None
         self.timestamps = [number / self.fps for number in range(len(self._names))]
 
     def __enter__(self):
@@ -87,12 +89,13 @@ class FrameReader:
         try:
             with Image.open(path) as image:
                 scaled = _scaled(image.size, short_side)
-                image.draft(None, tuple(_REDUCING_GAP * side for side in scaled))
-                wide = image.width > image.height
-                ImageOps.exif_transpose(image, in_place=True)
-                if wide != (image.width > image.height):
-                    scaled = scaled[::-1]
+                drafted = image.draft(None, tuple(_REDUCING_GAP * side for side in scaled))
+                # A reduced picture is rounded up to whole pixels: the box is what it shows.
+                box = drafted[1] if drafted else None
                 rgb = image.convert("RGB")
+                if rgb.size != scaled:
+                    rgb = rgb.resize(scaled, Image.Resampling.BILINEAR, box)
+                rgb = ImageOps.exif_transpose(rgb)
         except FileNotFoundError:
             raise DecodeError(
                 f"{path}: no such picture; correct the list or DATA.PATH_PREFIX"
@@ -104,8 +107,9 @@ class FrameReader:
                 f"{path}: does not decode ({reason}); extract it again or take its video off the "
                 "list"
             ) from None
-        size = size or scaled
-        return rgb if rgb.size == size else rgb.resize(size, Image.Resampling.BILINEAR)
+        if size is None or rgb.size == size:
+            return rgb
+        return rgb.resize(size, Image.Resampling.BILINEAR)
 
 
 def _scaled(size, short_side):

@@ -19,7 +19,8 @@ class GeometrySampler:
     """Draws the scale, place and mirroring of training clips, as ``DATA`` of the config says.
 
     With TRAIN_JITTER_SCALES: the short side gets a random length, uniform over the integers
-    of the range, ends included, and a random square of TRAIN_CROP_SIZE is cut out. With
+    of the range, ends included (with INV_UNIFORM_SAMPLE one over it is uniform, as in
+    PySlowFast), and a random square of TRAIN_CROP_SIZE is cut out. With
     TRAIN_JITTER_SCALES_RELATIVE and TRAIN_JITTER_ASPECT_RELATIVE: Inception's crop (Szegedy
     et al., "Going deeper with convolutions"), by the rule of torchvision's
     ``RandomResizedCrop``: ten tries, then the largest centred region of an allowed shape.
@@ -36,7 +37,7 @@ class GeometrySampler:
         self._crop_size, self._flip = data.TRAIN_CROP_SIZE, data.RANDOM_FLIP and mirrored
         self._areas = list(data.TRAIN_JITTER_SCALES_RELATIVE)
         self._aspects = list(data.TRAIN_JITTER_ASPECT_RELATIVE)
-        self._scales = list(data.TRAIN_JITTER_SCALES)
+        self._scales, self._inverse = list(data.TRAIN_JITTER_SCALES), data.INV_UNIFORM_SAMPLE
         if self._crop_size < 1:
             raise InputError(f"DATA.TRAIN_CROP_SIZE must be at least 1, not {self._crop_size}")
         if self._areas or self._aspects:
@@ -81,7 +82,11 @@ class GeometrySampler:
         """
         if not self._areas:
             low, high = self._scales
-            short = int(torch.randint(low, high + 1, (1,), generator=generator))
+            if self._inverse:
+                (share,) = _uniform(generator, 1)
+                short = round(1 / (share / low + (1 - share) / high))
+            else:
+                short = int(torch.randint(low, high + 1, (1,), generator=generator))
             top, left, mirror = _uniform(generator, 3)
             return JitterGeometry(self._flip and mirror < 0.5, self._crop_size, short, top, left)
         top, left, mirror, *tries = _uniform(generator, 3 + 2 * _TRIES)

@@ -24,6 +24,17 @@ NUM_SHARDS: 1
 """
 
 
+# The same of its Something-Something files.
+PYSLOWFAST_SSV2 = """
+TRAIN: {DATASET: ssv2, BATCH_SIZE: 16, CHECKPOINT_TYPE: caffe2, CHECKPOINT_EPOCH_RESET: True}
+DATA: {NUM_FRAMES: 64, SAMPLING_RATE: 2, INPUT_CHANNEL_NUM: [3, 3], INV_UNIFORM_SAMPLE: True,
+       RANDOM_FLIP: False, REVERSE_INPUT_CHANNEL: True}
+SOLVER: {LR_POLICY: steps_with_relative_lrs, LRS: [1, 0.1, 0.01], STEPS: [0, 14, 18]}
+MODEL: {NUM_CLASSES: 174, ARCH: slowfast}
+TEST: {DATASET: ssv2, NUM_ENSEMBLE_VIEWS: 1, NUM_SPATIAL_CROPS: 1}
+"""
+
+
 def write(tmp_path, text):
     path = tmp_path / "some.yaml"
     path.write_text(text)
@@ -90,3 +101,10 @@ def test_bad_files(tmp_path, text, message):
         load_cfg(write(tmp_path, text))
     with pytest.raises(InputError, match="no such config file"):
         load_cfg(tmp_path / "absent.yaml")
+
+
+def test_pyslowfasts_something_something_files_load(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        cfg = load_cfg(write(tmp_path, PYSLOWFAST_SSV2))
+    assert cfg.DATA.INV_UNIFORM_SAMPLE and not cfg.DATA.RANDOM_FLIP
+    assert "DATA.REVERSE_INPUT_CHANNEL, SOLVER.LRS, SOLVER.STEPS" in caplog.text

@@ -6,6 +6,7 @@ from mutualvideo.config import get_cfg
 from mutualvideo.data import dataset as dataset_module
 from mutualvideo.data.decode import DecodeError, open_video
 from mutualvideo.data.loader import build_loader
+from mutualvideo.data.reading import open_source
 from mutualvideo.errors import InputError
 
 from .videos import encode
@@ -96,11 +97,11 @@ def test_resuming_within_an_epoch_skips_without_decoding(cfg, monkeypatch):
     whole = _batches(loader, epoch=3)
     opened = []
 
-    def spy(path, backend):
-        opened.append(path)
-        return open_video(path, backend)
+    def spy(video, backend):
+        opened.append(video.path)
+        return open_source(video, backend)
 
-    monkeypatch.setattr(dataset_module, "open_video", spy)
+    monkeypatch.setattr(dataset_module, "open_source", spy)
     assert _equal(_batches(loader, epoch=3, start_step=1), whole[1:])
     assert len(opened) == 4 and len(loader) == 2
     assert _batches(loader, epoch=3, start_step=2) == []
@@ -158,13 +159,13 @@ def test_every_view_of_every_video_counts_once(cfg, world_size):
 def test_views_are_the_same_alone_and_together(cfg, monkeypatch):
     opened = []
 
-    def spy(path, backend):
-        opened.append(path)
-        return open_video(path, backend)
+    def spy(video, backend):
+        opened.append(video.path)
+        return open_source(video, backend)
 
     dataset = build_loader(cfg, "test").dataset
     alone = [dataset[(1, view)]["clip"] for view in range(6)]
-    monkeypatch.setattr(dataset_module, "open_video", spy)
+    monkeypatch.setattr(dataset_module, "open_source", spy)
     together, failures = dataset.__getitems__([(1, view) for view in range(6)])
     assert len(opened) == 1 and failures == {}
     assert all(torch.equal(a, b["clip"]) for a, b in zip(alone, together, strict=True))

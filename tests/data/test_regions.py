@@ -47,6 +47,15 @@ def test_short_sides_are_uniform_and_include_both_ends():
     assert all(70 < drawn.count(side) < 130 for side in set(drawn))
 
 
+def test_inverse_sampling_is_uniform_in_one_over_the_short_side():
+    sampler = _sampler(TRAIN_JITTER_SCALES=[32, 96], INV_UNIFORM_SAMPLE=True)
+    drawn = np.array([geometry.short_side() for geometry in _draw(sampler, 2000)])
+    assert drawn.min() == 32 and drawn.max() == 96
+    # 1/x uniform on (1/96, 1/32): the median is the harmonic middle, 48, and E[x] = 48 ln 3.
+    assert np.median(drawn) == pytest.approx(48, abs=1.5)
+    assert drawn.mean() == pytest.approx(48 * np.log(3), abs=1.0)
+
+
 def test_jitter_cuts_every_square_of_the_crop_size():
     sampler = _sampler(TRAIN_CROP_SIZE=30, TRAIN_JITTER_SCALES=[32, 32])
     regions = [geometry.region(32, 36) for geometry in _draw(sampler)]
@@ -145,6 +154,12 @@ def test_half_of_the_clips_are_mirrored_or_none():
     for make in (_sampler, _relative):
         assert 160 < sum(geometry.mirror for geometry in _draw(make())) < 240
         assert not any(geometry.mirror for geometry in _draw(make(RANDOM_FLIP=False)))
+
+
+def test_a_data_set_can_forbid_mirroring():
+    data = get_cfg().DATA
+    assert data.RANDOM_FLIP
+    assert not any(geometry.mirror for geometry in _draw(GeometrySampler(data, mirrored=False)))
 
 
 def test_the_generator_alone_decides():

@@ -1,9 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from mutualvideo.data.sampling import clip_indices, crop_offset
+from mutualvideo.data.sampling import clip_indices, crop_offset, segment_indices
 from mutualvideo.data.sampling import test_positions as positions_of
 from mutualvideo.errors import InputError
 
@@ -55,6 +56,45 @@ def test_impossible_clips(change):
     )
     with pytest.raises(InputError):
         clip_indices(**{**arguments, **change})
+
+
+def _pyslowfast_segments(num_video_frames, num_frames):
+    """(first, last) of every segment as get_seq_frames of PySlowFast's ssv2 has them."""
+    size = float(num_video_frames - 1) / num_frames
+    return [
+        (int(np.round(size * i)), int(np.round(size * (i + 1)))) for i in range(num_frames)
+    ]
+
+
+@pytest.mark.parametrize("num_frames", [1, 4, 8, 16, 64])
+@pytest.mark.parametrize("count", [1, 2, 7, 16, 40, 79, 117])
+def test_segments_equal_pyslowfast(count, num_frames):
+    segments = _pyslowfast_segments(count, num_frames)
+    # Testing takes the centre.
+    assert segment_indices(count, num_frames, 0.5) == [(a + b) // 2 for a, b in segments]
+    # Training takes any frame, all equally likely: the middles of n equal parts hit n frames.
+    for number, (first, last) in enumerate(segments):
+        length = last - first + 1
+        hit = [
+            segment_indices(count, num_frames, (k + 0.5) / length)[number] for k in range(length)
+        ]
+        assert hit == list(range(first, last + 1))
+    ends = [segment_indices(count, num_frames, offset) for offset in (0.0, 1 - 2**-53)]
+    assert ends == [[a for a, _ in segments], [b for _, b in segments]]
+
+
+def test_every_segment_has_its_own_offset():
+    # s = 10: the segments are 0 .. 10, 10 .. 20 and 20 .. 30.
+    assert segment_indices(31, 3, [0.0, 0.5, 0.99]) == [0, 15, 30]
+    assert segment_indices(31, 3, torch.tensor([0.99, 0.0, 0.5])) == [10, 10, 25]
+
+
+@pytest.mark.parametrize(
+    "arguments", [(0, 4, 0.5), (9, 0, 0.5), (9, 4, 1.0), (9, 4, -0.1), (9, 4, [0.5] * 3)]
+)
+def test_impossible_segments(arguments):
+    with pytest.raises(InputError):
+        segment_indices(*arguments)
 
 
 def test_test_positions():
