@@ -70,12 +70,14 @@ class ClipLoader:
     Attributes:
         dataset: the ``VideoDataset``; ``len(dataset)`` is the number of videos of the whole
             list, ``dataset.num_views`` the clips of each.
+        bad: ``{row of the list: message}`` of this process's videos that did not decode.
     """
 
     def __init__(self, dataset, order, num_workers=0, pin_memory=False):
         if num_workers < 0:
             raise InputError(f"DATA_LOADER.NUM_WORKERS must not be negative, got {num_workers}")
         self.dataset = dataset
+        self.bad = {}
         self._order = order
         self._loader = DataLoader(
             _Guarded(dataset),

@@ -206,7 +206,7 @@ class _Monitor:
         set_subnet(model, self.subnets[0])
         if not context.is_main:
             return
-        for subnet, accuracy in found.items():
+        for subnet, accuracy in found.accuracies.items():
             log_json_stats({
                 "_type": "val_epoch",
                 "epoch": f"{epoch}/{cfg.SOLVER.MAX_EPOCH}",
