@@ -80,15 +80,6 @@ def test_gradients_equal_the_whole_batchs(tmp_path, world_size, unused_port):
             torch.testing.assert_close(mine, whole.grad, rtol=1e-5, atol=1e-6)
 
 
-@pytest.fixture
-def unused_port():
-    import socket
-
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
 @pytest.mark.slow
 def test_torchrun_trains_and_evaluates_every_video_once(tiny, tmp_path):
     import yaml
