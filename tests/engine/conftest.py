@@ -52,7 +52,15 @@ def one_thread():
 
 
 @pytest.fixture
-def unused_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+def unused_ports():
+    """Makes lists of ports that nothing listens on."""
+    def find(count):
+        servers = [socket.socket() for _ in range(count)]
+        for server in servers:
+            server.bind(("127.0.0.1", 0))
+        ports = [server.getsockname()[1] for server in servers]
+        for server in servers:
+            server.close()
+        return ports
+
+    return find

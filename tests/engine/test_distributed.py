@@ -70,8 +70,8 @@ def one_rank(rank, world_size, port, folder):
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
-def test_gradients_equal_the_whole_batchs(tmp_path, world_size, unused_port):
-    mp.spawn(one_rank, (world_size, unused_port, tmp_path), nprocs=world_size)
+def test_gradients_equal_the_whole_batchs(tmp_path, world_size, unused_ports):
+    mp.spawn(one_rank, (world_size, *unused_ports(1), tmp_path), nprocs=world_size)
     model = network()
     mutual_step(model, *data(), draw())
     for rank in range(world_size):
