@@ -64,6 +64,28 @@ def sum_over_processes(tensor):
     return tensor
 
 
+def gather_to_main(value):
+    """``[value of every process, by rank]`` in the main process, ``None`` in the others.
+
+    Args:
+        value: anything that pickles; no tensor on a GPU.
+    """
+    if not dist.is_initialized():
+        return [value]
+    found = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
+    dist.gather_object(value, found)
+    return found
+
+
+def from_main(value):
+    """The main process's ``value``, in every process."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
 def barrier():
     """Waits for all processes, if there are several."""
     if dist.is_initialized():

@@ -1,30 +1,18 @@
 """Calibration and accuracy of many sub-networks, each clip decoded once for all of them."""
 
-from dataclasses import dataclass
+import logging
 from itertools import islice
 
 import torch
 from tqdm import tqdm
 
 from mutualvideo.data.augment import plain_input
-from mutualvideo.engine.distributed import sum_over_processes
+from mutualvideo.engine.distributed import from_main, gather_to_main, sum_over_processes
+from mutualvideo.engine.scores import Evaluation, Missing, Tally, merge
 from mutualvideo.errors import InputError
-from mutualvideo.slim import batch_norms, calibrate, require_calibrated, set_subnet, subnet_input
+from mutualvideo.slim import batch_norms, calibrate, each_subnet, require_calibrated
 
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How often one sub-network is right.
-
-    Attributes:
-        top1, top5: percent of videos whose label has the highest score, or is among the
-            five highest.
-        videos: how many were evaluated.
-    """
-
-    top1: float
-    top5: float
-    videos: int
+logger = logging.getLogger(__name__)
 
 
 def calibrate_from(loader, model, subnets, cfg, context):
@@ -44,47 +32,68 @@ def calibrate_from(loader, model, subnets, cfg, context):
 
 @torch.inference_mode()
 def evaluate(model, subnets, loader, cfg, context):
-    """Video accuracy of every sub-network: softmax averaged over the views of each video.
+    """Accuracy of every sub-network, each clip decoded once for all of them.
 
     Args:
         model: a slimmable network whose ``subnets`` are calibrated.
         subnets: which sub-networks.
-        loader: a ``val`` or ``test`` loader; every clip is decoded once.
+        loader: a ``val`` or ``test`` loader. A video of which not all views come is never
+            replaced: it is named in a warning and in ``missing``, and does not count.
         cfg: configuration, for the normalisation.
         context: this process; every process sees its share, all return the whole result.
 
     Returns:
-        ``{subnet: Accuracy}``.
+        :class:`~mutualvideo.engine.scores.Evaluation`.
 
     Raises:
-        InputError: if a sub-network was never calibrated, or a video did not have all of
-            its views evaluated.
+        InputError: if a sub-network was never calibrated, or no video could be evaluated.
     """
+    subnets = list(dict.fromkeys(subnets))
     for subnet in subnets:
         require_calibrated(model, subnet, "evaluation")
     model.eval()
-    total, classes = len(loader.dataset), cfg.MODEL.NUM_CLASSES
-    scores = torch.zeros(len(subnets), total, classes, device=context.device)
-    labels, views = (torch.zeros(total, dtype=torch.int64, device=context.device) for _ in "lv")
+    tally = Tally(loader.dataset.num_views)
     for batch in tqdm(loader, "evaluate", disable=None, leave=False):
         clips = plain_input(batch, cfg, context.device)
-        video = batch["video"].to(context.device)
-        labels[video] = batch["label"].to(context.device)
-        views.index_add_(0, video, torch.ones_like(video))
-        for number, subnet in enumerate(subnets):
-            set_subnet(model, subnet)
-            answer = model(subnet_input(model, clips, subnet)).float().softmax(1)
-            scores[number].index_add_(0, video, answer)
-    for tensor in (scores, labels, views):
-        sum_over_processes(tensor)
-    complete = int((views == loader.dataset.num_views).sum())
-    if complete != total:
-        raise InputError(f"evaluation: {complete} of {total} videos have all their views")
-    return {subnet: _accuracy(scores[i], labels) for i, subnet in enumerate(subnets)}
+        answers = {
+            subnet: model(x).float().softmax(1) for subnet, x in each_subnet(model, clips, subnets)
+        }
+        tally.add(batch, torch.stack([answers[subnet] for subnet in subnets]))
+    found = gather_to_main((tally.result(), tally.incomplete() | loader.bad))
+    shared = predictions = None
+    if found is not None:
+        results, reasons = zip(*found, strict=True)
+        predictions = merge(results, subnets)
+        reasons = {row: text for part in reasons for row, text in part.items()}
+        shared = _judge(predictions, reasons, loader.dataset)
+    accuracies, missing = from_main(shared)
+    expected = len(loader.dataset)
+    evaluation = Evaluation(
+        accuracies, expected - len(missing), expected, missing, predictions or {}
+    )
+    if not evaluation.videos:
+        raise InputError(
+            f"{evaluation.account()}; correct the list, or DATA.PATH_PREFIX, where its files lie"
+        )
+    if missing and context.is_main:
+        logger.warning("%s", evaluation.account())
+    return evaluation
 
 
-def _accuracy(scores, labels):
-    best = scores.topk(min(5, scores.shape[1]), dim=1).indices
-    hits = (best == labels[:, None]).float()
-    top1, top5 = (100 * hits[:, :k].sum(1).mean().item() for k in (1, best.shape[1]))
-    return Accuracy(top1, top5, len(labels))
+def _judge(predictions, reasons, dataset):
+    """What every process is told: ``{subnet: Accuracy}``, and the :class:`Missing` videos."""
+    evaluated = {int(row) for found in predictions.values() for row in found.rows}
+    missing = tuple(
+        Missing(video.name, _reason(video, reasons.get(row, "none of its views came")))
+        for row, video in enumerate(dataset.videos)
+        if row not in evaluated
+    )
+    accuracies = {
+        subnet: found.accuracy(dataset.num_views) for subnet, found in predictions.items()
+    }
+    return accuracies, missing
+
+
+def _reason(video, text):
+    """One line; without the path, which is another on every machine."""
+    return " ".join(text.removeprefix(f"{video.path}: ").split())

@@ -16,7 +16,7 @@ from mutualvideo.engine.checkpoint import (
     resume,
     save_checkpoint,
 )
-from mutualvideo.engine.distributed import barrier, sum_over_processes
+from mutualvideo.engine.distributed import barrier, gather_to_main, sum_over_processes
 from mutualvideo.engine.evaluate import calibrate_from, evaluate
 from mutualvideo.engine.log import Scalars, log_json_stats
 from mutualvideo.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
@@ -158,11 +158,12 @@ def _train_epoch(
             timing["eta_s"] = round((now - mark) * (cfg.SOLVER.MAX_EPOCH * steps - step))
             _log_step(epoch, position, steps, results, losses, count, timing, scalars)
         mark = now
-    for message in loader.bad.values():
-        logger.warning("replaced in epoch %d: %s", epoch + 1, message)
-    replaced = sum_over_processes(torch.tensor(len(loader.bad), device=context.device)).item()
+    replaced = gather_to_main(loader.bad)
     loss, correct, clips = sum_over_processes(totals).tolist()
     if context.is_main:
+        messages = [message for part in replaced for message in part.values()]
+        for message in messages:
+            logger.warning("replaced in epoch %d: %s", epoch + 1, message)
         top1_err = 100 - 100 * correct / clips
         log_json_stats({
             "_type": "train_epoch",
@@ -170,7 +171,7 @@ def _train_epoch(
             "loss": loss / clips,
             "lr": rate,
             "top1_err": top1_err,
-            "videos_replaced": replaced,
+            "videos_replaced": len(messages),
         })
         scalars.add({"train/loss": loss / clips, "train/top1_err": top1_err}, (epoch + 1) * steps)
 
@@ -215,7 +216,7 @@ class _Monitor:
         set_subnet(model, self.subnets[0])
         if not context.is_main:
             return
-        for subnet, accuracy in found.items():
+        for subnet, accuracy in found.accuracies.items():
             log_json_stats({
                 "_type": "val_epoch",
                 "epoch": f"{epoch}/{cfg.SOLVER.MAX_EPOCH}",

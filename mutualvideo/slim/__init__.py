@@ -9,6 +9,7 @@ from mutualvideo.slim.calibrate import (
 )
 from mutualvideo.slim.clip import frame_indices, input_shape, resample_clip, subnet_input
 from mutualvideo.slim.convert import set_subnet, set_width, slim_state, slimmable
+from mutualvideo.slim.each import each_subnet
 from mutualvideo.slim.extract import extract
 from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.macs import Costs, count_costs, count_macs
@@ -25,6 +26,7 @@ __all__ = [
     "calibrate",
     "count_costs",
     "count_macs",
+    "each_subnet",
     "extract",
     "frame_indices",
     "get_statistics",

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import torch
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.clip import subnet_input
-from mutualvideo.slim.convert import set_subnet, slim_state
+from mutualvideo.slim.convert import slim_state
+from mutualvideo.slim.each import each_subnet
 from mutualvideo.slim.layers import batch_norms
 from mutualvideo.subnet import Subnet
 
@@ -62,10 +62,9 @@ def calibrate(model, subnets, clips):
         total = 0
         for batch in clips:
             total += len(batch)
-            for subnet in subnets:
-                set_subnet(model, subnet)
-                state.calibration_momentum = len(batch) / total
-                model(subnet_input(model, batch, subnet))
+            state.calibration_momentum = len(batch) / total
+            for _, x in each_subnet(model, batch, subnets):
+                model(x)
     if total == 0:
         raise InputError("calibrate(): no clips were given, so there is nothing to average")
 

@@ -4,6 +4,7 @@ import itertools
 import logging
 import os
 import platform
+from dataclasses import asdict
 
 import torch
 from tqdm import tqdm
@@ -11,7 +12,9 @@ from tqdm import tqdm
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos
 from mutualvideo.engine.checkpoint import newest_checkpoint
+from mutualvideo.engine.distributed import barrier
 from mutualvideo.engine.evaluate import calibrate_from, evaluate
+from mutualvideo.engine.log import log_json_stats
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.models import (
@@ -24,14 +27,19 @@ from mutualvideo.models import (
 )
 from mutualvideo.slim import count_costs, get_statistics, set_subnet
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.fingerprint import fingerprint
+from mutualvideo.table.fingerprint import fingerprint, manifest
 from mutualvideo.table.latency import measure_latency
 from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
+from mutualvideo.table.results import RESULTS_NAME, versions, write_results
 
 logger = logging.getLogger(__name__)
 
 TABLE_NAME = "query_table.json"
 STATISTICS_NAME = "query_table.bn.pyth"
+
+
+class IncompleteError(InputError):
+    """Not every video of the list could be evaluated; what could be is written."""
 
 
 def grid_subnets(cfg):
@@ -69,8 +77,10 @@ def find_checkpoint(cfg):
 def evaluate_grid(cfg, context, checkpoint_path=None):
     """Calibrates and evaluates every sub-network of the grid; writes the table to OUTPUT_DIR.
 
-    Files: ``query_table.json``, ``query_table.csv``, ``flops_accuracy.png`` and
-    ``query_table.bn.pyth``, the statistics of every sub-network.
+    Files: ``query_table.json``, ``query_table.csv``, ``flops_accuracy.png``,
+    ``query_table.bn.pyth``, the statistics of every sub-network, ``results.json`` and the folder
+    ``evaluation``, see :func:`~mutualvideo.table.results.write_results`. They are written
+    even if videos are missing.
 
     Args:
         cfg: the configuration.
@@ -82,6 +92,8 @@ def evaluate_grid(cfg, context, checkpoint_path=None):
 
     Raises:
         InputError: for a bad grid, checkpoint or data.
+        IncompleteError: after everything is written, if videos are missing and
+            TEST.ALLOW_MISSING is not set.
     """
     path = checkpoint_path or find_checkpoint(cfg)
     checkpoint = read_checkpoint(path)
@@ -93,26 +105,44 @@ def evaluate_grid(cfg, context, checkpoint_path=None):
     shards = (context.rank, context.world_size)
     loader = build_loader(cfg, "test", *shards)
     calibrate_from(build_loader(cfg, "calibration", *shards), model, subnets, cfg, context)
-    accuracies = evaluate(model, subnets, loader, cfg, context)
+    evaluation = evaluate(model, subnets, loader, cfg, context)
     costs = count_costs(model, subnets)
     rows = []
     for subnet in tqdm(subnets, "latency", disable=None, leave=False):
         latency = measure_latency(model, subnet) if cfg.TABLE.LATENCY else None
-        cost, accuracy = costs[subnet], accuracies[subnet]
-        rows.append(Row(subnet, cost.macs, cost.params, accuracy.top1, accuracy.top5, latency))
+        cost, accuracy = costs[subnet], evaluation.accuracies[subnet]
+        rows.append(
+            Row(
+                subnet, cost.macs, cost.params, latency_ms=latency, **asdict(accuracy),
+                macs_per_video=cost.macs * loader.dataset.num_views,
+            )
+        )
     set_subnet(model, full_subnet(cfg))
-    table = QueryTable(rows, _metadata(cfg, context, path, len(loader.dataset)))
+    about = _metadata(cfg, context, path, loader.dataset.videos, evaluation)
+    table = QueryTable(rows, about)
+    origin = read_videos(cfg.TEST.DATASET, cfg, "test").origin
     if context.is_main:
         _write(table, model, cfg.OUTPUT_DIR)
+        more = _about_results(cfg, about, origin)
+        write_results(cfg.OUTPUT_DIR, table, evaluation, loader.dataset.videos, more)
+        _log_results(table, evaluation)
+    barrier()
+    if evaluation.missing and not cfg.TEST.ALLOW_MISSING:
+        raise IncompleteError(
+            f"{evaluation.account(origin)}: all are in {RESULTS_NAME}; repair the list with "
+            "tools/check_videos.py or set TEST.ALLOW_MISSING True"
+        )
     return table
 
 
-def _metadata(cfg, context, path, videos):
+def _metadata(cfg, context, path, videos, evaluation):
     return {
         "model": cfg.MODEL.MODEL_NAME,
         "mode": cfg.MUTUAL.MODE,
         "dataset": os.path.basename(os.path.abspath(cfg.DATA.PATH_TO_DATA_DIR)),
-        "videos": videos,
+        "videos": evaluation.videos,
+        "expected": evaluation.expected,
+        "manifest": manifest(videos),
         "views": f"{cfg.TEST.NUM_ENSEMBLE_VIEWS}x{cfg.TEST.NUM_SPATIAL_CROPS}",
         "macs": MACS_CONVENTION,
         "checkpoint": os.path.relpath(path, cfg.OUTPUT_DIR),
@@ -123,6 +153,38 @@ def _metadata(cfg, context, path, videos):
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
     }
+
+
+def _about_results(cfg, about, origin):
+    """What ``results.json`` says beside the results: how they came about."""
+    same = ("model", "mode", "dataset", "manifest", "checkpoint", "fingerprint", "device")
+    return {
+        **{key: about[key] for key in same},
+        "source": cfg.TEST.DATASET,
+        "list": os.path.basename(origin),
+        "num_classes": cfg.MODEL.NUM_CLASSES,
+        "views": {"clips": cfg.TEST.NUM_ENSEMBLE_VIEWS, "crops": cfg.TEST.NUM_SPATIAL_CROPS},
+        "backend": cfg.DATA.DECODING_BACKEND,
+        "versions": versions(cfg.DATA.DECODING_BACKEND),
+    }
+
+
+def _log_results(table, evaluation):
+    for row in table:
+        log_json_stats({
+            "_type": "test_final",
+            "split": "test_final",  # what PySlowFast calls it
+            "subnet": str(row.subnet),
+            "views": table.metadata["views"],
+            "videos": evaluation.videos,
+            "expected": evaluation.expected,
+            "top1_acc": row.top1,
+            "top5_acc": row.top5,
+            "clip_top1_acc": row.clip_top1,
+            "clip_top5_acc": row.clip_top5,
+            "macs": row.macs,
+            "macs_per_video": row.macs_per_video,
+        })
 
 
 def _class_names(cfg):

@@ -1,4 +1,4 @@
-"""Which checkpoint a table belongs to, by the file's content."""
+"""Which checkpoint and which list of videos a table belongs to, by their content."""
 
 import hashlib
 
@@ -19,3 +19,16 @@ def fingerprint(path):
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     return f"sha256:{digest.hexdigest()}"
+
+
+def manifest(videos):
+    """What tells one list of videos from another: ``sha256:`` and 64 hexadecimal digits.
+
+    Of the lines ``name label`` in their order, in UTF-8 and each ended by a newline: the same
+    wherever the files lie, another for another label or order.
+
+    Args:
+        videos: list of :class:`~mutualvideo.data.annotations.Video`.
+    """
+    lines = "".join(f"{video.name} {video.label}\n" for video in videos)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"

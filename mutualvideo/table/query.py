@@ -19,8 +19,9 @@ VERSION = 1
 MACS_CONVENTION = "multiply-adds of convolutions and linear layers, one clip"
 
 _COSTS = {"macs": "macs", "ms": "latency_ms"}
-_WHOLE = {"macs": (1, 10**18), "params": (0, 10**18)}
-_REAL = {"top1": (0, 100), "top5": (0, 100), "latency_ms": (0, 10**9)}
+_WHOLE = {"macs": (1, 10**18), "params": (0, 10**18), "macs_per_video": (1, 10**21)}
+_PERCENT = ("top1", "top5", "clip_top1", "clip_top5")
+_REAL = {**dict.fromkeys(_PERCENT, (0, 100)), "latency_ms": (0, 10**9)}
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,12 @@ class Row:
         subnet: the configuration, the key of the row.
         macs: multiply-adds of one clip (convolutions and linear layers).
         params: parameters of the sub-network, a count.
-        top1, top5: accuracy in percent, 0 to 100; ``None`` where it was not evaluated.
+        top1, top5: accuracy in percent, 0 to 100, of videos: the softmax averaged over their
+            views; ``None`` where it was not evaluated.
         latency_ms: median of one clip, in milliseconds; ``None`` where it was not measured.
+        clip_top1, clip_top5: the same of single views; ``None`` where it was not evaluated.
+        macs_per_video: multiply-adds of all views of a video; ``None`` where their number is
+            not known.
 
     Raises:
         InputError: if a value has the wrong type or is out of range.
@@ -44,12 +49,16 @@ class Row:
     top1: float | None = None
     top5: float | None = None
     latency_ms: float | None = None
+    clip_top1: float | None = None
+    clip_top5: float | None = None
+    macs_per_video: int | None = None
 
     def __post_init__(self):
         if not isinstance(self.subnet, Subnet):
             raise InputError(f"row {self.subnet!r}: subnet must be a Subnet")
         for name, limits in _WHOLE.items():
-            self._check(name, int, "a whole number", limits)
+            if name != "macs_per_video" or self.macs_per_video is not None:
+                self._check(name, int, "a whole number", limits)
         for name, limits in _REAL.items():
             if getattr(self, name) is not None:
                 self._check(name, (int, float), "a number or null", limits)
@@ -70,10 +79,11 @@ class QueryTable:
     Args:
         rows: ``Row`` objects; no sub-network twice.
         metadata: what holds for the whole table, as JSON values. The keys in use are
-            ``model``, ``dataset``, ``videos``, ``views``, ``macs`` (how they are counted),
-            ``device``, ``checkpoint`` and ``statistics`` (paths relative to the table's
-            folder), ``fingerprint`` (of the checkpoint, see
-            ``mutualvideo.table.fingerprint``) and ``classes`` (names by label).
+            ``model``, ``dataset``, ``videos`` (how many were evaluated), ``expected`` (how many
+            the list holds), ``manifest`` and ``fingerprint`` (of the list and the checkpoint,
+            see ``mutualvideo.table.fingerprint``), ``views``, ``macs`` (how they are counted),
+            ``device``, ``checkpoint`` and ``statistics`` (paths relative to the table's folder)
+            and ``classes`` (names by label).
 
     Raises:
         InputError: if a sub-network comes twice.
@@ -269,12 +279,14 @@ class QueryTable:
                 writer.writerow(
                     ["subnet", "width", "frames", "size", "macs", "params"]
                     + ["top1", "top5", "latency_ms", "pareto"]
+                    + ["clip_top1", "clip_top5", "macs_per_video"]
                 )
                 for row in self.rows:
                     subnet = row.subnet
                     writer.writerow(
                         [subnet, f"{subnet.width:g}", subnet.frames, subnet.size, row.macs]
                         + [row.params, row.top1, row.top5, row.latency_ms, int(subnet in marked)]
+                        + [row.clip_top1, row.clip_top5, row.macs_per_video]
                     )
 
     def to_text(self):

@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 import torch
 
@@ -47,3 +49,18 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def unused_ports():
+    """Makes lists of ports that nothing listens on."""
+    def find(count):
+        servers = [socket.socket() for _ in range(count)]
+        for server in servers:
+            server.bind(("127.0.0.1", 0))
+        ports = [server.getsockname()[1] for server in servers]
+        for server in servers:
+            server.close()
+        return ports
+
+    return find

@@ -70,23 +70,14 @@ def one_rank(rank, world_size, port, folder):
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
-def test_gradients_equal_the_whole_batchs(tmp_path, world_size, unused_port):
-    mp.spawn(one_rank, (world_size, unused_port, tmp_path), nprocs=world_size)
+def test_gradients_equal_the_whole_batchs(tmp_path, world_size, unused_ports):
+    mp.spawn(one_rank, (world_size, *unused_ports(1), tmp_path), nprocs=world_size)
     model = network()
     mutual_step(model, *data(), draw())
     for rank in range(world_size):
         found = torch.load(tmp_path / f"{rank}.pt")
         for mine, whole in zip(found, model.parameters(), strict=True):
             torch.testing.assert_close(mine, whole.grad, rtol=1e-5, atol=1e-6)
-
-
-@pytest.fixture
-def unused_port():
-    import socket
-
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -111,6 +112,9 @@ def test_no_sub_network_twice():
         ("top5", "90"),
         ("latency_ms", float("inf")),
         ("latency_ms", -1.0),
+        ("clip_top1", 101),
+        ("macs_per_video", 0),
+        ("macs_per_video", 1.5),
         ("subnet", "1x8x160"),
     ],
 )
@@ -203,15 +207,29 @@ def test_paths_start_at_the_table(tmp_path):
 
 
 def test_csv(tmp_path):
-    table = QueryTable([row("1x8x160", 900, 80.0, 9.5), row("0.5x8x160", 950, 70.0)])
+    first = replace(
+        row("1x8x160", 900, 80.0, 9.5), clip_top1=71.5, clip_top5=90.0, macs_per_video=27000
+    )
+    table = QueryTable([first, row("0.5x8x160", 950, 70.0)])
     table.save_csv(tmp_path / "t.csv")
     with open(tmp_path / "t.csv", newline="") as file:
         first, second = csv.DictReader(file)
     assert first == {
         "subnet": "1x8x160", "width": "1", "frames": "8", "size": "160", "macs": "900",
         "params": "10", "top1": "80.0", "top5": "80.0", "latency_ms": "9.5", "pareto": "1",
+        "clip_top1": "71.5", "clip_top5": "90.0", "macs_per_video": "27000",
     }  # fmt: skip
-    assert (second["latency_ms"], second["pareto"]) == ("", "0")
+    assert (second["latency_ms"], second["pareto"], second["macs_per_video"]) == ("", "0", "")
+
+
+def test_tables_from_before_clip_accuracy_still_load(tmp_path):
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(content()))
+    (old,) = QueryTable.load_json(path)
+    assert (old.top1, old.clip_top1, old.macs_per_video) == (50.0, None, None)
+    QueryTable([replace(old, clip_top1=40.0, macs_per_video=150)]).save_json(path)
+    (new,) = QueryTable.load_json(path)
+    assert (new.clip_top1, new.macs_per_video) == (40.0, 150)
 
 
 def test_text_is_aligned_and_marks_the_front():

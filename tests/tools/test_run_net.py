@@ -12,7 +12,11 @@ import yaml
 from mutualvideo import QueryTable
 from mutualvideo.cli import run_tool
 from mutualvideo.config.load import cfg_to_dict
+from mutualvideo.engine import train as train_module
+from mutualvideo.models import build_model
+from mutualvideo.table import build as build_module
 from tests.engine.conftest import one_thread, tiny, video_folder  # noqa: F401  (fixtures)
+from tests.engine.losing import LosingLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,6 +121,30 @@ def test_bad_input_is_one_line_and_exit_code_2(run_net, tmp_path, change, messag
     assert code == 2
     assert error.startswith("error: ") and error.count("\n") == 1 and error.endswith("\n")
     assert message in error
+
+
+@pytest.mark.parametrize("allowed, code", [("False", 2), ("True", 0)])
+def test_missing_videos_decide_the_exit_code(run_net, tiny, tmp_path, monkeypatch, allowed, code):  # noqa: F811
+    torch.save({"model_state": build_model(tiny()).state_dict()}, tmp_path / "weights.pyth")
+    monkeypatch.setattr(build_module, "build_loader", LosingLoader.build({2: "is damaged"}))
+    found, error = run_net(
+        "TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", tmp_path / "weights.pyth",
+        "TEST.ALLOW_MISSING", allowed, "TABLE.LATENCY", "False",
+    )
+    assert found == code
+    assert (tmp_path / "run" / "results.json").exists()
+    if code:
+        assert error.startswith("error: evaluated 3 of 4 videos of ") and error.count("\n") == 1
+        assert "2.mp4: is damaged" in error and "TEST.ALLOW_MISSING True" in error
+    else:
+        assert "error" not in error
+
+
+def test_missing_videos_do_not_end_training(run_net, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_module, "build_loader", LosingLoader.build({2: "is damaged"}))
+    code, _ = run_net("SOLVER.MAX_EPOCH", "2", "TRAIN.EVAL_PERIOD", "1", "TEST.ENABLE", "False")
+    log = (tmp_path / "run" / "stdout.log").read_text()
+    assert code == 0 and "evaluated 3 of 4 videos of the list; 2.mp4: is damaged" in log
 
 
 def test_a_misspelt_key_in_a_real_process():

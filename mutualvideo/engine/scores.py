@@ -1,0 +1,187 @@
+"""From answers on views to what is said of videos, and how often it is right."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+BEST = 5  # classes that count for top-5
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often one sub-network is right.
+
+    Attributes:
+        top1, top5: percent of videos whose label has the highest score, or is among the five
+            highest; the score is the mean of the softmax over the views of a video.
+        clip_top1, clip_top5: percent of the views of these videos, each judged by itself.
+    """
+
+    top1: float
+    top5: float
+    clip_top1: float
+    clip_top5: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one sub-network says of every video; V videos, K the five best classes, or all.
+
+    Attributes:
+        rows: int64 (V,), rows of the list, ascending.
+        labels: int64 (V,).
+        classes: int32 (V, K), best first.
+        scores: float32 (V, K), theirs: mean over the views of the softmax.
+        clip_hits: int64 (V, 2): views whose label is the best class, and is among the best K.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+    clip_hits: np.ndarray
+
+    def accuracy(self, num_views):
+        """:class:`Accuracy` of at least one video of ``num_views`` views."""
+        hits = self.classes == self.labels[:, None]
+        shares = (hits[:, 0].mean(), hits.any(1).mean(), *(self.clip_hits.mean(0) / num_views))
+        return Accuracy(*(100 * float(share) for share in shares))
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A video that was not evaluated: what the list calls it, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; the same in every process but for ``predictions``.
+
+    Attributes:
+        accuracies: ``{subnet: Accuracy}``, over the videos that were evaluated.
+        videos: how many these are.
+        expected: how many the list holds.
+        missing: the others, as tuple of :class:`Missing`, in the order of the list.
+        predictions: ``{subnet: Predictions}`` in the main process, empty in the others.
+    """
+
+    accuracies: dict
+    videos: int
+    expected: int
+    missing: tuple
+    predictions: dict
+
+    def account(self, origin="the list"):
+        """``"evaluated 35 of 36 videos of val.csv; a.mp4: the reason"``, one line."""
+        text = f"evaluated {self.videos} of {self.expected} videos of {origin}"
+        if self.missing:
+            text += f"; {self.missing[0].name}: {self.missing[0].reason}"
+        more = len(self.missing) - 1
+        return f"{text} (and {more} more)" if more > 0 else text
+
+
+class Tally:
+    """Adds up the answers of several sub-networks on the views of one process's videos.
+
+    A video is judged when its last view has come, so scores of all classes are held for the
+    videos under way alone, not for the whole list.
+
+    Args:
+        num_views: views of every video.
+    """
+
+    def __init__(self, num_views):
+        self._num_views = num_views
+        self._open = {}  # row -> (views that came, sum of their scores and hits)
+        self._labels = {}  # row -> label of a video that was judged
+        self._judged = []
+
+    def add(self, batch, answers):
+        """One batch of views.
+
+        Args:
+            batch: ``video``, ``view`` and ``label``, int64 (B,) each, on the CPU.
+            answers: float32 (N, B, classes), the softmax of each of N sub-networks.
+
+        Raises:
+            RuntimeError: if a view comes twice: the video would count twice.
+        """
+        labels = batch["label"].to(answers.device)
+        hits = answers.topk(min(BEST, answers.shape[2]), dim=2).indices == labels[:, None]
+        hits = torch.stack([hits[..., 0], hits.any(2)], 2)
+        parts = torch.cat([answers, hits.to(answers.dtype)], 2).unbind(1)
+        keys = zip(*(batch[key].tolist() for key in ("video", "view", "label")), strict=True)
+        complete = []
+        # One by one, in their order: the sum does not depend on where batches begin.
+        for (row, view, label), part in zip(keys, parts, strict=True):
+            views, total = self._open.setdefault(row, (set(), torch.zeros_like(part)))
+            if view in views or row in self._labels:
+                raise RuntimeError(f"evaluation: view {view} of video {row} came twice")
+            views.add(view)
+            total += part
+            if len(views) == self._num_views:
+                self._labels[row] = label
+                complete.append(self._open.pop(row)[1])
+        if complete:
+            self._judge(torch.stack(complete, 1))
+
+    def _judge(self, totals):
+        scores, hits = totals[..., :-2] / self._num_views, totals[..., -2:]
+        best = scores.topk(min(BEST, scores.shape[2]), dim=2)
+        # Left on the device, so that it need not be waited for.
+        self._judged.append((best.indices.int(), best.values, hits))
+
+    def incomplete(self):
+        """``{row: reason}`` of the videos of which some views came, but not all."""
+        return {
+            row: f"{len(views)} of its {self._num_views} views came"
+            for row, (views, _) in self._open.items()
+        }
+
+    def result(self):
+        """(rows, labels, classes (N, V, K), scores (N, V, K), clip hits (N, V, 2)) in numpy.
+
+        ``None`` if no video was judged. Ready to be sent to another process.
+        """
+        if not self._judged:
+            return None
+        classes, scores, hits = (
+            torch.cat(parts, 1).cpu().numpy() for parts in zip(*self._judged, strict=True)
+        )
+        rows = np.array(list(self._labels), dtype=np.int64)
+        labels = np.array(list(self._labels.values()), dtype=np.int64)
+        return rows, labels, classes, scores, hits.astype(np.int64)
+
+
+def merge(results, subnets):
+    """``{subnet: Predictions}`` from what :meth:`Tally.result` gave in every process.
+
+    Args:
+        results: list of them.
+        subnets: in the order of the answers.
+
+    Returns:
+        The dict, empty if no process judged a video.
+
+    Raises:
+        RuntimeError: if a video was evaluated by two processes.
+    """
+    results = [result for result in results if result is not None]
+    if not results:
+        return {}
+    rows, labels = (np.concatenate([result[part] for result in results]) for part in (0, 1))
+    order = np.argsort(rows)
+    rows, labels = rows[order], labels[order]
+    if len(np.unique(rows)) != len(rows):
+        raise RuntimeError("evaluation: two processes evaluated the same video")
+    by_subnet = (
+        np.concatenate([result[part] for result in results], 1)[:, order] for part in (2, 3, 4)
+    )
+    return {
+        subnet: Predictions(rows, labels, *parts)
+        for subnet, *parts in zip(subnets, *by_subnet, strict=True)
+    }

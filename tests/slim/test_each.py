@@ -1,0 +1,35 @@
+"""Many sub-networks on one clip."""
+
+import pytest
+import torch
+
+from mutualvideo.errors import InputError
+from mutualvideo.models import build_model
+from mutualvideo.slim import each_subnet, subnet_input
+from mutualvideo.subnet import Subnet
+from tests.networks import NETWORKS, SHAPES, make_cfg
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_sub_network_once_and_every_input_shape_made_once(name):
+    model = build_model(make_cfg(name)).eval()
+    frames = 32 if name == "SlowFast" else 4
+    clip = torch.randn(1, 3, frames, 64, 64)
+    subnets = [Subnet.parse(text) for text in (*SHAPES, "0.9x2x32", "0.9x3x48")]
+    inputs = {}
+    for subnet, x in each_subnet(model, clip, subnets):
+        assert model.slim_state.subnet == subnet and subnet not in inputs
+        assert torch.equal(x, subnet_input(model, clip, subnet))
+        inputs[subnet] = x
+    assert inputs.keys() == set(subnets)
+    # SlowFast makes its pathways inside: all of its sub-networks take the whole clip.
+    assert len({id(x) for x in inputs.values()}) == (1 if name == "SlowFast" else 3)
+
+
+def test_what_the_clip_or_the_network_cannot_give():
+    model = build_model(make_cfg("X3D"))
+    clip = torch.randn(1, 3, 4, 64, 64)
+    with pytest.raises(InputError, match="8 frames cannot be fed from a clip of 4"):
+        list(each_subnet(model, clip, [Subnet(1, 8, 64)]))
+    with pytest.raises(InputError, match="0.1"):
+        list(each_subnet(model, clip, [Subnet(0.1, 4, 64)]))
