@@ -211,3 +211,37 @@ def test_what_the_table_cannot_be_made_of(tiny, change, message):
     path = run(tiny(SOLVER__MAX_EPOCH=1))
     with pytest.raises(InputError, match=message):
         evaluate_grid(tiny(**change), CPU, path)
+
+
+def test_replaced_videos_are_named_and_counted_every_epoch(tiny, tmp_path, video_folder, caplog):
+    lines = [f"{video_folder}/{number}.mp4 {number % 2}\n" for number in range(7)]
+    (tmp_path / "empty.mp4").touch()
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.csv").write_text("".join(lines) + f"{tmp_path}/empty.mp4 0\n")
+    cfg = tiny(DATA__PATH_TO_DATA_DIR=tmp_path, DATA__MAX_BAD_FRACTION=0.2, SOLVER__MAX_EPOCH=2)
+    with caplog.at_level("WARNING"):
+        run(cfg)
+    epochs = [line for line in log_lines(cfg) if line["_type"] == "train_epoch"]
+    assert [line["videos_replaced"] for line in epochs] == [1, 1]
+    for epoch in (1, 2):
+        assert f"replaced in epoch {epoch}: {tmp_path}/empty.mp4: " in caplog.text
+    stopped = tiny(DATA__PATH_TO_DATA_DIR=tmp_path, OUTPUT_DIR=tmp_path / "stopped")
+    with pytest.raises(InputError, match="1 of 8 videos do not decode, DATA.MAX_BAD_FRACTION"):
+        run(stopped)
+
+
+@pytest.mark.parametrize("changes", [
+    {"AUG__ENABLE": True},
+    {"AUG__ENABLE": True, "AUG__AA_TYPE": "", "MIXUP__ENABLE": True},
+    {"DATA__TRAIN_JITTER_SCALES_RELATIVE": [0.3, 1.0],
+     "DATA__TRAIN_JITTER_ASPECT_RELATIVE": [0.75, 1.33]},
+])  # fmt: skip
+def test_augmented_training_does_not_depend_on_the_workers(tiny, tmp_path, changes):
+    losses = []
+    for workers in (0, 2):
+        cfg = tiny(OUTPUT_DIR=tmp_path / str(workers), DATA_LOADER__NUM_WORKERS=workers,
+                   SOLVER__MAX_EPOCH=1, **changes)
+        run(cfg)
+        steps = [line for line in log_lines(cfg) if line["_type"] == "train_iter"]
+        losses.append([line["loss"] for line in steps])
+    assert len(losses[0]) == 8 and losses[0] == losses[1]
