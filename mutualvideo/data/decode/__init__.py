@@ -9,7 +9,7 @@ from mutualvideo.data.decode.reader import DecodeError, Reader
 from mutualvideo.data.decode.with_pyav import VideoReader
 from mutualvideo.errors import InputError
 
-__all__ = ["BACKENDS", "DecodeError", "Reader", "VideoReader", "open_video"]
+__all__ = ["BACKENDS", "DecodeError", "Reader", "VideoReader", "open_video", "reader_class"]
 
 # Name in DATA.DECODING_BACKEND: the class, and what to do where it cannot be imported.
 BACKENDS = {
@@ -38,6 +38,15 @@ def open_video(path, backend="pyav"):
         InputError: if the backend is unknown or cannot be imported.
         DecodeError: if the file cannot be read, or cannot be read right by this backend.
     """
+    return reader_class(backend)(path)
+
+
+def reader_class(backend):
+    """The :class:`Reader` of a backend.
+
+    Raises:
+        InputError: if the backend is unknown or cannot be imported.
+    """
     if backend not in BACKENDS:
         raise InputError(
             f"DATA.DECODING_BACKEND {backend!r} is unknown; choose from: {', '.join(BACKENDS)}"
@@ -51,4 +60,4 @@ def open_video(path, backend="pyav"):
         raise InputError(
             f"DATA.DECODING_BACKEND {backend} cannot be loaded ({reason}): {remedy}"
         ) from None
-    return getattr(module, name)(path)
+    return getattr(module, name)

@@ -91,7 +91,9 @@ class DecordReader(Reader):
         ) from None
 
 
-_ERRORS = (decord.base.DECORDError, AssertionError, RuntimeError, StopIteration)
+_ERRORS = (
+    decord.DECORDError, decord.DECORDLimitReachedError, AssertionError, RuntimeError, StopIteration
+)
 
 
 def _first_line(error):
