@@ -25,7 +25,7 @@ setup(
         "pytorchvideo>=0.1.5",
         "fvcore>=0.1.5",
         "iopath>=0.1.9",
-        "av>=15.0",
+        "av>=17.0.1",
         # Faster than PyAV, but there are wheels for this platform alone.
         "decord>=0.6.0; sys_platform == 'linux' and platform_machine == 'x86_64'",
         "numpy>=1.24",
@@ -42,7 +42,7 @@ setup(
         "openvino": ["openvino>=2024.0"],
         "onnx": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
         "web": ["gradio>=4.0"],
-        "torchcodec": ["torchcodec>=0.1"],
+        "torchcodec": ["torchcodec>=0.11"],
     },
     classifiers=[
         "Intended Audience :: Science/Research",

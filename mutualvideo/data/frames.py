@@ -6,7 +6,7 @@ import re
 import numpy as np
 from PIL import Image, ImageOps
 
-from mutualvideo.data.decode import DecodeError
+from mutualvideo.data.decode.reader import DecodeError, Reader, scaled_size
 from mutualvideo.errors import InputError
 
 _ENDINGS = (".jpg", ".jpeg", ".png")
@@ -15,9 +15,8 @@ _ENDINGS = (".jpg", ".jpeg", ".png")
 _REDUCING_GAP = 2
 
 
-class FrameReader:
-    """A video that is a folder of pictures; the contract of
-    :class:`mutualvideo.data.decode.VideoReader`. A context manager.
+class FrameReader(Reader):
+    """A video that is a folder of pictures. Nothing stays open.
 
     Args:
         path: the folder.
@@ -39,56 +38,27 @@ class FrameReader:
     def __init__(self, path, fps, names=None):
         if not fps > 0:
             raise InputError(f"{path}: the frame rate of pictures must be positive, not {fps}")
-        self.path, self.fps = str(path), float(fps)
+        super().__init__(path)
+        self.fps = float(fps)
         self._names = _list_pictures(self.path) if names is None else list(names)
         if not self._names:
             raise DecodeError(f"{self.path}: holds no picture ({', '.join(_ENDINGS)})")
         self.size = None
         self.timestamps = [number / self.fps for number in range(len(self._names))]
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def __len__(self):
-        return len(self._names)
-
-    def close(self):
-        """Nothing stays open."""
-
-    def read(self, indices, short_side=None):
-        """Decode pictures.
-
-        Args:
-            indices: frame numbers from 0, in any order, repetitions allowed.
-            short_side: scale the frames so that their short side has this many pixels,
-                bilinear with antialiasing. Only ever downwards.
-
-        Returns:
-            uint8 array (T, H, W, 3), RGB, rotated as the pictures say. Where they differ in
-            size, all take the size of the earliest one asked for.
-
-        Raises:
-            DecodeError: if a picture is missing or does not decode; names it.
-            IndexError: if there is no index, or one outside ``0 .. len(self) - 1``.
-        """
-        indices = [int(index) for index in indices]
-        if not indices or min(indices) < 0 or max(indices) >= len(self):
-            raise IndexError(f"{self.path} has {len(self)} frames, asked for {indices}")
-        frames, size = {}, None
-        for index in sorted(set(indices)):
-            picture = self._load(self._names[index], short_side, size)
+    def _decode(self, numbers, short_side):
+        frames, size = [], None
+        for number in numbers:
+            picture = self._load(self._names[number], short_side, size)
             size = picture.size
-            frames[index] = np.asarray(picture)
-        return np.stack([frames[index] for index in indices])
+            frames.append(np.asarray(picture))
+        return frames
 
     def _load(self, name, short_side, size):
         path = os.path.join(self.path, name)
         try:
             with Image.open(path) as image:
-                scaled = _scaled(image.size, short_side)
+                scaled = scaled_size(*image.size, short_side)
                 drafted = image.draft(None, tuple(_REDUCING_GAP * side for side in scaled))
                 # A reduced picture is rounded up to whole pixels: the box is what it shows.
                 box = drafted[1] if drafted else None
@@ -110,16 +80,6 @@ class FrameReader:
         if size is None or rgb.size == size:
             return rgb
         return rgb.resize(size, Image.Resampling.BILINEAR)
-
-
-def _scaled(size, short_side):
-    """(width, height) with the short side at most ``short_side``."""
-    short = min(size)
-    if short_side is None or short_side >= short:
-        return size
-    return tuple(
-        short_side if side == short else round(side * short_side / short) for side in size
-    )
 
 
 def _list_pictures(folder):

@@ -29,13 +29,14 @@ def moving_picture(number, width, height):
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
-def encode(path, times, codec="libx264", size=(64, 48), options=None, container=None):
+def encode(path, times, codec="libx264", size=(64, 48), options=None, container=None,
+           pixels="yuv420p"):
     """Write one frame per presentation time (in units of 1/90 s); returns the path as str."""
     # Opened explicitly, so that a stream may end up with no frame at all.
     with av.open(str(path), "w", options=container or {}) as output:
         stream = output.add_stream(codec, rate=30, options={"threads": "1", **(options or {})})
         stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pixels
         stream.codec_context.time_base = Fraction(1, 90)
         for number, time in enumerate(times):
             frame = av.VideoFrame.from_ndarray(moving_picture(number, *size), format="rgb24")
