@@ -28,6 +28,7 @@ def parse_args():
     add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
     add("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
     add("--gif", metavar="FILE", help="also a GIF of the film, at most 60 s")
+    add("--gif-mb", type=float, default=4.0, help="largest GIF, in megabytes")
     add("--stride", type=float, default=0.5, help="seconds between predictions")
     add("--smooth", type=float, default=0.0, metavar="S", help="average scores over S seconds")
     add("--seconds", type=float, help="stop after so many")
@@ -51,7 +52,7 @@ def main():
     with stop_on_signals() as stop:
         for _, played in play_all(
             recognizer, args.source, args.output, budgets, args.budget_script, args.gif,
-            args.seconds, stop, opening, stride_s=args.stride, smooth_s=args.smooth,
+            args.gif_mb, args.seconds, stop, opening, stride_s=args.stride, smooth_s=args.smooth,
         ):  # fmt: skip
             bad = isinstance(played, InputError)
             print(f"error: {played}" if bad else played)

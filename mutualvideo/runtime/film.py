@@ -13,8 +13,8 @@ from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 
 _CLOCK = Fraction(1, 90000)
-# Width, frames a second and colours: the first that fits within the limit.
-_GIF_STEPS = ((480, 10, 128), (480, 8, 64), (400, 8, 48), (320, 8, 32))
+# Width, hundredths of a second a frame (a GIF knows no finer) and colours: the first that fits.
+_GIF_STEPS = ((480, 10, 128), (480, 12, 64), (480, 12, 48), (400, 12, 48), (320, 12, 32))
 _GIF_LONGEST_S = 60
 _CHUNK = 32
 
@@ -52,7 +52,7 @@ def film(path, fps):
 def write_gif(video, path, max_bytes=4_000_000):
     """A GIF of a short film: 480 px wide, 10 frames a second, one palette of 128 colours.
 
-    Where that is larger than ``max_bytes``, 8 frames a second, fewer colours, 320 px at least.
+    Where that is more than ``max_bytes``, 8.3 frames a second, fewer colours, at last 320 px.
 
     Args:
         video: path of the film, 60 s at most.
@@ -70,8 +70,9 @@ def write_gif(video, path, max_bytes=4_000_000):
             raise InputError(
                 f"{path}: a GIF holds {_GIF_LONGEST_S} s at most and {video} lasts {seconds:.0f} s"
             )
-        for width, fps, colours in _GIF_STEPS:
-            content = _encode(list(_pictures(reader, seconds, fps, width)), fps, colours)
+        for width, hundredths, colours in _GIF_STEPS:
+            pictures = list(_pictures(reader, seconds, hundredths / 100, width))
+            content = _encode(pictures, 10 * hundredths, colours)
             if len(content) <= max_bytes:
                 break
         else:
@@ -84,10 +85,10 @@ def write_gif(video, path, max_bytes=4_000_000):
     return len(content)
 
 
-def _pictures(reader, seconds, fps, width):
-    """PIL images ``width`` wide (never enlarged): what is on screen every ``1 / fps`` seconds."""
+def _pictures(reader, seconds, step_s, width):
+    """PIL images ``width`` wide (never enlarged): what is on screen every ``step_s`` seconds."""
     begin = reader.timestamps[0]
-    instants = begin + np.arange(max(1, round(seconds * fps))) / fps
+    instants = begin + np.arange(max(1, round(seconds / step_s))) * step_s
     # A thousandth: instants that fall upon a frame show it, whatever the clock rounds.
     numbers = np.searchsorted(reader.timestamps, instants + 1e-3, side="right") - 1
     for first in range(0, len(numbers), _CHUNK):
@@ -99,22 +100,21 @@ def _pictures(reader, seconds, fps, width):
             yield picture
 
 
-def _encode(pictures, fps, colours):
+def _encode(pictures, frame_ms, colours):
     palette = _palette(pictures[:: max(1, len(pictures) // 8)], colours)
     # Without dithering: its noise changes from frame to frame and triples the size.
     first, *others = (
         picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures
     )
     content = io.BytesIO()
-    # Hundredths of a second are all that a GIF knows.
-    duration = round(100 / fps) * 10
     first.save(
-        content, "GIF", save_all=True, append_images=others, duration=duration, loop=0,
+        content, "GIF", save_all=True, append_images=others, duration=frame_ms, loop=0,
         optimize=False,
     )  # fmt: skip
     return content.getvalue()
 
 
 def _palette(samples, colours):
-    together = np.concatenate([np.asarray(sample) for sample in samples])
-    return Image.fromarray(together).quantize(colours, Image.Quantize.MEDIANCUT)
+    together = Image.fromarray(np.concatenate([np.asarray(sample) for sample in samples]))
+    # The octree keeps the rare colours, of bars and lines, which the median cut merges.
+    return together.quantize(colours, Image.Quantize.FASTOCTREE)

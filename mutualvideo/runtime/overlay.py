@@ -12,7 +12,7 @@ from mutualvideo.table.budget import format_cost, format_macs
 _SHORTEST_SIDE = 320
 # Films of up to a minute are drawn whole, of longer ones and live sources the last half.
 _WHOLE_S, _LAST_S = 60.0, 30.0
-_GROUND, _STRIP, _RAIL = (18, 21, 27), (11, 13, 17), (42, 48, 58)
+_GROUND, _STRIP, _RAIL = (18, 21, 27), (11, 13, 17), (50, 57, 69)
 _TEXT, _FAINT = (238, 241, 245), (150, 160, 174)
 _BLUE, _FIRST, _AMBER = (52, 118, 196), (66, 152, 247), (255, 179, 56)
 
@@ -72,8 +72,8 @@ class Overlay:
         scale = max(1.0, _SHORTEST_SIDE / min(height, width))
         self._picture = tuple(_even(length * scale) for length in (height, width))
         short = min(self._picture)
-        self._font = ImageFont.load_default(size=max(13, short // 24))
-        self._large = ImageFont.load_default(size=max(20, short // 15))
+        self._font = ImageFont.load_default(size=max(13, short // 20))
+        self._large = ImageFont.load_default(size=max(20, short // 13))
         self._panel_width = _even(self._font.size * 18)
         self._strip_height = _even(self._font.size * 5.5)
         self._kind, self._highest = kind, highest
@@ -154,7 +154,7 @@ class Overlay:
         while len(self._history) > 1 and self._history[1][0] <= begin:
             self._history.popleft()
         top, bottom = math.ceil(size * 1.7), height - 3
-        thick = max(2, size // 6)
+        thick = max(2, size // 5)
 
         def column(moment):
             return round(min(max((moment - begin) / self._seen_s, 0.0), 1.0) * (width - 1))

@@ -19,8 +19,8 @@ VIDEO_ENDINGS = frozenset(
 
 
 def play_all(
-    recognizer, address, output, budgets=(), script=None, gif=None, seconds=None, stop=None,
-    opening=None, **options,
+    recognizer, address, output, budgets=(), script=None, gif=None, gif_mb=4.0, seconds=None,
+    stop=None, opening=None, **options,
 ):  # fmt: skip
     """Plays what is at an address: one source, or every video of a folder in order of name.
 
@@ -32,6 +32,7 @@ def play_all(
         budgets: ``[(kind, value), ...]``: each rules an equal part of every recording.
         script: path of a budget script, instead of ``budgets``.
         gif: path for a GIF of the film; for one source only.
+        gif_mb: its largest size, in megabytes.
         seconds: stop after so much of every source; ``None``: at its end.
         stop: ``threading.Event``: ends the film that is being made, begins no other.
         opening: further arguments of ``open_source``.
@@ -67,7 +68,7 @@ def play_all(
     if not folder.is_dir():
         played = play_one(address)
         if gif is not None:
-            write_gif(played.mp4, gif)
+            write_gif(played.mp4, gif, round(gif_mb * 1e6))
         yield address, played
         return
     if gif is not None:
