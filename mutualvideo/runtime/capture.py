@@ -11,6 +11,7 @@ alone and counts those that nobody took.
 
 import re
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -135,13 +136,17 @@ class _Opener:
         self._address, self._name, self._timeout_s, self._form = address, name, timeout_s, form
 
     def connect(self):
+        begin_s = time.monotonic()
         options = _OPTIONS.get(self._address.partition("://")[0], {})
         try:
             container = av.open(
                 self._address, format=self._form, options=options, timeout=self._timeout_s
             )
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise SourceError(f"{self._name}: cannot be opened ({self.say(error)})") from None
+            # Interrupted by the time-out, some protocols say that, others invent a reason.
+            late = self._timeout_s is not None and time.monotonic() - begin_s >= self._timeout_s
+            reason = self._say(TimeoutError() if late else error)
+            raise SourceError(f"{self._name}: cannot be opened ({reason})") from None
         if not container.streams.video:
             container.close()
             raise SourceError(f"{self._name}: holds no video stream (audio only?)")
@@ -161,9 +166,9 @@ class _Opener:
                 for frame in frames:
                     yield frame.time, to_rgb(frame)
         except (av.FFmpegError, OSError) as error:
-            raise SourceError(f"{self._name}: broke off ({self.say(error)})") from None
+            raise SourceError(f"{self._name}: broke off ({self._say(error)})") from None
 
-    def say(self, error):
+    def _say(self, error):
         if isinstance(error, (av.error.ExitError, TimeoutError)):
             return f"no answer within {self._timeout_s:g} s"
         return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -107,7 +107,7 @@ class Live:
         """(media seconds, frame, whether it is the first of a connection)."""
         lost = 0
         while not over.is_set():
-            reason, first = "the stream ended", True
+            reason, first = f"{self.name}: the stream ended", True
             try:
                 for media_s, frame in self._connect():
                     yield media_s or 0.0, frame, first
@@ -118,6 +118,6 @@ class Live:
                 reason = error
             lost += 1
             if lost > self._reconnects:
-                attempts = f"; {self._reconnects} attempts to reconnect" if lost > 1 else ""
-                raise InputError(f"{self.name}: lost ({reason}){attempts}")
+                attempts = f", after {self._reconnects} attempts to reconnect" if lost > 1 else ""
+                raise InputError(f"{reason}: lost{attempts}")
             over.wait(min(_FIRST_PAUSE_S * 2 ** (lost - 1), _LONGEST_PAUSE_S))

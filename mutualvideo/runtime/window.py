@@ -7,8 +7,9 @@ from collections import deque
 import numpy as np
 from PIL import Image
 
-# Containers that count in milliseconds (Matroska) are up to half a one off.
+# Containers that count in milliseconds (Matroska) are up to half a one off a constant rate.
 _ROUNDING_S = 6e-4
+_EPSILON_S = 1e-7
 
 
 class ClipWindow:
@@ -46,7 +47,7 @@ class ClipWindow:
     def full(self):
         """Whether a whole span has gone by since the first frame."""
         end_s = self.end_s
-        return end_s is not None and end_s - self._first_s >= self.span_s - _ROUNDING_S
+        return end_s is not None and end_s - self._first_s >= self.span_s - _EPSILON_S
 
     def add(self, time_s, frame):
         """Takes in the next frame.
@@ -57,6 +58,8 @@ class ClipWindow:
                 where it was larger.
         """
         small = self._small(frame)
+        nominal_s = round(time_s / self.frame_s) * self.frame_s
+        time_s = nominal_s if abs(time_s - nominal_s) < _ROUNDING_S else time_s
         with self._lock:
             self._first_s = time_s if self._first_s is None else self._first_s
             self._frames.append((time_s, small))
@@ -64,7 +67,7 @@ class ClipWindow:
     def forget(self, before_s):
         """Lets go of what is no longer on screen at ``before_s``."""
         with self._lock:
-            while len(self._frames) > 1 and self._frames[1][0] <= before_s + _ROUNDING_S:
+            while len(self._frames) > 1 and self._frames[1][0] <= before_s + _EPSILON_S:
                 self._frames.popleft()
 
     def forget_old(self):
@@ -99,7 +102,7 @@ class ClipWindow:
             instants = [(start_s + last_s) / 2]
         else:
             instants = np.linspace(start_s, last_s, self._count)
-        shown = [bisect_right(times, instant + _ROUNDING_S) - 1 for instant in instants]
+        shown = [bisect_right(times, instant + _EPSILON_S) - 1 for instant in instants]
         return np.stack([frames[max(number, 0)] for number in shown])
 
     def _small(self, frame):
