@@ -99,10 +99,10 @@ class Overlay:
         """The frame shown at ``time_s``: uint8 (H, W, 3) in, a new one of :attr:`size` out."""
         height, width = self._picture
         canvas = np.empty((*self.size, 3), np.uint8)
-        picture = Image.fromarray(frame)
-        if picture.size != (width, height):
-            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-        canvas[:height, :width] = picture
+        if frame.shape[:2] != (height, width):
+            picture = Image.fromarray(frame)
+            frame = picture.resize((width, height), Image.Resampling.BICUBIC)
+        canvas[:height, :width] = frame
         canvas[:height, width:] = self._panel
         canvas[height:] = self._draw_strip(time_s)
         return canvas

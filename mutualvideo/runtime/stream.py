@@ -82,9 +82,10 @@ def play(recognizer, source, script, output, stride_s=0.5, smooth_s=0.0, seconds
     """Recognises a source under a budget that may change.
 
     A prediction every ``stride_s`` seconds, and one when the budget changes. In a recording the
-    clip lies around the middle of the frames that its answer is written on, moved inwards at
-    the ends; of a live source it is the most recent one, and frames that come in while the
-    recogniser works are left out of the film, not of the clips.
+    clip lies around the middle of the frames that its answer is written on (of the first clip's
+    length of them, if the stride is longer), moved inwards at the ends. Of a live source it is
+    the most recent one, and frames that come in while the recogniser works are left out of the
+    film, not of the clips.
 
     Writes ``<output>/<name>.mp4`` (h264, sub-network, cost, budget and top-5 drawn in) and
     ``.csv`` (one line per prediction). Frames are streamed: at most those of one clip's time
@@ -221,8 +222,10 @@ class _Player:
             return
         # The end of the clip: of the first ones, that of the first span.
         while (end_s := self._clip_end_s()) <= self._window.end_s + 1e-6:
-            self._predict(self._next_s, end_s)
+            # First what the answer before rules, then the new one.
             self._show(until_s=self._next_s)
+            self._predict(self._next_s, end_s)
+        self._show(until_s=self._next_s)
         self._window.forget_old()
 
     def _clip_end_s(self):
@@ -231,8 +234,8 @@ class _Player:
     def _finish(self):
         """What a recording still owes when its last frame is known."""
         while self._waiting and self._waiting[-1][0] >= self._next_s:
-            self._predict(self._next_s, self._clip_end_s())
             self._show(until_s=self._next_s)
+            self._predict(self._next_s, self._clip_end_s())
         self._show()
         if not self.parts:
             # Live, and over before a clip was full.
