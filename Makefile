@@ -1,5 +1,6 @@
 # Everything a fresh clone needs is python3 (3.10 or newer) and make.
 #   make demo        install, make a small data set, train, evaluate, play a video
+#   make film        the film of the README, with the network that make demo trained
 #   make test        install with the test extra, run the whole suite
 #   make test-fast   the same without the slow tests
 # VENV=path puts the environment elsewhere, PYTHON=python3.12 chooses the interpreter.
@@ -12,7 +13,7 @@ OUTPUT := output/toy
 # Of one clip; the toy network runs from 2.3M to 46M multiply-adds.
 BUDGETS := 50M 15M 5M
 
-.PHONY: venv venv-test demo test test-fast lint clean
+.PHONY: venv venv-test demo film test test-fast lint clean
 .DELETE_ON_ERROR:
 
 # Stamps, so that nothing is installed twice; a changed setup.py installs again.
@@ -40,6 +41,14 @@ demo: venv
 		DATA.PATH_TO_DATA_DIR $(DATA) OUTPUT_DIR $(OUTPUT)
 	$(RUN) tools/demo.py --run $(OUTPUT) --video $(DATA)/val/00001.mp4 \
 		$(addprefix --budget ,$(BUDGETS)) --output $(OUTPUT)/demo
+
+# docs/adaptation.gif: a film of changing motions, under a budget that rises and falls.
+film: venv
+	$(RUN) tools/toy_dataset.py --film $(OUTPUT)/adaptation.mp4 \
+		--motions right,clockwise,clockwise,up --seed 6
+	$(RUN) tools/demo.py --run $(OUTPUT) --source $(OUTPUT)/adaptation.mp4 --stride 0.25 \
+		--budget-script docs/adaptation_budget.txt --output $(OUTPUT)/demo \
+		--gif $(OUTPUT)/demo/adaptation.gif --gif-mb 2
 
 test: venv-test
 	$(RUN) -m pytest

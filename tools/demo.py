@@ -1,8 +1,9 @@
-"""Play a video through a trained network under one or several budgets.
+"""Play video through a trained network under a budget that may change.
 
-    python tools/demo.py --run output/toy --video clip.mp4 --budget 40M --budget 10M
+    python tools/demo.py --run output/toy --source clip.mp4 --budget 40M --budget 10M
+    python tools/demo.py --run output/toy --source webcam:0 --budget 40ms --seconds 60
 
-Every budget rules an equal part of the video. Writes an annotated mp4 and a CSV.
+Writes an annotated mp4 and a CSV for every source. ^C ends the film early and keeps it.
 """
 
 import argparse
@@ -11,25 +12,30 @@ from pathlib import Path
 from mutualvideo.cli import run_tool
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer
-from mutualvideo.runtime.stream import play
-from mutualvideo.table import QueryTable, format_macs, parse_budget
+from mutualvideo.runtime.playlist import play_all, stop_on_signals
+from mutualvideo.table import QueryTable, parse_budget
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--run", metavar="DIR", help="OUTPUT_DIR of a run", default="output/toy")
-    parser.add_argument("--table", help="query table (default: query_table.json of --run)")
-    parser.add_argument("--checkpoint", help="default: the one that the table names")
-    parser.add_argument("--video", required=True, help="video file to recognise")
-    parser.add_argument(
-        "--budget",
-        required=True,
-        action="append",
-        help="per clip: multiply-adds (1.2G, 300M) or latency (40ms); give several to change it",
-    )
-    parser.add_argument("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
-    parser.add_argument("--stride", type=float, default=0.5, help="seconds between predictions")
-    parser.add_argument("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
+    add = parser.add_argument
+    add("--run", metavar="DIR", help="OUTPUT_DIR of a run", default="output/toy")
+    add("--table", help="query table (default: query_table.json of --run)")
+    add("--checkpoint", help="default: the one that the table names")
+    add("--source", "--video", required=True, help="video, folder, webcam:0, rtsp:// or http(s)://")
+    add("--budget", action="append", default=[], help="per clip: multiply-adds (1.2G, 300M) or "
+        "latency (40ms); several rule equal parts of a recording")  # fmt: skip
+    add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
+    add("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
+    add("--gif", metavar="FILE", help="also a GIF of the film, at most 60 s")
+    add("--gif-mb", type=float, default=4.0, help="largest GIF, in megabytes")
+    add("--stride", type=float, default=0.5, help="seconds between predictions")
+    add("--smooth", type=float, default=0.0, metavar="S", help="average scores over S seconds")
+    add("--seconds", type=float, help="stop after so many")
+    add("--realtime", action="store_true", help="play a recording as if it were live")
+    add("--timeout", type=float, default=10.0, help="seconds without data: the stream is lost")
+    add("--reconnects", type=int, default=5, help="attempts to get a lost stream back")
+    add("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
     return parser.parse_args()
 
 
@@ -41,14 +47,17 @@ def main():
     if checkpoint is None:
         raise InputError("the query table names no checkpoint: give --checkpoint")
     recognizer = AdaptiveRecognizer(checkpoint, table, device=args.device)
-    summaries, mp4, csv = play(recognizer, args.video, budgets, args.output, args.stride)
-    print("budget        sub-network      MACs  ms/clip  clips  answer")
-    for part in summaries:
-        print(
-            f"{part.budget:<12}  {part.row.subnet!s:<13}  {format_macs(part.row.macs):>6}"
-            f"  {part.latency_ms:7.1f}  {part.clips:5}  {part.label} ({100 * part.score:.0f} %)"
-        )
-    print(f"wrote {mp4} and {csv}")
+    opening = {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}
+    failed = False
+    with stop_on_signals() as stop:
+        for _, played in play_all(
+            recognizer, args.source, args.output, budgets, args.budget_script, args.gif,
+            args.gif_mb, args.seconds, stop, opening, stride_s=args.stride, smooth_s=args.smooth,
+        ):  # fmt: skip
+            bad = isinstance(played, InputError)
+            print(f"error: {played}" if bad else played)
+            failed |= bad or played.problem is not None
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

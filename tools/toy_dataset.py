@@ -1,12 +1,13 @@
 """Write the toy video data set: eight classes of motion, see mutualvideo/data/toy.py.
 
 python tools/toy_dataset.py --output data/toy --train 640 --val 160 --seed 0
+python tools/toy_dataset.py --film film.mp4 --motions right,grow,down,clockwise --seed 3
 """
 
 import argparse
-import sys
 
-from mutualvideo.data.toy import make_toy_dataset
+from mutualvideo.cli import run_tool
+from mutualvideo.data.toy import CLASSES, make_toy_dataset, write_film
 from mutualvideo.errors import InputError
 
 
@@ -14,26 +15,38 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", required=True, help="folder to write into")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--output", help="folder to write the data set into")
+    what.add_argument("--film", metavar="FILE", help="one mp4 instead, whose motion changes")
     parser.add_argument("--train", type=int, default=640, help="training videos (%(default)s)")
     parser.add_argument("--val", type=int, default=160, help="validation videos (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="decides every byte (%(default)s)")
     parser.add_argument("--workers", type=int, help="processes (default: one a CPU)")
+    parser.add_argument(
+        "--motions", default="right,grow,down,clockwise", help="of the film (%(default)s)"
+    )
+    parser.add_argument(
+        "--motion-seconds", type=float, default=3.0, help="for each motion (%(default)s)"
+    )
     args = parser.parse_args()
-    try:
-        wrote = make_toy_dataset(
-            args.output, args.train, args.val, args.seed, workers=args.workers
-        )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if args.film:
+        write_film(args.film, labels_of(args.motions), args.motion_seconds, args.seed)
+        print(f"wrote {args.film}")
+        return
+    wrote = make_toy_dataset(args.output, args.train, args.val, args.seed, workers=args.workers)
     count = f"{args.train} + {args.val} videos"
     if wrote:
         print(f"wrote {count} to {args.output}")
     else:
         print(f"{args.output} already holds these {count}: nothing to do")
-    return 0
+
+
+def labels_of(motions):
+    for name in motions.split(","):
+        if name not in CLASSES:
+            raise InputError(f"--motions: {name!r} is none of {', '.join(CLASSES)}")
+    return [CLASSES.index(name) for name in motions.split(",")]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool(main)

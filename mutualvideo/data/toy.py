@@ -26,6 +26,7 @@ from mutualvideo.files import atomic_path
 
 CLASSES = ("left", "right", "up", "down", "clockwise", "counter-clockwise", "grow", "shrink")
 SIZE, FPS, NUM_FRAMES = 128, 30, 60  # pixels, frames a second, frames
+FILM_SIZE = 320
 # Changes with the pixels that a seed gives; a folder of another version is not reused.
 VERSION = 1
 
@@ -134,13 +135,40 @@ def write_video(path, seed, label):
         seed: int or tuple of ints; with the label it decides every byte.
         label: class index.
     """
+    _encode(path, draw_frames(seed, label), SIZE)
+
+
+def write_film(path, labels, seconds=3.0, seed=0):
+    """Draw and encode one shape whose motion changes; larger than the videos of the data set.
+
+    Args:
+        path: the mp4 file, ``FILM_SIZE`` x ``FILM_SIZE``; it appears when it is whole.
+        labels: class indices, one motion after the other.
+        seconds: how long each lasts; a clip of the network should fit in.
+        seed: int or tuple of ints.
+
+    Raises:
+        InputError: for a label that is none, or no frame at all.
+    """
+    frames = round(seconds * FPS)
+    if not labels or frames < 1 or not all(0 <= label < len(CLASSES) for label in labels):
+        raise InputError(
+            f"film: give motions of 0 to {len(CLASSES) - 1} and seconds above 0, "
+            f"not {list(labels)} and {seconds}"
+        )
+    rng = np.random.default_rng(seed)
+    states = film_states(rng, labels, frames)
+    _encode(path, _draw_scene(rng, states, FILM_SIZE), FILM_SIZE)
+
+
+def _encode(path, images, size):
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         # One thread: x264 gives other bytes with other numbers of threads.
         options = {"crf": "20", "preset": "veryfast", "threads": "1"}
         stream = container.add_stream("libx264", rate=FPS, options=options)
-        stream.width = stream.height = SIZE
+        stream.width = stream.height = size
         stream.pix_fmt = "yuv420p"
-        for image in draw_frames(seed, label):
+        for image in images:
             container.mux(stream.encode(av.VideoFrame.from_image(image)))
         container.mux(stream.encode(None))
 
@@ -148,19 +176,39 @@ def write_video(path, seed, label):
 def draw_frames(seed, label):
     """The frames of one video: yields ``NUM_FRAMES`` PIL images, RGB, ``SIZE`` x ``SIZE``."""
     rng = np.random.default_rng(seed)
-    states = main_states(rng, label)
+    return _draw_scene(rng, main_states(rng, label), SIZE)
+
+
+def _draw_scene(rng, states, size):
+    """The main shape in its states (frames, 4), over all that moves on its own."""
     outline, color = _draw_shape(rng), _draw_color(rng)
     distractors = [_draw_distractor(rng) for _ in range(rng.integers(*_NUM_DISTRACTORS))]
-    texture, drift = _draw_texture(rng), _draw_velocity(rng, 0.1, 0.4)
-    side = SIZE * _OVERSAMPLING
-    for frame in range(NUM_FRAMES):
+    side = size * _OVERSAMPLING
+    texture, drift = _draw_texture(rng, side), _draw_velocity(rng, 0.1, 0.4)
+    for frame, state in enumerate(states):
         shift = np.rint(drift * frame / NUM_FRAMES * side).astype(int)
         image = Image.fromarray(np.roll(texture, shift[::-1], axis=(0, 1)))
         canvas = ImageDraw.Draw(image)
         for points, fill, start, velocity in distractors:
-            _paint(canvas, points, fill, start + velocity * frame / NUM_FRAMES)
-        _paint(canvas, _pose(outline, states[frame]), color, states[frame, :2])
+            _paint(canvas, side, points, fill, start + velocity * frame / NUM_FRAMES)
+        _paint(canvas, side, _pose(outline, state), color, state[:2])
         yield image.reduce(_OVERSAMPLING)
+
+
+def film_states(rng, labels, frames):
+    """The four phases over motions of ``frames`` each: one takes over where the last one ends.
+
+    Returns:
+        float64 array (len(labels) * frames, 4), as :func:`main_states`.
+    """
+    steps = np.zeros((len(labels) * frames, 4))
+    steps[0] = rng.random(4)
+    for number, label in enumerate(labels):
+        which, direction = _MOTION[label]
+        # The first frame of all stands; every later one is a step from that before it.
+        mine = slice(max(1, number * frames), (number + 1) * frames)
+        steps[mine, which] = direction * rng.uniform(*_SPEEDS) / NUM_FRAMES
+    return steps.cumsum(axis=0) % 1.0
 
 
 def main_states(rng, label):
@@ -185,9 +233,8 @@ def _pose(outline, state):
     return low * (high / low) ** state[_LOG_SIZE] * _turned(outline, state[_ANGLE])
 
 
-def _paint(canvas, points, color, position):
-    """A polygon around ``position`` on the torus; everything in units of the frame's side."""
-    side = SIZE * _OVERSAMPLING
+def _paint(canvas, side, points, color, position):
+    """A polygon around ``position`` on the torus; both in units of the canvas's side (pixels)."""
     position = position % 1.0
     low, high = position + points.min(axis=0), position + points.max(axis=0)
     # Every copy that reaches into the frame, so that what leaves comes in opposite.
@@ -220,9 +267,8 @@ def _draw_color(rng):
     return tuple(int(channel) for channel in rng.permutation(channels))
 
 
-def _draw_texture(rng):
+def _draw_texture(rng, side):
     """Periodic smooth noise of low contrast around a random grey: uint8 (side, side, 3)."""
-    side = SIZE * _OVERSAMPLING
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)) * side
     spectrum = np.exp(-((frequency / 4) ** 2))[..., None]
     noise = np.fft.rfft2(rng.standard_normal((side, side, 3)), axes=(0, 1)) * spectrum

@@ -1,49 +1,29 @@
-"""A video file through the recogniser: sliding clips in, an annotated mp4 and a CSV out."""
+"""Video through the recogniser: sliding clips in, an annotated mp4 and a CSV out."""
 
-import bisect
 import csv
+import math
+import threading
+from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from statistics import median
 
-import av
 import numpy as np
 from tqdm import tqdm
 
-from mutualvideo.data.decode import VideoReader
-from mutualvideo.data.sampling import clip_indices
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
-from mutualvideo.runtime.overlay import annotate
+from mutualvideo.runtime.film import film
+from mutualvideo.runtime.overlay import Overlay, Status, scale_of
 from mutualvideo.runtime.recognizer import top_scores
-from mutualvideo.table.budget import format_cost, format_macs
-from mutualvideo.table.query import Row
+from mutualvideo.runtime.window import ClipWindow, Smoother
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.budget import format_macs
 
-# Frames of the annotated video in memory at once, and their largest short side: together
-# they bound the memory, whatever the length and size of the video.
-_CHUNK = 32
-_MAX_SHORT_SIDE = 720
-_TOP = 3
-_CLOCK = Fraction(1, 90000)
-
-
-@dataclass(frozen=True)
-class Window:
-    """One prediction: which frames it looks at and which frames it is shown on.
-
-    Args:
-        start_s: seconds from the beginning of the video at which it is first shown.
-        shown: ``range`` of frame numbers it is shown on; the windows cover every frame once.
-        indices: frame numbers of its clip, ``DATA.NUM_FRAMES`` of them.
-        part: which of the budgets it runs under.
-    """
-
-    start_s: float
-    shown: range
-    indices: tuple[int, ...]
-    part: int
+TOP = 5
+# Latencies that a median is taken of: a live source may run for days.
+_LATENCIES = 1000
 
 
 @dataclass(frozen=True)
@@ -52,182 +32,265 @@ class PartSummary:
 
     Args:
         budget: the budget as text.
-        row: the table's row of the sub-network that ran.
+        subnet, macs: the sub-network that answered most often, and what it costs.
         clips: number of predictions.
-        latency_ms: their median latency, measured here.
+        latency_ms: their median latency, measured here (of the last 1000).
         label, score: the class with the highest score averaged over the predictions.
     """
 
     budget: str
-    row: Row
+    subnet: Subnet
+    macs: int
     clips: int
     latency_ms: float
     label: str
     score: float
 
 
-def plan_windows(timestamps, fps, data, stride_s, parts):
-    """Lays clips over a video.
-
-    The video is cut into ``parts`` equal times, each into windows as close to ``stride_s``
-    as fits; every part has at least one. The clip of a window lies around its middle and is
-    moved inwards at the ends of the video.
+@dataclass(frozen=True)
+class Played:
+    """What became of one source.
 
     Args:
-        timestamps: seconds of every frame, increasing.
-        fps: frames per second.
-        data: the DATA section of a configuration (NUM_FRAMES, SAMPLING_RATE, TARGET_FPS).
-        stride_s: seconds from one prediction to the next.
-        parts: number of budgets.
-
-    Returns:
-        A list of ``Window`` in order of time.
+        parts: a ``PartSummary`` for each budget under which something was recognised.
+        mp4, csv: the files, ``pathlib.Path``.
+        frames: number of frames in the film.
+        dropped: frames of a live source that nobody was in time to show.
+        problem: why a live source was lost; ``None``: it was not.
     """
-    count, begin = len(timestamps), timestamps[0]
-    length = timestamps[-1] - begin + 1 / fps
-    per_part = max(1, round(length / parts / stride_s))
-    total = parts * per_part
-    edges = [bisect.bisect_left(timestamps, begin + length * i / total) for i in range(total)]
-    edges.append(count)
-    span = data.NUM_FRAMES * data.SAMPLING_RATE * fps / data.TARGET_FPS
-    slack = max(count - span, 0)
-    windows = []
-    for number in range(total):
-        middle = count * (number + 0.5) / total
-        position = min(max((middle - span / 2) / slack, 0.0), 1.0) if slack else 0.0
-        indices = clip_indices(
-            count, fps, data.NUM_FRAMES, data.SAMPLING_RATE, data.TARGET_FPS, position
+
+    parts: list
+    mp4: Path
+    csv: Path
+    frames: int
+    dropped: int
+    problem: str | None
+
+    def __str__(self):
+        lines = ["budget        sub-network      MACs  ms/clip  clips  answer"]
+        lines += (
+            f"{part.budget:<12}  {part.subnet!s:<13}  {format_macs(part.macs):>6}"
+            f"  {part.latency_ms:7.1f}  {part.clips:5}  {part.label} ({100 * part.score:.0f} %)"
+            for part in self.parts
         )
-        shown = range(edges[number], edges[number + 1])
-        windows.append(
-            Window(length * number / total, shown, tuple(indices), number // per_part)
-        )
-    return windows
+        dropped = f", {self.dropped} dropped" if self.dropped else ""
+        lines.append(f"wrote {self.mp4} ({self.frames} frames{dropped}) and {self.csv}")
+        return "\n".join(lines if self.problem is None else [*lines, f"error: {self.problem}"])
 
 
-def play(recognizer, video, budgets, output, stride_s=0.5):
-    """Recognises a video under one or several budgets.
+def play(recognizer, source, script, output, stride_s=0.5, smooth_s=0.0, seconds=None, stop=None):
+    """Recognises a source under a budget that may change.
 
-    Each budget rules an equal part of the video. Writes ``<output>/<video's name>.mp4``
-    (h264, the frames with sub-network, cost, budget and top-3 drawn in, its short side at
-    most 720 px) and ``.csv`` (one line per prediction). Frames are streamed: memory does not
-    grow with the video.
+    A prediction every ``stride_s`` seconds, and one when the budget changes. In a recording the
+    clip lies around the middle of the frames that its answer is written on (of the first clip's
+    length of them, if the stride is longer), moved inwards at the ends. Of a live source it is
+    the most recent one, and frames that come in while the recogniser works are left out of the
+    film, not of the clips.
+
+    Writes ``<output>/<name>.mp4`` (h264, sub-network, cost, budget and top-5 drawn in) and
+    ``.csv`` (one line per prediction). Frames are streamed: at most those of one clip's time
+    are held, whatever the length. A source that is stopped or lost leaves both files whole.
 
     Args:
         recognizer: an ``AdaptiveRecognizer``.
-        video: path of a video file.
-        budgets: ``[("macs", int) | ("ms", float), ...]``, as ``parse_budget`` gives them.
+        source: what ``open_source`` gives.
+        script: a ``BudgetScript``.
         output: folder, made if it is not there.
         stride_s: seconds from one prediction to the next.
+        smooth_s: time constant of the average of the scores; 0: every clip for itself.
+        seconds: stop after so much of the source; ``None``: at its end.
+        stop: ``threading.Event`` that ends it early.
 
     Returns:
-        ``(summaries, mp4 path, csv path)``, one ``PartSummary`` per budget.
+        A ``Played``.
 
     Raises:
-        InputError: if the video cannot be read, a budget cannot be met, or the folder cannot
+        InputError: if a recording cannot be read, a budget cannot be met, or the folder cannot
             be written to; neither file is left half written.
     """
-    if not stride_s > 0:
-        raise InputError(f"stride {stride_s}: must be above 0 seconds")
-    if not budgets:
-        raise InputError("give at least one budget")
-    for kind, value in budgets:
-        # All of them now: nobody wants to hear of the last one when the film is half done.
-        recognizer.set_budget(**{kind: value})
-    mp4, table = (Path(output) / f"{Path(video).stem}{ending}" for ending in (".mp4", ".csv"))
-    if mp4.exists() and mp4.samefile(video):
-        raise InputError(f"{mp4}: is the video itself, choose another output folder")
-    with VideoReader(video) as reader:
-        windows = plan_windows(
-            reader.timestamps, reader.fps, recognizer.cfg.DATA, stride_s, len(budgets)
-        )
-        with atomic_path(table) as table_path, atomic_path(mp4) as mp4_path:
-            summaries = _play(recognizer, reader, windows, budgets, table_path, mp4_path)
-    return summaries, mp4, table
-
-
-def _play(recognizer, reader, windows, budgets, table_path, mp4_path):
-    summaries = []
-    frames = _frames(reader)
-    with (
-        open(table_path, "w", newline="", encoding="utf-8") as file,
-        _film(mp4_path, reader.fps) as write,
-        tqdm(total=len(reader), unit="frame", desc="video", disable=None) as progress,
+    for name, value, good in (
+        ("stride", stride_s, stride_s > 0),
+        ("smooth", smooth_s, smooth_s >= 0),
+        ("seconds", seconds, seconds is None or seconds > 0),
     ):
-        lines = csv.writer(file)
-        ranks = range(1, _TOP + 1)
-        lines.writerow(
-            ["time_s", "subnet", "macs", "latency_ms", "budget"]
-            + [f"{name}{rank}" for rank in ranks for name in ("top", "score")]
-        )
-        for part, (kind, value) in enumerate(budgets):
-            row = recognizer.set_budget(**{kind: value})
-            budget = format_cost(kind, value)
-            mine = [window for window in windows if window.part == part]
-            # The first call as a new sub-network prepares kernels; it is not timed.
-            recognizer.predict(_clip(recognizer, reader, mine[0]))
-            predictions = []
-            for window in mine:
-                prediction = recognizer.predict(_clip(recognizer, reader, window))
-                predictions.append(prediction)
-                answers = prediction.top(_TOP)
-                lines.writerow(
-                    [f"{window.start_s:.3f}", row.subnet, row.macs]
-                    + [f"{prediction.latency_ms:.2f}", budget]
-                    + [cell for label, score in answers for cell in (label, f"{score:.4f}")]
-                )
-                text = [
-                    f"{row.subnet}   {format_macs(row.macs)} MACs   {prediction.latency_ms:.1f} ms",
-                    f"budget {budget}",
-                ]
-                for _ in window.shown:
-                    time_s, frame = next(frames)
-                    write(time_s, annotate(frame, text, answers))
+        if not good:
+            raise InputError(f"{name} {value}: must be above 0 seconds")
+    _prepare(recognizer, script)
+    mp4, table = (Path(output) / f"{source.name}{ending}" for ending in (".mp4", ".csv"))
+    if source.path is not None and mp4.exists() and mp4.samefile(source.path):
+        raise InputError(f"{mp4}: is the video itself, choose another output folder")
+    player = _Player(recognizer, source, script, stride_s, smooth_s)
+    stop = threading.Event() if stop is None else stop
+    with atomic_path(table) as table_path, atomic_path(mp4) as mp4_path:
+        with (
+            film(mp4_path, source.fps) as write,
+            _lines(table_path, len(recognizer.class_names)) as line,
+        ):
+            frames, problem = player.run(write, line, seconds, stop)
+        if not frames:
+            raise InputError(f"{source.name}: {problem or 'stopped before the first frame'}")
+    parts = [part.summary() for _, part in sorted(player.parts.items())]
+    return Played(parts, mp4, table, frames, source.dropped, problem)
+
+
+def _prepare(recognizer, script):
+    """Refuses budgets that cannot be met, and lets every sub-network warm up.
+
+    All of them now: nobody wants to hear of the last one when the film is half done, and the
+    first call as a new sub-network prepares kernels.
+    """
+    data = recognizer.cfg.DATA
+    blank = np.zeros((data.NUM_FRAMES, data.TEST_CROP_SIZE, data.TEST_CROP_SIZE, 3), np.uint8)
+    budgets = script.budgets
+    rows = [recognizer.set_budget(**{kind: value}) for kind, value in budgets]
+    warm = set()
+    for (kind, value), row in zip(budgets, rows, strict=True):
+        if row.subnet not in warm:
+            warm.add(row.subnet)
+            recognizer.set_budget(**{kind: value})
+            recognizer.predict(blank)
+
+
+class _Part:
+    """What adds up under one budget."""
+
+    def __init__(self, budget):
+        self.budget, self.clips, self.scores = budget, 0, 0.0
+        self.latencies, self.who = deque(maxlen=_LATENCIES), Counter()
+
+    def add(self, prediction):
+        self.clips += 1
+        self.scores = self.scores + prediction.scores[0].astype(np.float64)
+        self.latencies.append(prediction.latency_ms)
+        self.who[prediction.subnet, prediction.macs] += 1
+        self.names = prediction.class_names
+
+    def summary(self):
+        (((subnet, macs), _),) = self.who.most_common(1)
+        ((label, score),) = top_scores(self.scores / self.clips, self.names, 1)
+        latency = median(self.latencies)
+        return PartSummary(self.budget, subnet, macs, self.clips, latency, label, score)
+
+
+class _Player:
+    """One source on its way through: window, budget, answer, film."""
+
+    def __init__(self, recognizer, source, script, stride_s, smooth_s):
+        self._recognizer, self._source, self._script = recognizer, source, script
+        self._stride_s, self._smooth = stride_s, Smoother(smooth_s)
+        self._window = ClipWindow(recognizer.cfg.DATA, source.fps)
+        span_s = self._window.span_s
+        # Half of what is shown and half of the clip, so that their middles meet.
+        self._ahead_s = (span_s + min(stride_s, span_s)) / 2
+        # Of a recording: frames that wait for their answer, at most those of one span.
+        self._waiting = deque()
+        self._next_s, self._entry, self._overlay, self.parts = 0.0, None, None, {}
+
+    def run(self, write, line, seconds, stop):
+        """(frames written, why the source was lost or ``None``)."""
+        self._write, self._line, self._written = write, line, 0
+        source, problem = self._source, None
+        frames = source.frames(self._see, stop)
+        with tqdm(total=source.count, unit="frame", desc=source.name, disable=None) as progress:
+            try:
+                for time_s, frame in frames:
+                    if seconds is not None and time_s >= seconds:
+                        break
+                    self._take(time_s, frame)
                     progress.update()
-            summaries.append(_summary(budget, row, predictions))
-    return summaries
+            except InputError as error:
+                if not source.live or not self._written:
+                    raise
+                problem = str(error)
+            finally:
+                frames.close()
+        if self._waiting or (self._written and not self.parts):
+            self._finish()
+        return self._written, problem
 
+    def _see(self, time_s, frame):
+        self._window.add(time_s, frame)
+        if self._source.live:
+            self._window.forget_old()
 
-def _clip(recognizer, reader, window):
-    # Scaled down while decoding: full-size frames of a large video are never needed here.
-    return reader.read(window.indices, short_side=recognizer.cfg.DATA.TEST_CROP_SIZE)
+    def _take(self, time_s, frame):
+        self._waiting.append((time_s, frame))
+        if self._source.live:
+            if self._window.full and time_s >= self._next_s:
+                self._predict(time_s, None)
+            self._show()
+            return
+        # The end of the clip: of the first ones, that of the first span.
+        while (end_s := self._clip_end_s()) <= self._window.end_s + 1e-6:
+            # First what the answer before rules, then the new one.
+            self._show(until_s=self._next_s)
+            self._predict(self._next_s, end_s)
+        self._show(until_s=self._next_s)
+        self._window.forget_old()
 
+    def _clip_end_s(self):
+        return max(self._next_s + self._ahead_s, self._window.span_s)
 
-def _summary(budget, row, predictions):
-    scores = np.mean([prediction.scores[0] for prediction in predictions], axis=0)
-    ((label, score),) = top_scores(scores, predictions[0].class_names, 1)
-    latency = median(prediction.latency_ms for prediction in predictions)
-    return PartSummary(budget, row, len(predictions), latency, label, score)
+    def _finish(self):
+        """What a recording still owes when its last frame is known."""
+        while self._waiting and self._waiting[-1][0] >= self._next_s:
+            self._show(until_s=self._next_s)
+            self._predict(self._next_s, self._clip_end_s())
+        self._show()
+        if not self.parts:
+            # Live, and over before a clip was full.
+            self._predict(self._next_s, None)
 
+    def _predict(self, time_s, end_s):
+        script, entry = self._script, self._script.index(time_s)
+        kind, value = script.entries[entry][1:]
+        if entry != self._entry:
+            self._recognizer.set_budget(**{kind: value})
+            self._entry = entry
+        prediction = self._recognizer.predict(self._window.clip(end_s))
+        part = self.parts.setdefault(entry, _Part(script.text(entry)))
+        part.add(prediction)
+        smooth = self._smooth(time_s, prediction.scores[0])
+        answers = top_scores(smooth, prediction.class_names, TOP)
+        self._line(time_s, prediction, part.budget, answers)
+        status = Status(
+            prediction.subnet, prediction.macs, prediction.latency_ms, (kind, value), answers
+        )
+        if self._overlay is None:
+            self._overlay = self._new_overlay()
+        self._overlay.update(time_s, status)
+        self._next_s = min(time_s + self._stride_s, script.next_change(time_s))
 
-def _frames(reader):
-    """(seconds from the beginning, uint8 (H, W, 3)) of every frame, in order."""
-    begin = reader.timestamps[0]
-    for first in range(0, len(reader), _CHUNK):
-        numbers = range(first, min(first + _CHUNK, len(reader)))
-        chunk = reader.read(numbers, short_side=_MAX_SHORT_SIDE)
-        for number, frame in zip(numbers, chunk, strict=True):
-            yield reader.timestamps[number] - begin, frame
+    def _show(self, until_s=math.inf):
+        while self._waiting and self._waiting[0][0] < until_s:
+            time_s, frame = self._waiting.popleft()
+            if self._overlay is None:
+                self._overlay = self._new_overlay(frame)
+            self._write(time_s, self._overlay.draw(time_s, frame))
+            self._written += 1
+
+    def _new_overlay(self, frame=None):
+        frame = self._waiting[0][1] if frame is None else frame
+        scale = scale_of(self._script.budgets, self._recognizer.table)
+        return Overlay(*frame.shape[:2], *scale, self._source.duration_s)
 
 
 @contextmanager
-def _film(path, fps):
-    """Yields ``write(time_s, frame)``; the frames become an h264 mp4 at those times."""
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "20", "preset": "veryfast"}
-        stream.codec_context.time_base = _CLOCK
-        size = None
+def _lines(path, class_count):
+    """Yields ``line(time_s, prediction, budget, answers)``, which writes one line of the CSV."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        ranks = range(1, min(TOP, class_count) + 1)
+        writer.writerow(
+            ["time_s", "subnet", "macs", "latency_ms", "budget"]
+            + [f"{name}{rank}" for rank in ranks for name in ("top", "score")]
+        )
 
-        def write(time_s, frame):
-            nonlocal size
-            if size is None:
-                size = stream.height, stream.width = frame.shape[:2]
-            # The encoder scales frames of another size: it may change within a video.
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts, picture.time_base = round(time_s / _CLOCK), _CLOCK
-            container.mux(stream.encode(picture))
+        def line(time_s, prediction, budget, answers):
+            writer.writerow(
+                [f"{time_s:.3f}", prediction.subnet, prediction.macs]
+                + [f"{prediction.latency_ms:.2f}", budget]
+                + [cell for label, score in answers for cell in (label, f"{score:.4f}")]
+            )
 
-        yield write
-        container.mux(stream.encode())
+        yield line

@@ -149,6 +149,45 @@ def test_the_command(tmp_path):
     assert other.stderr.startswith("error: ") and other.stderr.count("\n") == 1
 
 
+def test_a_film_goes_from_motion_to_motion():
+    labels = [1, 6, 6, 5, 2]
+    states = toy.film_states(np.random.default_rng(0), labels, 30)
+    assert states.shape == (150, 4) and states.min() >= 0 and states.max() < 1
+    steps = (np.diff(states, axis=0) + 0.5) % 1 - 0.5
+    for number, (which, direction) in enumerate([(0, 1), (3, 1), (3, 1), (2, -1), (1, -1)]):
+        # Including the step into the first frame of each motion: nothing jumps.
+        mine = steps[max(0, 30 * number - 1) : 30 * number + 29]
+        expected = np.broadcast_to(np.eye(4)[which] * mine[0, which], mine.shape)
+        np.testing.assert_allclose(mine, expected, atol=1e-9)
+        assert 0.5 <= mine[0, which] * direction * toy.NUM_FRAMES <= 0.9
+
+
+def test_writing_a_film(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        toy.write_film(tmp_path / name, [0, 7], seconds=0.2, seed=3)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    with VideoReader(tmp_path / "a.mp4") as reader:
+        assert len(reader) == 12 and reader.fps == pytest.approx(30)
+        assert reader.read([11]).shape == (1, 320, 320, 3)
+    for labels, seconds in (([], 1), ([8], 1), ([0], 0)):
+        with pytest.raises(InputError, match="film"):
+            toy.write_film(tmp_path / "c.mp4", labels, seconds)
+    assert not (tmp_path / "c.mp4").exists()
+
+
+def test_the_film_command(tmp_path):
+    def call(*arguments):
+        command = [sys.executable, str(TOOL), "--film", str(tmp_path / "f.mp4"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    done = call("--motions", "left,grow", "--motion-seconds", "0.1")
+    assert done.returncode == 0 and "f.mp4" in done.stdout and not done.stderr
+    with VideoReader(tmp_path / "f.mp4") as reader:
+        assert len(reader) == 6
+    wrong = call("--motions", "left,sideways")
+    assert wrong.returncode == 2 and "error: --motions: 'sideways' is none of left" in wrong.stderr
+
+
 def _small_clips(csv_path):
     """Eight frames of every video at 32 px: float32 (N, 3, 8, 32, 32), labels."""
     clips, labels = [], []
