@@ -1,7 +1,8 @@
 """Measurements that the claims of the README rest on: two things side by side, in one run.
 
 Every command is a function that returns ``{name: {"ratio", "ours_ms", "theirs_ms"}}`` (MiB for
-memory, clips_per_s for the loader); ratios hold better than values on a machine that others use too.
+memory, clips_per_s for the loader); ratios hold better than values on a machine that others use
+too.
 """
 
 from mutualvideo.benchmark import decode, networks
