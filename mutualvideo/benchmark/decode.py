@@ -85,7 +85,7 @@ def write_clip(path):
             picture = scene[y : y + _HEIGHT, x : x + _WIDTH].copy()
             x = int((_WIDTH - 80) / 2 * (1 + np.cos(2 * time_s)))
             picture[90:170, x : x + 80] = thing
-            picture = picture + rng.normal(0, 3, (_HEIGHT, _WIDTH, 1))
+            picture = picture + rng.normal(0, 7, (_HEIGHT, _WIDTH, 1))
             picture = np.clip(picture, 0, 255).astype(np.uint8)
             output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         output.mux(stream.encode())

@@ -8,6 +8,7 @@ frames and key frames is the right one, and its container finds key frames by an
 
 import re
 
+import av
 import decord
 import numpy as np
 
@@ -54,8 +55,8 @@ class DecordReader(Reader):
         try:
             container.seek(self._index.pts[0], stream=stream)
             frame = next(container.decode(stream))
-        except (StopIteration, OSError, ValueError) as error:
-            raise DecodeError(f"{self.path}: does not decode ({say(error)})") from None
+        except (av.FFmpegError, StopIteration) as error:
+            self._refuse(f"is given a file whose first frame does not decode ({say(error)})")
         size = frame.width, frame.height
         return size[::-1] if round(frame.rotation / 90) % 2 else size
 

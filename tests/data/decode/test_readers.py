@@ -153,7 +153,7 @@ def test_a_cover_picture_is_not_the_video(tmp_path, backend):
     with av.open(path, "w") as output:
         cover = output.add_stream("mjpeg", rate=30)
         cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
+        cover.disposition = Disposition.attached_pic.value
         video = output.add_stream("libx264", rate=30)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         output.mux(cover.encode(av.VideoFrame(32, 32, "yuvj420p")))

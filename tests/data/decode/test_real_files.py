@@ -8,6 +8,7 @@ import pytest
 
 from mutualvideo.data.decode import DecodeError, open_video
 
+from .conftest import skip_unless_loadable
 from .files import BROKEN, REFUSED_BY_DECORD, real_files
 
 pytestmark = pytest.mark.slow
@@ -41,9 +42,9 @@ def test_the_frames_of_the_manifest_or_one_named_error(backend):
         assert frames.shape == (len(indices), round(height * scale), round(width * scale), 3), name
 
 
-def test_backends_agree(backend):
-    if backend == "pyav":
-        pytest.skip("is what the others are compared with")
+@pytest.mark.parametrize("name", ["decord", "torchcodec"])
+def test_backends_agree_with_pyav(name):
+    skip_unless_loadable(name)
     agreeing = 0
     for path, entry in real_files():
         # Large ones are left out for their time.
@@ -53,7 +54,7 @@ def test_backends_agree(backend):
             count = len(reader)
             indices = PARTS.get(entry["file"], sorted({0, count // 2, count - 1}))
             try:
-                with open_video(path, backend) as other:
+                with open_video(path, name) as other:
                     assert other.timestamps == reader.timestamps
                     frames = other.read(indices).astype(np.int16)
             except DecodeError:
