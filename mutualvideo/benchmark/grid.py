@@ -20,14 +20,14 @@ from mutualvideo.subnet import Subnet
 WIDTHS, FRAMES, SIZES = (1.0, 0.75, 0.5), (8, 4), (112, 96)
 
 
-def grid(videos=4, clips=2, crops=3, turns=7):
+def grid(videos=4, clips=1, crops=3, turns=9):
     """Wall time of evaluating 12 sub-networks of a small X3D, against its indispensable parts.
 
     These are one pass over the loader, and each sub-network's forward passes on the same
     batches with its inputs made beforehand. The same sub-networks evaluated one by one come
-    beside it. Every part is measured once a turn, so that a busy machine slows all of them, and
-    the medians count. The network is that of ``configs/Clips`` at 8x112: with a larger one the
-    forward passes alone would decide.
+    beside it. Every part is measured once a turn, and its shortest time counts: parts of seconds
+    have no quiet median on a machine that others use too. The network is that of
+    ``configs/Clips`` at 8x112: with a larger one the forward passes alone would decide.
 
     Args:
         videos: of the toy data set, 60 frames of 128x128 pixels.
@@ -52,7 +52,8 @@ def _configuration(folder, workers, clips, crops):
         "DATA.NUM_FRAMES": max(FRAMES), "DATA.SAMPLING_RATE": 6,
         "DATA.TRAIN_JITTER_SCALES": [112, 128], "DATA.TRAIN_CROP_SIZE": max(SIZES),
         "DATA.TEST_CROP_SIZE": max(SIZES), "DATA_LOADER.NUM_WORKERS": workers,
-        "TRAIN.BATCH_SIZE": 8, "TEST.NUM_ENSEMBLE_VIEWS": clips, "TEST.NUM_SPATIAL_CROPS": crops,
+        "TRAIN.BATCH_SIZE": 8, "TEST.BATCH_SIZE": 4,
+        "TEST.NUM_ENSEMBLE_VIEWS": clips, "TEST.NUM_SPATIAL_CROPS": crops,
         "MUTUAL.WIDTH_RANGE": [min(WIDTHS), 1.0], "TABLE.CALIBRATION_BATCHES": 1,
     }
     return load_cfg(None, [text for key, value in keys.items() for text in (key, str(value))])
@@ -83,13 +84,13 @@ def _measure(cfg, context, turns, name):
             times[part].append(time.perf_counter() - start)
         forward = (_forward(model, subnet, batches, cfg, context.device) for subnet in subnets)
         times["forward"].append(sum(forward))
-    median = {part: 1000 * sorted(values)[len(values) // 2] for part, values in times.items()}
-    theirs = median["decode"] + median["forward"]
+    best = {part: 1000 * min(values) for part, values in times.items()}
+    theirs = best["decode"] + best["forward"]
     return {
-        "ratio": round(median["ours"] / theirs, 4),
-        "ours_ms": round(median["ours"], 1),
+        "ratio": round(best["ours"] / theirs, 4),
+        "ours_ms": round(best["ours"], 1),
         "theirs_ms": round(theirs, 1),
-        **{f"{part}_ms": round(median[part], 1) for part in ("decode", "forward", "one_by_one")},
+        **{f"{part}_ms": round(best[part], 1) for part in ("decode", "forward", "one_by_one")},
     }
 
 
