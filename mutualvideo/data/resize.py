@@ -180,7 +180,7 @@ def _resume(output, targets, settings):
     finished = {target for target in targets.values() if (output / target).exists()}
     try:
         found = json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if finished:
             raise InputError(
                 f"{output}: holds {min(finished)} but no resize.json: it was made by something "

@@ -63,7 +63,7 @@ def test_real_files():
         # Large pictures are left out for their time.
         if path.suffix in (".pt", ".md", ".json") or path.name in PARTS:
             continue
-        if path.stat().st_size < 120_000 or path.name in BROKEN:
+        if path.stat().st_size < 50_000 or path.name in BROKEN:
             reason = check.check_video(str(path))
             assert (reason is not None) == (path.name in BROKEN), path.name
             assert BROKEN.get(path.name, "") in (reason or "")
