@@ -57,7 +57,7 @@ def write_film(path):
     ground = _picture(rng, 2 * width, 2 * height)
     actors = [_picture(rng, 300, 400) for _ in range(4)]
     starts, speeds = rng.uniform(0.2, 0.6, (4, 2)), rng.uniform(-0.03, 0.03, (4, 2))
-    grain = rng.normal(0, 2, (height + 64, width + 64, 1)).astype(np.int16)
+    grain = rng.normal(0, 4, (height + 64, width + 64, 1)).astype(np.int16)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=_FPS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
