@@ -1,11 +1,11 @@
 """Measurements that the claims of the README rest on: two things side by side, in one run.
 
 Every command is a function that returns ``{name: {"ratio", "ours_ms", "theirs_ms"}}`` (MiB for
-memory, clips_per_s for the loader); ratios hold better than values on a machine that others use
-too.
+memory, clips_per_s for the loader, both for resize); ratios hold better than values on a machine
+that others use too.
 """
 
-from mutualvideo.benchmark import decode, grid, networks
+from mutualvideo.benchmark import decode, grid, networks, resize
 
 COMMANDS = {
     "train": networks.train_step,
@@ -16,4 +16,5 @@ COMMANDS = {
     "costs": networks.costs,
     "grid": grid.grid,
     "decode": decode.decode,
+    "resize": resize.resized,
 }
