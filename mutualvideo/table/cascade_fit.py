@@ -39,8 +39,8 @@ def fit_cascades(rows, scores, labels, budgets=None, groups=None, seed=0):
         A list of :class:`~mutualvideo.table.cascade.CascadePoint`, cheapest first.
 
     Raises:
-        InputError: if the shapes do not fit, scores are no softmax, there are fewer videos
-            than folds, or a budget is below the cheapest row.
+        InputError: if the shapes do not fit, scores are no softmax, there are fewer than 10
+            videos, or a budget is below the cheapest row.
     """
     rows = list(rows)
     scores, labels, groups = _checked(rows, scores, labels, groups)
@@ -53,7 +53,11 @@ def fit_cascades(rows, scores, labels, budgets=None, groups=None, seed=0):
         raise InputError(
             f"cascade: budgets must be at least {macs.min():.0f} MACs, the cheapest row's"
         )
-    best, single = (_choose(rows, macs, scores, hits, budgets, n) for n in (_MOST_STAGES, 1))
+    count = min(max(len(np.unique(groups)) // _VIDEOS_PER_THRESHOLD, _FEWEST), _MOST)
+    quantiles = np.linspace(0, 1, count + 2)[1:-1]
+    best, single = (
+        _choose(rows, macs, scores, hits, budgets, quantiles, most) for most in (_MOST_STAGES, 1)
+    )
     # (budget, cascade or static, video): hits and multiply-adds, summed over the repeats.
     won, cost = (np.zeros((len(budgets), 2, len(labels))) for _ in "wc")
     for number in range(REPEATS):
@@ -61,7 +65,8 @@ def fit_cascades(rows, scores, labels, budgets=None, groups=None, seed=0):
         for k in range(FOLDS):
             seen, unseen = fold != k, fold == k
             for most in (_MOST_STAGES, 1):
-                chosen = _choose(rows, macs, scores[:, seen], hits[:, seen], budgets, most)
+                given = rows, macs, scores[:, seen], hits[:, seen], budgets, quantiles
+                chosen = _choose(*given, most)
                 for i, (chain, cascade) in enumerate(chosen):
                     kind = int(most == 1)
                     answered = cascade.choose(scores[chain][:, unseen])
@@ -79,12 +84,10 @@ def fit_cascades(rows, scores, labels, budgets=None, groups=None, seed=0):
     return points
 
 
-def _choose(rows, macs, scores, hits, budgets, most_stages):
+def _choose(rows, macs, scores, hits, budgets, quantiles, most_stages):
     """``(row indices, Cascade)`` per budget: the most hits, among equals the least cost."""
     front = _front(macs, hits.mean(1))
     sure = confidence(scores)
-    count = min(max(len(sure[0]) // _VIDEOS_PER_THRESHOLD, _FEWEST), _MOST)
-    quantiles = np.linspace(0, 1, count + 2)[1:-1]
     levels = {i: np.unique(np.quantile(sure[i], quantiles)) for i in front}
     unsure = {i: (sure[i][:, None] < levels[i]).astype(np.float32) for i in front}
     found = []
@@ -162,7 +165,7 @@ def _standard_error(differences, groups):
 
 
 def _checked(rows, scores, labels, groups):
-    scores, labels = np.asarray(scores), np.asarray(labels)
+    scores, labels = np.asarray(scores, np.float32), np.asarray(labels)
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
     if not rows or scores.ndim != 3 or scores.shape[:2] != (len(rows), len(labels)):
         raise InputError(
@@ -180,4 +183,4 @@ def _checked(rows, scores, labels, groups):
             f"cascade: {len(np.unique(groups))} videos are too few to choose and to check a "
             f"cascade on; at least {2 * FOLDS}"
         )
-    return scores.astype(np.float32), labels, groups
+    return scores, labels, groups
