@@ -100,7 +100,8 @@ def test_what_was_chosen_by_accident_is_not_called_a_win():
     assert np.mean(flattered) > 29
     # Chance is 25 %; the mean of 20 x 40 videos has a standard error of 1.5.
     assert abs(np.mean(gains)) < 4
-    assert wins <= 1
+    # Two standard errors: one in forty by accident.
+    assert wins <= 2
 
 
 def test_clips_of_one_video_stay_together():
