@@ -184,11 +184,16 @@ def ladder_of(table, cost):
     """The Pareto rows, cheapest first, each strictly better than the one before.
 
     In a table of costs alone more MACs count as better, as in ``QueryTable.best``.
+
+    Raises:
+        InputError: if the table has no rows, or some lack the cost or the accuracy.
     """
     if any(row.top1 is not None for row in table):
         rows, merit = table.pareto(cost), lambda row: row.top1
     else:
         rows, merit = list(table), lambda row: row.macs
+        if not rows or any(_cost(row, cost) is None for row in rows):
+            raise InputError("the query table has no latency in some rows: measure it")
     ladder = []
     for row in sorted(rows, key=lambda row: (_cost(row, cost), -merit(row), row.macs)):
         if not ladder or merit(row) > merit(ladder[-1]):

@@ -5,8 +5,8 @@ from statistics import median
 
 # Clips the estimate is the median of, since the last change that was noticed.
 WINDOW = 25
-# Clips after which an estimate is worth coming back to when a slowdown ends.
-_ESTABLISHED = 8
+# Clips after which an estimate is worth coming back to when a slowdown ends, and how many.
+_ESTABLISHED, _SPEEDS = 8, 4
 # A change of this factor, or more, is noticed at once instead of by the median's drift: after
 # so many clips in a row. Two, so that a single spike is never taken for a slower machine; three
 # the other way, because answering late is worse than answering cheaply for one more clip.
@@ -40,7 +40,8 @@ class Slowdown:
         measured = all(row.latency_ms for row in rows)
         self._known = {row.subnet: row.latency_ms for row in rows} if measured else {}
         self._first = {subnet: [] for subnet in self._macs}
-        self._calm = []
+        # Ratios of the speeds known from before slowdowns, latest last.
+        self._before = deque(maxlen=_SPEEDS)
         # As many clips as a change takes: the first clip alone must not outweigh the table.
         self._ratios = deque([1.0] * SLOWER_AFTER if measured else [], maxlen=WINDOW)
 
@@ -69,13 +70,25 @@ class Slowdown:
         before, last = now[:-SLOWER_AFTER], now[-SLOWER_AFTER:]
         if len(before) >= SLOWER_AFTER and min(last) > median(before) * CHANGE:
             if len(before) >= _ESTABLISHED:
-                self._calm = before
+                known = self._same_speed(before)
+                if known is not None:
+                    self._before.remove(known)
+                self._before.append(before)
             self._restart(last)
             return
         before, last = now[:-FASTER_AFTER], now[-FASTER_AFTER:]
         if len(before) >= FASTER_AFTER and max(last) * CHANGE < median(before):
-            as_before = self._calm and 1 / CHANGE < median(last) / median(self._calm) < CHANGE
-            self._restart(self._calm + last if as_before else last)
+            self._restart((self._same_speed(last) or []) + last)
+
+    def _same_speed(self, ratios):
+        """The ratios from before a slowdown with most nearly the median of these, or ``None``."""
+        ratio = median(ratios)
+
+        def apart(known):
+            return max(ratio / median(known), median(known) / ratio)
+
+        nearest = min(self._before, key=apart, default=None)
+        return nearest if nearest is not None and apart(nearest) < CHANGE else None
 
     def _restart(self, ratios):
         self._ratios.clear()

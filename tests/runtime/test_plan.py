@@ -109,6 +109,13 @@ def test_plan_refuses(arguments, named):
         plan_rows(make_table(random.Random(0), 2), **{"streams": [Stream("a", 1)], **arguments})
 
 
+@pytest.mark.parametrize("top1", [None, 50.0])
+def test_a_plan_needs_latencies(top1):
+    table = QueryTable([Row(Subnet(1, 8, 112), 10, 1, top1)])
+    with pytest.raises(InputError, match="latency.*measure it"):
+        plan_rows(table, [Stream("a", 1)])
+
+
 @pytest.mark.parametrize("fields", [("a", 0), ("a", float("inf")), ("a", 1, -1), ("a", "5")])
 def test_stream_refuses(fields):
     with pytest.raises(InputError, match="stream 'a': (rate|weight)"):

@@ -52,6 +52,19 @@ def test_what_was_known_before_a_slowdown_is_taken_up_again():
     assert slowdown.factor == 1.0
 
 
+def test_a_slowdown_within_a_slowdown_does_not_make_forget():
+    slowdown = Slowdown(rows())
+    for ms in [9.0, 10.0, 11.0] * 5 + [20.0] * 12 + [40.0] * 12:
+        slowdown.observe(A, ms)
+    assert slowdown.factor == 4.0
+    for ms in (21.0, 21.0, 21.0):
+        slowdown.observe(A, ms)
+    assert slowdown.factor == 2.0
+    for ms in (10.5, 10.5, 10.5):
+        slowdown.observe(A, ms)
+    assert slowdown.factor == 1.0
+
+
 def test_latencies_are_learnt_where_the_table_has_none():
     slowdown = Slowdown(rows(None, None))
     assert slowdown.factor is None and slowdown.expected_ms(A) is None
