@@ -6,6 +6,7 @@ python tools/benchmark.py switching    the time of changing the sub-network
 python tools/benchmark.py memory       the in-place network against the plain one
 python tools/benchmark.py slim         the sliced network against the extracted one
 python tools/benchmark.py costs        multiply-adds of 100 sub-networks against torch's counter
+python tools/benchmark.py runtime      backends against PyTorchVideo's eager network
 
 The last line is json_bench: {name: {ratio, and the two medians behind it}}.
 """

@@ -4,7 +4,7 @@ Every command is a function that returns ``{name: {"ratio", "ours_ms", "theirs_m
 memory); ratios hold better than values on a machine that others use too.
 """
 
-from mutualvideo.benchmark import networks
+from mutualvideo.benchmark import networks, runtime
 
 COMMANDS = {
     "train": networks.train_step,
@@ -13,4 +13,5 @@ COMMANDS = {
     "memory": networks.memory,
     "slim": networks.slices,
     "costs": networks.costs,
+    "runtime": runtime.latency,
 }

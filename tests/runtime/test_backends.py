@@ -1,4 +1,4 @@
-"""Every backend gives the answers of the slimmable network switched in place of nothing."""
+"""Every backend gives the answers that the slimmable network itself gives."""
 
 import threading
 
@@ -17,6 +17,7 @@ from tests.networks import NETWORKS, SHAPES, make_cfg, randomize_norms
 
 NEEDS = {"openvino": ["openvino"], "onnxruntime": ["onnxruntime", "onnx", "onnxscript"]}
 FAST = ("torch", "torch-extracted", "openvino")
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
 
 
 def needs(backend):
@@ -24,25 +25,31 @@ def needs(backend):
         pytest.importorskip(package)
 
 
+# A network of few layers, for what need not hold of each.
+SMALL = {"X3D__DEPTH_FACTOR": 0.4, "X3D__DIM_C5": 64}
+
+
 @pytest.fixture(scope="module")
 def built():
-    """name -> (slimmable network with calibrated sub-networks, those, a full-size clip)."""
+    """name -> (slimmable network with calibrated sub-networks, those, two full-size clips)."""
     made = {}
 
     def build(name):
         if name not in made:
             torch.manual_seed(0)
-            cfg = make_cfg(name, MODEL__NUM_CLASSES=7)
+            keys = SMALL if name == "small" else {}
+            cfg = make_cfg("X3D" if name == "small" else name, MODEL__NUM_CLASSES=7, **keys)
             model = build_model(cfg).eval()
             randomize_norms(model)
-            for parameter in model.parameters():
-                if parameter.dim() == 2:
-                    torch.nn.init.normal_(parameter)  # answers that differ
             clip = torch.randn(2, 3, cfg.DATA.NUM_FRAMES, 64, 64)
             full = full_subnet(cfg)
             subnets = [Subnet.parse(text) for text in SHAPES]
             subnets = [s for s in subnets if s.frames <= full.frames and s != full]
             calibrate(model, subnets, [clip])
+            with torch.no_grad():
+                # Answers that differ and are far from certain.
+                head = [p for p in model.parameters() if p.dim() == 2][-1]
+                head.div_(model(clip).std())
             made[name] = model, [full, *subnets], clip
         return made[name]
 
@@ -66,17 +73,21 @@ def check(built, backend, network, count):
         assert (runner.subnet, runner.shape) == (subnet, input_shape(model, subnet))
         for batch in (1, 2):
             expected, x = sliced(model, subnet, clip[:batch])
+            assert 1 / 7 + 0.01 < expected.max() < 0.99
             found = runner(x)
             assert (found.dtype, found.shape) == (np.float32, (batch, 7))
             # The issue asks for 1e-3; rounding leaves less.
             np.testing.assert_allclose(found, expected, atol=1e-4)
-        assert runner.nbytes == 0 if made.immediate else runner.nbytes > 100_000
+        assert runner.nbytes == 0 if made.immediate else runner.nbytes > 50_000
     return made
 
 
-@pytest.mark.parametrize("backend", FAST)
-def test_answers_are_the_sliced_networks(built, backend):
-    made = check(built, backend, "X3D", 2)
+@pytest.mark.parametrize(
+    ("backend", "count"),
+    [("torch", 4), ("torch-extracted", 4), ("openvino", 2), ("onnxruntime", 1)],
+)
+def test_answers_are_the_sliced_networks(built, backend, count):
+    made = check(built, backend, "small", count)
     assert made.describe()["backend"] == backend
     assert made.describe()["threads"] == torch.get_num_threads()
 
@@ -96,27 +107,27 @@ def test_all_networks_in_onnxruntime(built, network):
 
 @pytest.mark.slow
 def test_compiled(built):
-    check(built, "torch-compiled", "X3D", 1)
+    check(built, "torch-compiled", "small", 1)
 
 
 @pytest.mark.parametrize("backend", ["torch-extracted", "torch", "openvino"])
 def test_bf16_is_close(built, backend):
     needs(backend)
-    model, subnets, clip = built("X3D")
+    model, subnets, clip = built("small")
     try:
         made = make_backend(backend, model, "cpu", "bf16")
     except InputError as error:
         pytest.skip(str(error))
-    expected, x = sliced(model, subnets[1], clip)
-    found = made.prepare(subnets[1])(x)
+    expected, x = sliced(model, subnets[0], clip)
+    found = made.prepare(subnets[0])(x)
     assert found.dtype == np.float32
     # Eight bits of mantissa: near, and not the same.
-    np.testing.assert_allclose(found, expected, atol=0.15)
+    np.testing.assert_allclose(found, expected, atol=0.05)
     assert np.abs(found - expected).max() > 1e-6
 
 
 def test_in_place_shares_the_weights_and_switches_only_when_it_must(built):
-    model, subnets, clip = built("X3D")
+    model, subnets, clip = built("small")
     before = [parameter.data_ptr() for parameter in model.parameters()]
     made = make_backend("torch", model, "cpu")
     runners = [made.prepare(subnet) for subnet in subnets]
@@ -135,7 +146,7 @@ def test_in_place_shares_the_weights_and_switches_only_when_it_must(built):
 @pytest.mark.parametrize("backend", FAST)
 def test_runners_answer_in_several_threads(built, backend):
     needs(backend)
-    model, subnets, clip = built("X3D")
+    model, subnets, clip = built("small")
     made = make_backend(backend, model, "cpu")
     cases = []
     for subnet in subnets[:2]:
@@ -159,7 +170,7 @@ def test_runners_answer_in_several_threads(built, backend):
 @pytest.mark.parametrize("backend", [*FAST, "onnxruntime"])
 def test_uncalibrated_is_refused(built, backend):
     needs(backend)
-    made = make_backend(backend, built("X3D")[0], "cpu")
+    made = make_backend(backend, built("small")[0], "cpu")
     for refuse in (made.check, made.prepare):
         with pytest.raises(InputError, match="0.7x2x32 was never calibrated"):
             refuse(Subnet(0.7, 2, 32))
@@ -180,7 +191,7 @@ def test_uncalibrated_is_refused(built, backend):
 def test_what_there_is_not(built, arguments, named):
     needs(arguments[0])
     with pytest.raises(InputError, match=named):
-        make_backend(arguments[0], built("X3D")[0], *arguments[1:])
+        make_backend(arguments[0], built("small")[0], *arguments[1:])
     assert "torch" in BACKENDS
 
 
