@@ -9,6 +9,10 @@ VERSION = re.search(
     r'^__version__ = "([^"]+)"', (HERE / "mutualvideo/__init__.py").read_text(), re.MULTILINE
 )[1]
 
+# Runtimes that execute sub-networks; the tests compare all of them.
+OPENVINO = ["openvino>=2024.0"]
+ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
+
 setup(
     name="mutualvideo",
     version=VERSION,
@@ -38,9 +42,9 @@ setup(
     ],
     extras_require={
         # timm: networks that the tests make slimmable; the package does not use it.
-        "test": ["pytest>=7.4", "ruff>=0.4", "timm>=1.0"],
-        "openvino": ["openvino>=2024.0"],
-        "onnx": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
+        "test": ["pytest>=7.4", "ruff>=0.4", "timm>=1.0", *OPENVINO, *ONNX],
+        "openvino": OPENVINO,
+        "onnx": ONNX,
         "web": ["gradio>=4.0"],
         "torchcodec": ["torchcodec>=0.11"],
     },

@@ -9,6 +9,7 @@ python tools/benchmark.py costs        multiply-adds of 100 sub-networks against
 python tools/benchmark.py grid         evaluating 12 sub-networks against decoding + forward passes
 python tools/benchmark.py decode       a clip from the middle of a video; the loader
 python tools/benchmark.py resize       clips of a resized video against the original
+python tools/benchmark.py runtime      backends against PyTorchVideo's eager network
 
 The last line is json_bench: {name: {ratio, and the two medians behind it}}.
 """

@@ -5,7 +5,7 @@ memory, clips_per_s for the loader, both for resize); ratios hold better than va
 that others use too.
 """
 
-from mutualvideo.benchmark import decode, grid, networks, resize
+from mutualvideo.benchmark import decode, grid, networks, resize, runtime
 
 COMMANDS = {
     "train": networks.train_step,
@@ -17,4 +17,5 @@ COMMANDS = {
     "grid": grid.grid,
     "decode": decode.decode,
     "resize": resize.resized,
+    "runtime": runtime.latency,
 }

@@ -1,5 +1,9 @@
-"""Running a trained network under a budget. Never imports ``mutualvideo.engine``."""
+"""Running a trained network under a budget. Never imports ``mutualvideo.engine``.
 
+Nothing here imports torch before a checkpoint is opened.
+"""
+
+from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer, Prediction
 
-__all__ = ["AdaptiveRecognizer", "Prediction"]
+__all__ = ["AdaptiveRecognizer", "Prediction", "PreparationError"]

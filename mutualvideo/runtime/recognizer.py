@@ -1,23 +1,15 @@
 """One file of weights, one table, any budget."""
 
-import threading
 import time
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import nn
 
-from mutualvideo.data.transforms import normalize, test_transform
 from mutualvideo.errors import InputError
-from mutualvideo.models import load_model
-from mutualvideo.runtime.backends import make_backend
-from mutualvideo.slim import frame_indices, load_statistics, set_subnet, set_width, slim_state
+from mutualvideo.runtime.prepare import Preprocessing, as_clips, prepare
+from mutualvideo.runtime.prepared import PreparedRunners
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable
-
-_SHAPES = "uint8 (T, H, W, 3), (3, T, H, W) or (B, 3, T, H, W)"
 
 
 @dataclass(frozen=True)
@@ -29,9 +21,9 @@ class Prediction:
         labels: the most likely class of each clip, its name or else its index as text.
         subnet: which sub-network answered.
         macs: its multiply-adds for one clip.
-        latency_ms: milliseconds from the normalised full-size clips to the scores, for all
-            B clips: what the table measures, and making the sub-network's input.
-        total_ms: milliseconds of the whole call, cropping and normalisation included.
+        latency_ms: milliseconds from the sub-network's input to the scores, for all B clips:
+            what the table measures.
+        total_ms: milliseconds of the whole call, making that input included.
         class_names: names of the classes in the order of ``scores``.
     """
 
@@ -57,8 +49,10 @@ def top_scores(scores, class_names, count):
 class AdaptiveRecognizer:
     """A trained slimmable network that answers within a budget.
 
-    The network runs in place: there is one copy of the weights, and switching the
-    sub-network copies nothing. Calls from several threads take turns.
+    With the backend ``torch`` the network runs in place: there is one copy of the weights,
+    switching the sub-network copies nothing, and calls from several threads take turns. The
+    other backends are faster and prepare every sub-network they run, in the background: until
+    a new one is ready the one before answers. Any number of threads may call.
 
     Args:
         checkpoint: path of a mutualvideo checkpoint, or a slimmable network that carries its
@@ -66,45 +60,62 @@ class AdaptiveRecognizer:
         table: path of a query table in JSON, or a ``QueryTable``. Its metadata names the
             file of BatchNorm statistics (``statistics``), the classes (``classes``) and
             the checkpoint it was made from (``fingerprint``).
-        device: ``"cpu"``, ``"cuda"``...; ``None``: CUDA where there is one, else the CPU.
-        backend: ``"torch"``.
+        device: ``"cpu"``, ``"cuda"``...; ``None``: for torch CUDA where there is one, else the
+            CPU.
+        backend: ``torch``, ``torch-extracted``, ``torch-compiled``, ``torch-cudagraph``,
+            ``openvino`` or ``onnxruntime``; see
+            :func:`~mutualvideo.runtime.backends.make_backend`.
         cfg: configuration of an already built network; a checkpoint carries its own.
+        precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic.
+        cache_mib: prepared sub-networks that are not in use are let go beyond this many MiB.
 
     Raises:
-        InputError: if a file cannot be read, or table and checkpoint do not belong together.
+        InputError: if a file cannot be read, table and checkpoint do not belong together, or
+            the backend's package is not installed.
     """
 
-    def __init__(self, checkpoint, table, device=None, backend="torch", cfg=None):
+    def __init__(
+        self,
+        checkpoint,
+        table,
+        device=None,
+        backend="torch",
+        cfg=None,
+        precision="fp32",
+        cache_mib=512,
+    ):
+        # Here, so that whoever runs exported sub-networks imports no torch.
+        from mutualvideo.runtime.network import open_network
+
         self.table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
-        built = isinstance(checkpoint, nn.Module)
-        if built == (cfg is None):
-            raise InputError("recognizer: give cfg with a built network, and only then")
-        if built:
-            model, self.cfg = checkpoint, cfg
-        else:
-            self._check_fingerprint(checkpoint)
-            model, self.cfg = load_model(checkpoint)
-        self._check_rows(model)
+        self._backend, self.cfg = open_network(
+            checkpoint, self.table, device, backend, cfg, precision
+        )
+        self._preprocessing = Preprocessing.of(self.cfg)
+        self._prepared = PreparedRunners(self._backend, cache_mib)
         self.class_names = self._class_names()
-        self._backend = make_backend(backend, model, device)
-        statistics = None if built else self.table.path_of("statistics")
-        if statistics is not None:
-            # After the move: statistics lie where the weights lie.
-            load_statistics(model, statistics)
-        self._current = None
-        self._lock = threading.RLock()
+
+    @property
+    def backend(self):
+        """The :class:`~mutualvideo.runtime.backends.Backend`; ``describe()`` says what it is."""
+        return self._backend
 
     @property
     def current(self):
-        """The ``Row`` in use, or ``None`` before the first ``set_budget``."""
-        return self._current
+        """The ``Row`` last switched to, or ``None`` before the first.
 
-    def set_budget(self, macs=None, ms=None):
+        While it is being prepared another one answers, which ``Prediction.subnet`` names.
+        """
+        subnet = self._prepared.target
+        return None if subnet is None else self.table[subnet]
+
+    def set_budget(self, macs=None, ms=None, wait=False):
         """Switches to the best sub-network within a budget.
 
         Args:
             macs: multiply-adds of one clip, or
             ms: latency of one clip in milliseconds, as measured in the table.
+            wait: whether to return only when it answers.
 
         Returns:
             The ``Row`` switched to.
@@ -112,15 +123,51 @@ class AdaptiveRecognizer:
         Raises:
             InputError: if not exactly one budget is given, if it is below the cheapest
                 sub-network, or the one chosen was never calibrated; nothing is switched.
+            PreparationError: see :meth:`switch`.
         """
-        row = self.table.best(macs=macs, ms=ms)
-        self._backend.check(row.subnet)
-        with self._lock:
-            self._backend.switch(row.subnet)
-            self._current = row
+        return self.switch(self.table.best(macs=macs, ms=ms).subnet, wait)
+
+    def switch(self, subnet, wait=False):
+        """Switches to a sub-network of the table.
+
+        Returns at once unless ``wait``; only the very first one is waited for, by
+        :meth:`predict`.
+
+        Returns:
+            Its ``Row``.
+
+        Raises:
+            InputError: if it is not in the table or was never calibrated.
+            PreparationError: if one that was switched to before could not be prepared and
+                nobody was told, or with ``wait`` this one; nothing is switched.
+        """
+        row = self.table[subnet]
+        self._backend.check(subnet)
+        self._prepared.switch(subnet)
+        if wait:
+            self._prepared.wait_ready()
         return row
 
-    def predict(self, clip):
+    def wait_ready(self, timeout=None):
+        """Waits until :attr:`current` answers; returns whether it does within ``timeout`` s.
+
+        Raises:
+            PreparationError: if it cannot be prepared.
+        """
+        return self._prepared.wait_ready(timeout)
+
+    def prefetch(self, subnets):
+        """Has sub-networks of the table prepared in the background, as far as they fit.
+
+        Raises:
+            InputError: if one is not in the table or was never calibrated.
+        """
+        subnets = [self.table[subnet].subnet for subnet in subnets]
+        for subnet in subnets:
+            self._backend.check(subnet)
+        self._prepared.request(subnets)
+
+    def predict(self, clip, subnet=None):
         """Recognises clips with the current sub-network.
 
         Frames are taken evenly over the clip (``DATA.NUM_FRAMES`` of them, repeated if it
@@ -130,65 +177,41 @@ class AdaptiveRecognizer:
         Args:
             clip: uint8 tensor or array, RGB, of any T, H and W: (T, H, W, 3), (3, T, H, W)
                 or a batch (B, 3, T, H, W). A last dimension of 3 means (T, H, W, 3).
+            subnet: answers as this one of the table instead, and waits until it is prepared.
 
         Returns:
             A ``Prediction``.
 
         Raises:
             InputError: for another dtype or shape, or if no budget was set yet.
+            PreparationError: once, if the sub-network switched to could not be prepared; the
+                one before goes on answering.
         """
-        clips = _as_clips(clip)
-        with self._lock:
-            row = self._current
-            if row is None:
-                raise InputError("recognizer: call set_budget(macs=...) or (ms=...) first")
-            start = time.perf_counter()
-            with torch.inference_mode():
-                batch = torch.stack([self._prepare(clip) for clip in clips])
-                batch = batch.to(self._backend.device)
-                batch = normalize(batch, self.cfg.DATA.MEAN, self.cfg.DATA.STD)
-                self._backend.wait()
-                ready = time.perf_counter()
-                scores = self._backend.scores(batch, row.subnet)
-            end = time.perf_counter()
+        clips = as_clips(clip)
+        runner = self._runner(subnet)
+        start = time.perf_counter()
+        batch = np.stack([prepare(one, self._preprocessing, *runner.shape) for one in clips])
+        ready = time.perf_counter()
+        scores = runner(batch)
+        end = time.perf_counter()
         return Prediction(
             scores=scores,
             labels=tuple(self.class_names[i] for i in scores.argmax(1)),
-            subnet=row.subnet,
-            macs=row.macs,
+            subnet=runner.subnet,
+            macs=self.table[runner.subnet].macs,
             latency_ms=(end - ready) * 1000,
             total_ms=(end - start) * 1000,
             class_names=self.class_names,
         )
 
-    def _prepare(self, clip):
-        """uint8 (T, H, W, 3) -> uint8 (3, NUM_FRAMES, TEST_CROP_SIZE, TEST_CROP_SIZE)."""
-        index = frame_indices(len(clip), self.cfg.DATA.NUM_FRAMES)
-        return test_transform(clip[index], self.cfg.DATA.TEST_CROP_SIZE, 0, 1).movedim(-1, 0)
-
-    def _check_fingerprint(self, checkpoint):
-        expected = self.table.metadata.get("fingerprint")
-        if expected is not None and expected != fingerprint(checkpoint):
-            raise InputError(
-                f"{checkpoint}: is not the checkpoint the query table was made from; "
-                "make the table anew with TRAIN.ENABLE False"
-            )
-
-    def _check_rows(self, model):
-        """Every row must be something this network can execute."""
-        state = slim_state(model)
-        for row in self.table:
-            frames = row.subnet.frames
-            if frames is None or frames > self.cfg.DATA.NUM_FRAMES:
-                raise InputError(
-                    f"query table: row {row.subnet}: this network takes clips of "
-                    f"1 to {self.cfg.DATA.NUM_FRAMES} frames; is it another network's table?"
-                )
-            try:
-                set_subnet(model, row.subnet)
-            except InputError as error:
-                raise InputError(f"query table: row {row.subnet}: {error}") from error
-        set_width(model, state.width_range[1])
+    def _runner(self, subnet):
+        if subnet is not None:
+            self._backend.check(self.table[subnet].subnet)
+            return self._prepared.get(subnet)
+        runner = self._prepared.answering()
+        if runner is None:
+            raise InputError("recognizer: call set_budget(macs=...) or (ms=...) first")
+        return runner
 
     def _class_names(self):
         count, names = self.cfg.MODEL.NUM_CLASSES, self.table.metadata.get("classes")
@@ -200,21 +223,3 @@ class AdaptiveRecognizer:
                 f"query table: classes must be a list of {count} names, got {given}"
             )
         return tuple(str(name) for name in names)
-
-
-def _as_clips(clip):
-    """A list of uint8 tensors (T, H, W, 3), sharing the memory of what was given."""
-    if isinstance(clip, np.ndarray) and clip.dtype == np.uint8:
-        clip = torch.from_numpy(clip)
-    if not isinstance(clip, torch.Tensor) or clip.dtype != torch.uint8:
-        kind = f"{clip.dtype} {tuple(clip.shape)}" if hasattr(clip, "dtype") else type(clip)
-        raise InputError(f"clip: expected {_SHAPES}, got {kind}")
-    shape = tuple(clip.shape)
-    if 0 not in shape:
-        if len(shape) == 5 and shape[1] == 3:
-            return list(clip.permute(0, 2, 3, 4, 1))
-        if len(shape) == 4 and shape[3] == 3:
-            return [clip]
-        if len(shape) == 4 and shape[0] == 3:
-            return [clip.permute(1, 2, 3, 0)]
-    raise InputError(f"clip: expected {_SHAPES}, got uint8 {shape}")

@@ -152,7 +152,7 @@ def test_an_already_built_network(run_dir, tiny_cfg, recognizer, clip):
     assert prediction.labels[0] in ("0", "1", "2")
     # In place: the weights are the caller's, not a copy.
     built_weights = {id(parameter) for parameter in model.parameters()}
-    assert {id(p) for p in built._backend.model.parameters()} == built_weights
+    assert {id(p) for p in built.backend.model.parameters()} == built_weights
     with pytest.raises(InputError, match="cfg"):
         AdaptiveRecognizer(model, QueryTable(rows))
 

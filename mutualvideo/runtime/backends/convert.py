@@ -1,0 +1,54 @@
+"""A plain torch network as the model of another runtime."""
+
+import io
+import warnings
+
+import torch
+
+# Not with a context manager: conversion runs in the background, filters belong to all threads.
+warnings.filterwarnings("ignore", r".*torch\.jit\.trace", FutureWarning)
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+
+
+def _blank(shape, batch):
+    frames, size = shape
+    clip = torch.zeros(batch, 3, frames, size, size)
+    return clip.contiguous(memory_format=torch.channels_last_3d)
+
+
+@torch.no_grad()
+def to_openvino(network, shape):
+    """``openvino.Model`` that takes clips (B, 3, frames, size, size) and gives logits.
+
+    Args:
+        network: a plain network in eval mode, float32, on the CPU. The model refers to its
+            weights.
+        shape: (frames, size) of the clip. Only the batch is free.
+    """
+    import openvino
+
+    frames, size = shape
+    # Traced here: convert_model() would run the network a dozen times to do so.
+    traced = torch.jit.trace(network, _blank(shape, 1), check_trace=False)
+    model = openvino.convert_model(traced)
+    model.reshape([-1, 3, frames, size, size])
+    return model
+
+
+@torch.no_grad()
+def to_onnx(network, shape):
+    """bytes of an ONNX model with input ``clip`` and output ``logits``; see :func:`to_openvino`."""
+    file = io.BytesIO()
+    program = torch.onnx.export(
+        network,
+        # Two of them: a batch of one would become a constant.
+        (_blank(shape, 2).contiguous(),),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        input_names=["clip"],
+        output_names=["logits"],
+        external_data=False,
+        verbose=False,
+    )
+    program.save(file)
+    return file.getvalue()

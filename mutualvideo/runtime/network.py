@@ -1,0 +1,68 @@
+"""From a checkpoint and its query table to a backend. The part of the runtime that needs torch."""
+
+from torch import nn
+
+from mutualvideo.errors import InputError
+from mutualvideo.models import load_model
+from mutualvideo.runtime.backends import make_backend
+from mutualvideo.slim import load_statistics, set_subnet, set_width, slim_state
+from mutualvideo.table.fingerprint import fingerprint
+
+
+def open_network(checkpoint, table, device=None, backend="torch", cfg=None, precision="fp32"):
+    """The backend that executes the rows of a table.
+
+    Args:
+        checkpoint: path of a mutualvideo checkpoint, or a slimmable network that carries its
+            calibrated statistics, in which case ``cfg`` is needed.
+        table: ``QueryTable``.
+        device, backend, precision: see :func:`~mutualvideo.runtime.backends.make_backend`.
+        cfg: configuration of an already built network.
+
+    Returns:
+        ``(backend, cfg)``.
+
+    Raises:
+        InputError: if a file cannot be read, or table and checkpoint do not belong together.
+    """
+    built = isinstance(checkpoint, nn.Module)
+    if built == (cfg is None):
+        raise InputError("recognizer: give cfg with a built network, and only then")
+    if built:
+        model = checkpoint
+    else:
+        _check_fingerprint(checkpoint, table)
+        model, cfg = load_model(checkpoint)
+    _check_rows(model, table, cfg)
+    made = make_backend(backend, model, device, precision)
+    statistics = None if built else table.path_of("statistics")
+    if statistics is not None:
+        # After the move: statistics lie where the weights lie.
+        load_statistics(model, statistics)
+    return made, cfg
+
+
+def _check_fingerprint(checkpoint, table):
+    expected = table.metadata.get("fingerprint")
+    if expected is not None and expected != fingerprint(checkpoint):
+        raise InputError(
+            f"{checkpoint}: is not the checkpoint the query table was made from; "
+            "make the table anew with TRAIN.ENABLE False"
+        )
+
+
+def _check_rows(model, table, cfg):
+    """Every row must be something this network can execute."""
+    state = slim_state(model)
+    for row in table:
+        frames = row.subnet.frames
+        if frames is None or frames > cfg.DATA.NUM_FRAMES:
+            raise InputError(
+                f"query table: row {row.subnet}: this network takes clips of "
+                f"1 to {cfg.DATA.NUM_FRAMES} frames; is it another network's table?"
+            )
+        try:
+            set_subnet(model, row.subnet)
+        except InputError as error:
+            raise InputError(f"query table: row {row.subnet}: {error}") from error
+    set_width(model, state.width_range[1])

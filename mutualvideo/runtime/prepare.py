@@ -1,0 +1,163 @@
+"""From frames as a camera gives them to a sub-network's input, as evaluation makes it.
+
+NumPy and Pillow only: a machine that runs exported sub-networks needs no torch.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from mutualvideo.data.sampling import crop_offset
+from mutualvideo.errors import InputError
+from mutualvideo.frames import frame_indices
+
+_SHAPES = "uint8 (T, H, W, 3), (3, T, H, W) or (B, 3, T, H, W)"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network wants its clips to look like.
+
+    Args:
+        num_frames: frames of a full clip (``DATA.NUM_FRAMES``).
+        crop_size: side of a full clip in pixels (``DATA.TEST_CROP_SIZE``).
+        mean, std: per channel (R, G, B), of values from 0 to 1 (``DATA.MEAN``, ``DATA.STD``).
+    """
+
+    num_frames: int
+    crop_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self):
+        for name in ("mean", "std"):
+            values = tuple(float(value) for value in getattr(self, name))
+            if len(values) != 3:
+                raise InputError(f"DATA.{name.upper()} must have 3 values, not {len(values)}")
+            object.__setattr__(self, name, values)
+
+    @classmethod
+    def of(cls, cfg):
+        """That of a configuration."""
+        data = cfg.DATA
+        return cls(data.NUM_FRAMES, data.TEST_CROP_SIZE, tuple(data.MEAN), tuple(data.STD))
+
+
+def as_clips(clip):
+    """The clips that were given, one by one.
+
+    Args:
+        clip: uint8 array or tensor (T, H, W, 3), (3, T, H, W) or a batch (B, 3, T, H, W); a
+            last dimension of 3 means (T, H, W, 3).
+
+    Returns:
+        list of uint8 arrays (T, H, W, 3), which share memory with a clip on the CPU.
+
+    Raises:
+        InputError: for another dtype or shape.
+    """
+    if str(getattr(clip, "dtype", "")) not in ("uint8", "torch.uint8"):
+        kind = f"{clip.dtype} {tuple(clip.shape)}" if hasattr(clip, "dtype") else type(clip)
+        raise InputError(f"clip: expected {_SHAPES}, got {kind}")
+    if not isinstance(clip, np.ndarray):
+        clip = clip.detach().cpu().numpy()
+    shape = clip.shape
+    if 0 not in shape:
+        if len(shape) == 5 and shape[1] == 3:
+            return list(clip.transpose(0, 2, 3, 4, 1))
+        if len(shape) == 4 and shape[3] == 3:
+            return [clip]
+        if len(shape) == 4 and shape[0] == 3:
+            return [clip.transpose(1, 2, 3, 0)]
+    raise InputError(f"clip: expected {_SHAPES}, got uint8 {shape}")
+
+
+def prepare(clip, preprocessing, frames, size):
+    """One clip as a sub-network takes it: the same numbers as in evaluation.
+
+    ``num_frames`` frames are taken evenly (repeated if there are fewer) and of these
+    ``frames``; the short side is resized to ``crop_size`` and the centre cut out, as 8-bit
+    pictures; values are normalised; then the picture is made ``size``, in floating point.
+    Only the frames and pixels that arrive at the end are computed.
+
+    Args:
+        clip: uint8 array (T, H, W, 3), RGB, any T, H and W.
+        preprocessing: :class:`Preprocessing`.
+        frames, size: of the sub-network's input.
+
+    Returns:
+        float32 array (3, frames, size, size), contiguous.
+
+    Raises:
+        InputError: if more frames are wanted than a full clip has.
+    """
+    if frames > preprocessing.num_frames:
+        raise InputError(
+            f"a sub-network of {frames} frames cannot be fed from a clip of "
+            f"{preprocessing.num_frames}: lower its frames or raise DATA.NUM_FRAMES"
+        )
+    taken = frame_indices(len(clip), preprocessing.num_frames)
+    taken = [taken[i] for i in frame_indices(preprocessing.num_frames, frames)]
+    pictures = _square(clip, taken, preprocessing.crop_size)
+    # Normalisation is linear and the weights of a resize sum to 1: the smaller picture is
+    # normalised instead of the larger one.
+    pixels = _resize(pictures.astype(np.float32), size)
+    mean, std = (
+        np.asarray(values, np.float32)[:, None, None, None]
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    pixels *= 1 / (255 * std)
+    pixels -= mean / std
+    return pixels
+
+
+def _square(clip, taken, crop_size):
+    """The centre of the frames ``taken``, uint8 (frames, crop_size, crop_size, 3)."""
+    height, width = clip.shape[1:3]
+    side = min(height, width)
+    top, left = crop_offset(height, width, 0, 1)
+    region = clip[:, top : top + side, left : left + side]
+    if side == crop_size:
+        return region[taken]
+    resized = {
+        i: Image.fromarray(np.ascontiguousarray(region[i])).resize(
+            (crop_size, crop_size), Image.Resampling.BILINEAR
+        )
+        for i in set(taken)
+    }
+    return np.stack([np.asarray(resized[i]) for i in taken])
+
+
+def _resize(pictures, size):
+    """float32 (T, S, S, 3) -> (3, T, size, size), anti-aliased; a matrix for each direction."""
+    frames, side = pictures.shape[:2]
+    if side == size:
+        return np.ascontiguousarray(pictures.transpose(3, 0, 1, 2))
+    weights = resize_weights(side, size)
+    rows = weights @ pictures.reshape(frames, side, side * 3)
+    rows = np.ascontiguousarray(rows.reshape(frames, size, side, 3).transpose(3, 0, 1, 2))
+    return (rows.reshape(-1, side) @ weights.T).reshape(3, frames, size, size)
+
+
+@functools.lru_cache(maxsize=64)
+def resize_weights(side, size):
+    """The matrix (size, side) that resizes ``side`` pixels to ``size``, float32.
+
+    A triangle filter, widened by the factor that the picture shrinks by: torch's
+    ``interpolate(mode="bilinear", antialias=True, align_corners=False)``.
+    """
+    scale = side / size
+    reach = max(scale, 1.0)
+    weights = np.zeros((size, side))
+    for i in range(size):
+        centre = scale * (i + 0.5)
+        first = max(int(centre - reach + 0.5), 0)
+        last = min(int(centre + reach + 0.5), side)
+        distance = np.abs(np.arange(first, last) - centre + 0.5) / reach
+        weights[i, first:last] = np.maximum(1 - distance, 0)
+    weights /= weights.sum(1, keepdims=True)
+    weights = weights.astype(np.float32)
+    weights.flags.writeable = False
+    return weights

@@ -1,0 +1,242 @@
+"""Prepared sub-networks: the last used ones are kept, new ones are made in the background."""
+
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeout
+
+from mutualvideo.errors import InputError
+
+
+class PreparationError(RuntimeError):
+    """A backend failed to prepare a sub-network, which the message names."""
+
+
+class _Job(Future):
+    """A preparation.
+
+    ``asked``: it is wanted whatever is switched to later. ``awaited``: somebody waits for it.
+    """
+
+    def __init__(self, subnet):
+        super().__init__()
+        self.subnet, self.asked, self.awaited = subnet, False, False
+
+
+class PreparedRunners:
+    """The runners of a backend, one of which answers. Safe for any number of threads.
+
+    One thread prepares, one sub-network after the other. Runners beyond ``cache_mib`` are let
+    go, the one that was used longest ago first; the one that answers and the one switched to
+    stay whatever their size.
+
+    Args:
+        backend: :class:`~mutualvideo.runtime.backends.Backend`.
+        cache_mib: bound of the sum of the runners' ``nbytes``, in MiB.
+    """
+
+    def __init__(self, backend, cache_mib=512):
+        if not cache_mib > 0:
+            raise InputError(f"cache_mib {cache_mib}: must be above 0")
+        self._backend = backend
+        self._limit = cache_mib * 2**20
+        self._lock = threading.RLock()
+        self._runners = OrderedDict()  # by sub-network, the one used last at the end
+        self._jobs = OrderedDict()  # those that wait, and the running one
+        self._thread = None
+        self._answering = None
+        self._target = None  # the job switched to
+        self._unreported = None
+
+    @property
+    def target(self):
+        """The sub-network that was switched to, or ``None``; it may not answer yet."""
+        with self._lock:
+            return None if self._target is None else self._target.subnet
+
+    @property
+    def nbytes(self):
+        """Memory of the runners that are kept, in bytes."""
+        with self._lock:
+            return sum(runner.nbytes for runner in self._runners.values())
+
+    def __contains__(self, subnet):
+        """Whether ``subnet`` is prepared."""
+        with self._lock:
+            return subnet in self._runners
+
+    def switch(self, subnet):
+        """Lets ``subnet`` answer as soon as it is prepared; returns at once.
+
+        Until then the one before answers. A switch that was overtaken before its preparation
+        began is dropped.
+
+        Raises:
+            PreparationError: if an earlier one failed and nobody was told, or this one failed
+                already; nothing is switched.
+        """
+        with self._lock:
+            self._report()
+            job, before = self._job(subnet), self._target
+            if job.done():
+                self._answering = job.result()
+            self._target = job
+            if before is not None and before is not job and not before.asked:
+                if before.cancel():
+                    self._jobs.pop(before.subnet)
+
+    def request(self, subnets):
+        """Has ``subnets`` prepared in the background, in this order, as far as they fit."""
+        with self._lock:
+            for subnet in subnets:
+                self._job(subnet).asked = True
+
+    def get(self, subnet):
+        """The runner of ``subnet``; waits until it is prepared.
+
+        Raises:
+            PreparationError: if that failed.
+        """
+        with self._lock:
+            job = self._job(subnet)
+            job.asked = job.awaited = True
+        return self._result(job)
+
+    def answering(self):
+        """The runner to use now, or ``None`` if nothing was switched to.
+
+        Waits only for the very first one.
+
+        Raises:
+            PreparationError: once, if preparing what was switched to failed. The one before goes
+                on answering.
+        """
+        while True:
+            with self._lock:
+                self._report()
+                if self._answering is not None or self._target is None:
+                    return self._answering
+                job = self._target
+            try:
+                self._result(job)
+            except CancelledError:
+                pass  # overtaken by another switch
+
+    def wait_ready(self, timeout=None):
+        """Waits until what was switched to answers.
+
+        Args:
+            timeout: seconds; ``None``: for as long as it takes.
+
+        Returns:
+            bool: whether it does; ``False`` when the time was up.
+
+        Raises:
+            PreparationError: if it cannot be prepared.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._lock:
+                self._report()
+                job = self._target
+            if job is None:
+                return True
+            try:
+                self._result(job, None if end is None else max(0, end - time.monotonic()))
+                return True
+            except CancelledError:
+                pass
+            except FutureTimeout:
+                return False
+
+    def _result(self, job, timeout=None):
+        try:
+            return job.result(timeout)
+        except PreparationError:
+            with self._lock:
+                if self._unreported is job:
+                    self._unreported = None
+            raise
+
+    def _report(self):
+        job, self._unreported = self._unreported, None
+        if job is not None:
+            raise job.exception()
+
+    def _job(self, subnet):
+        """The preparation of ``subnet``: done, under way or begun now."""
+        if subnet in self._runners:
+            self._runners.move_to_end(subnet)
+            return self._done(self._runners[subnet])
+        job = self._jobs.get(subnet)
+        if job is None:
+            job = self._jobs[subnet] = _Job(subnet)
+            if self._backend.immediate:
+                self._prepare(job)
+            elif self._thread is None:
+                # Not a daemon: those are stopped in the midst of native code when Python ends.
+                self._thread = threading.Thread(target=self._work, name="prepare")
+                self._thread.start()
+        return job
+
+    def _done(self, runner):
+        job = _Job(runner.subnet)
+        job.set_result(runner)
+        return job
+
+    def _work(self):
+        while True:
+            with self._lock:
+                if not threading.main_thread().is_alive():
+                    self._drop_unneeded()
+                job = next(iter(self._jobs.values()), None)
+                if job is None:
+                    self._thread = None
+                    return
+                job.set_running_or_notify_cancel()
+            self._prepare(job)
+
+    def _drop_unneeded(self):
+        """At the end of the program nobody waits for what was only asked for in advance."""
+        for job in list(self._jobs.values()):
+            if job is not self._target and not job.awaited and job.cancel():
+                self._jobs.pop(job.subnet)
+
+    def _prepare(self, job):
+        try:
+            runner = self._backend.prepare(job.subnet)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            failure = PreparationError(
+                f"sub-network {job.subnet} cannot be prepared by backend "
+                f"{self._backend.name!r}: {reason}"
+            )
+            failure.__cause__ = error
+            self._arrived(job, None, failure)
+        else:
+            self._arrived(job, runner, None)
+
+    def _arrived(self, job, runner, failure):
+        with self._lock:
+            self._jobs.pop(job.subnet, None)
+            if failure is not None:
+                if self._target is job:
+                    self._unreported = job
+                    self._target = self._answering and self._done(self._answering)
+                job.set_exception(failure)
+                return
+            self._runners[job.subnet] = runner
+            if self._target is job:
+                self._answering = runner
+            self._let_go(job.subnet)
+            job.set_result(runner)
+
+    def _let_go(self, newest):
+        needed = {newest, self._target and self._target.subnet}
+        needed.add(self._answering and self._answering.subnet)
+        for subnet in list(self._runners):
+            if self.nbytes <= self._limit:
+                return
+            if subnet not in needed:
+                del self._runners[subnet]
