@@ -24,7 +24,7 @@ def parse_args():
     add("--checkpoint", help="default: the one that the table names")
     add("--source", "--video", required=True, help="video, folder, webcam:0, rtsp:// or http(s)://")
     add("--budget", action="append", default=[], help="per clip: multiply-adds (1.2G, 300M) or "
-        "latency (40ms); several rule equal parts of a recording")  # fmt: skip
+        "latency (40ms) or clips a second (25fps); several rule equal parts of a recording")  # fmt: skip
     add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
     add("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
     add("--gif", metavar="FILE", help="also a GIF of the film, at most 60 s")
