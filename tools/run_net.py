@@ -15,7 +15,8 @@ from mutualvideo.engine import distributed
 from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.files import atomic_path
-from mutualvideo.table.build import evaluate_grid, find_checkpoint, grid_subnets
+from mutualvideo.table.build import evaluate_grid
+from mutualvideo.table.grid import find_checkpoint, grid_subnets
 
 
 def parse_args():

@@ -224,8 +224,14 @@ _C.TABLE.SIZES = []
 _C.TABLE.SUBNETS = []
 # Training batches that the BatchNorm statistics of a sub-network are averaged over.
 _C.TABLE.CALIBRATION_BATCHES = 8
-# Measure latency on this machine, one clip a time.
+# Measure latency on this machine, one clip a time ...
 _C.TABLE.LATENCY = True
+# ... and, above 1, calls with so many clips ...
+_C.TABLE.LATENCY_BATCH = 1
+# ... executed by torch, torch-extracted, torch-compiled, torch-cudagraph, openvino or onnxruntime.
+_C.TABLE.LATENCY_BACKEND = "torch"
+# Choose confidence cascades on the answers of the evaluation, and write them beside the table.
+_C.TABLE.CASCADES = True
 
 
 def get_cfg():

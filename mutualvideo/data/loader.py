@@ -83,6 +83,8 @@ class ClipLoader:
         bad: ``{row: message}`` of the videos that did not decode in the current iteration. In
             training others took their place; in val and test a video listed here has views
             missing, a batch may be smaller for it, and an empty one is not yielded.
+        position: batches of the epoch that were yielded or left out so far, those before
+            ``start_step`` included.
     """
 
     def __init__(self, dataset, order, max_bad=None, num_workers=0, pin_memory=False):
@@ -90,7 +92,7 @@ class ClipLoader:
             raise InputError(f"DATA_LOADER.NUM_WORKERS must not be negative, got {num_workers}")
         if max_bad is not None and not 0 <= max_bad <= 1:
             raise InputError(f"DATA.MAX_BAD_FRACTION must be from 0 to 1, got {max_bad}")
-        self.dataset, self.bad = dataset, {}
+        self.dataset, self.bad, self.position = dataset, {}, 0
         self._order, self._max_bad = order, max_bad
         self._loader = DataLoader(
             _Guarded(dataset),
@@ -126,8 +128,9 @@ class ClipLoader:
             InputError: if more videos do not decode than ``max_bad`` allows, or as the data
                 set does.
         """
-        self.bad = {}
+        self.bad, self.position = {}, self._order.start_step
         for batch in self._loader:
+            self.position += 1
             if isinstance(batch, _Failure):
                 raise batch.kind(batch.message)
             batch, failures = batch

@@ -31,7 +31,7 @@ def calibrate_from(loader, model, subnets, cfg, context):
 
 
 @torch.inference_mode()
-def evaluate(model, subnets, loader, cfg, context):
+def evaluate(model, subnets, loader, cfg, context, work=None):
     """Accuracy of every sub-network, each clip decoded once for all of them.
 
     Args:
@@ -41,6 +41,8 @@ def evaluate(model, subnets, loader, cfg, context):
             replaced: it is named in a warning and in ``missing``, and does not count.
         cfg: configuration, for the normalisation.
         context: this process; every process sees its share, all return the whole result.
+        work: where what was found is kept from time to time, and gone on from
+            (``mutualvideo.table.work.Work``); ``None``: nowhere.
 
     Returns:
         :class:`~mutualvideo.engine.scores.Evaluation`.
@@ -52,14 +54,24 @@ def evaluate(model, subnets, loader, cfg, context):
     for subnet in subnets:
         require_calibrated(model, subnet, "evaluation")
     model.eval()
-    tally = Tally(loader.dataset.num_views)
-    for batch in tqdm(loader, "evaluate", disable=None, leave=False):
+    tally, bad = Tally(loader.dataset.num_views), {}
+    if work is not None and work.get("tally") is not None:
+        tally.load_state(work.get("tally"), context.device)
+        bad = dict(work.get("bad"))
+        loader.set_epoch(0, work.get("batches"))
+    bar = tqdm(loader, "evaluate", disable=None, leave=False)
+    for batch in bar:
         clips = plain_input(batch, cfg, context.device)
         answers = {
             subnet: model(x).float().softmax(1) for subnet, x in each_subnet(model, clips, subnets)
         }
         tally.add(batch, torch.stack([answers[subnet] for subnet in subnets]))
-    found = gather_to_main((tally.result(), tally.incomplete() | loader.bad))
+        if work is not None and work.due():
+            work.save(tally=tally.state(), bad=bad | loader.bad, batches=loader.position)
+    bad |= loader.bad
+    if work is not None:
+        work.save(tally=tally.state(), bad=bad, batches=len(loader))
+    found = gather_to_main((tally.result(), tally.incomplete() | bad))
     shared = predictions = None
     if found is not None:
         results, reasons = zip(*found, strict=True)

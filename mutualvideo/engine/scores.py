@@ -34,6 +34,8 @@ class Predictions:
         classes: int32 (V, K), best first.
         scores: float32 (V, K), theirs: mean over the views of the softmax.
         clip_hits: int64 (V, 2): views whose label is the best class, and is among the best K.
+        sure: float32 (V, views): the highest score of each view.
+        right: bool (V, views): whether it is the label's.
     """
 
     rows: np.ndarray
@@ -41,6 +43,8 @@ class Predictions:
     classes: np.ndarray
     scores: np.ndarray
     clip_hits: np.ndarray
+    sure: np.ndarray
+    right: np.ndarray
 
     def accuracy(self, num_views):
         """:class:`Accuracy` of at least one video of ``num_views`` views."""
@@ -96,7 +100,7 @@ class Tally:
 
     def __init__(self, num_views):
         self._num_views = num_views
-        self._open = {}  # row -> (views that came, sum of their scores and hits)
+        self._open = {}  # row -> {view: (N, classes + 3) scores, hits and the highest score}
         self._labels = {}  # row -> label of a video that was judged
         self._judged = []
 
@@ -112,49 +116,68 @@ class Tally:
         """
         labels = batch["label"].to(answers.device)
         hits = answers.topk(min(BEST, answers.shape[2]), dim=2).indices == labels[:, None]
-        hits = torch.stack([hits[..., 0], hits.any(2)], 2)
-        parts = torch.cat([answers, hits.to(answers.dtype)], 2).unbind(1)
+        more = torch.stack([hits[..., 0], hits.any(2), answers.amax(2)], 2)
+        parts = torch.cat([answers, more.to(answers.dtype)], 2).unbind(1)
         keys = zip(*(batch[key].tolist() for key in ("video", "view", "label")), strict=True)
         complete = []
-        # One by one, in their order: the sum does not depend on where batches begin.
         for (row, view, label), part in zip(keys, parts, strict=True):
-            views, total = self._open.setdefault(row, (set(), torch.zeros_like(part)))
+            views = self._open.setdefault(row, {})
             if view in views or row in self._labels:
                 raise RuntimeError(f"evaluation: view {view} of video {row} came twice")
-            views.add(view)
-            total += part
+            views[view] = part
             if len(views) == self._num_views:
                 self._labels[row] = label
-                complete.append(self._open.pop(row)[1])
+                del self._open[row]
+                complete.append(torch.stack([views[view] for view in sorted(views)], 1))
         if complete:
             self._judge(torch.stack(complete, 1))
 
-    def _judge(self, totals):
-        scores, hits = totals[..., :-2] / self._num_views, totals[..., -2:]
+    def _judge(self, parts):
+        """``parts``: (N, videos, views, classes + 3)."""
+        # One after the other: the sum does not depend on how many videos end in a batch.
+        total = sum(parts.unbind(2))
+        scores, hits = total[..., :-3] / self._num_views, total[..., -3:-1]
         best = scores.topk(min(BEST, scores.shape[2]), dim=2)
         # Left on the device, so that it need not be waited for.
-        self._judged.append((best.indices.int(), best.values, hits))
+        found = best.indices.int(), best.values, hits, parts[..., -1], parts[..., -3].bool()
+        self._judged.append(found)
+
+    def state(self):
+        """All of it, on the CPU, as :meth:`load_state` and ``torch.load`` take it."""
+        joined = [torch.cat(parts, 1).cpu() for parts in zip(*self._judged, strict=True)]
+        views = {row: {v: p.cpu() for v, p in views.items()} for row, views in self._open.items()}
+        return {"open": views, "labels": dict(self._labels), "judged": joined}
+
+    def load_state(self, state, device):
+        """Goes on from a :meth:`state`."""
+        self._labels = dict(state["labels"])
+        self._judged = [tuple(part.to(device) for part in state["judged"])] if self._labels else []
+        self._open = {
+            row: {view: part.to(device) for view, part in views.items()}
+            for row, views in state["open"].items()
+        }
 
     def incomplete(self):
         """``{row: reason}`` of the videos of which some views came, but not all."""
         return {
             row: f"{len(views)} of its {self._num_views} views came"
-            for row, (views, _) in self._open.items()
+            for row, views in self._open.items()
         }
 
     def result(self):
-        """(rows, labels, classes (N, V, K), scores (N, V, K), clip hits (N, V, 2)) in numpy.
+        """(rows, labels, classes (N, V, K), scores (N, V, K), clip hits (N, V, 2), sure and
+        right (N, V, views)) in numpy.
 
         ``None`` if no video was judged. Ready to be sent to another process.
         """
         if not self._judged:
             return None
-        classes, scores, hits = (
+        classes, scores, hits, *views = (
             torch.cat(parts, 1).cpu().numpy() for parts in zip(*self._judged, strict=True)
         )
         rows = np.array(list(self._labels), dtype=np.int64)
         labels = np.array(list(self._labels.values()), dtype=np.int64)
-        return rows, labels, classes, scores, hits.astype(np.int64)
+        return rows, labels, classes, scores, hits.astype(np.int64), *views
 
 
 def merge(results, subnets):
@@ -179,7 +202,7 @@ def merge(results, subnets):
     if len(np.unique(rows)) != len(rows):
         raise RuntimeError("evaluation: two processes evaluated the same video")
     by_subnet = (
-        np.concatenate([result[part] for result in results], 1)[:, order] for part in (2, 3, 4)
+        np.concatenate([result[part] for result in results], 1)[:, order] for part in range(2, 7)
     )
     return {
         subnet: Predictions(rows, labels, *parts)

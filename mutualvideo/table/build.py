@@ -1,17 +1,15 @@
 """From a trained network to its query table."""
 
-import itertools
 import logging
 import os
-import platform
 from dataclasses import asdict
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos
-from mutualvideo.engine.checkpoint import newest_checkpoint
 from mutualvideo.engine.distributed import barrier
 from mutualvideo.engine.evaluate import calibrate_from, evaluate
 from mutualvideo.engine.log import log_json_stats
@@ -23,69 +21,82 @@ from mutualvideo.models import (
     full_subnet,
     load_weights,
     read_checkpoint,
-    require_runnable,
 )
-from mutualvideo.slim import count_costs, get_statistics, set_subnet
-from mutualvideo.subnet import Subnet
+from mutualvideo.runtime.backends import make_backend
+from mutualvideo.slim import (
+    calibrate,
+    count_costs,
+    get_statistics,
+    load_statistics,
+    set_subnet,
+)
+from mutualvideo.table.budget import format_macs
+from mutualvideo.table.cascade import CascadeCurve
+from mutualvideo.table.cascade_fit import fit_cascades
+from mutualvideo.table.cascade_plot import plot_cascades
 from mutualvideo.table.fingerprint import fingerprint, manifest
-from mutualvideo.table.latency import measure_latency
+from mutualvideo.table.grid import find_checkpoint, grid_subnets
+from mutualvideo.table.latency import about_latency, measure_rows
 from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
 from mutualvideo.table.results import RESULTS_NAME, versions, write_results
+from mutualvideo.table.work import Work, work_key
 
 logger = logging.getLogger(__name__)
 
 TABLE_NAME = "query_table.json"
 STATISTICS_NAME = "query_table.bn.pyth"
+CASCADES_NAME = "query_table.cascade.json"
+# Clips that cascades are chosen on: more cost time and hardly change the choice.
+_CASCADE_CLIPS = 20_000
 
 
 class IncompleteError(InputError):
     """Not every video of the list could be evaluated; what could be is written."""
 
 
-def grid_subnets(cfg):
-    """The sub-networks of the TABLE keys: the grid, then the listed ones, each once.
+def cost_table(cfg, context):
+    """The table of a network that was not trained: costs, and latencies with TABLE.LATENCY.
+
+    Writes ``query_table.json``, ``.csv`` and ``.md`` to OUTPUT_DIR.
+
+    Returns:
+        :class:`~mutualvideo.table.QueryTable`.
 
     Raises:
-        InputError: if the network cannot run one of them.
+        InputError: for a bad grid or backend.
     """
-    table, full = cfg.TABLE, full_subnet(cfg)
-    lists = [table.WIDTHS, table.FRAMES, table.SIZES]
-    grid = itertools.product(*(
-        values or [value]
-        for values, value in zip(lists, (full.width, full.frames, full.size), strict=True)
-    ))
-    subnets = [Subnet.parse(text) for text in table.SUBNETS]
-    if any(lists) or not subnets:
-        subnets = [Subnet(*shape) for shape in grid] + subnets
-    subnets = list(dict.fromkeys(subnets))
-    for subnet in subnets:
-        require_runnable(cfg, subnet, "TABLE")
-    return subnets
+    subnets = grid_subnets(cfg)
+    model = build_model(cfg).eval()
+    costs = count_costs(model, subnets)
+    about = {"model": cfg.MODEL.MODEL_NAME, "macs": MACS_CONVENTION, "classes": None}
+    times = {}
+    if cfg.TABLE.LATENCY:
+        # Of noise: statistics change no times, but without any nothing answers.
+        full = full_subnet(cfg)
+        frames = () if full.frames is None else (full.frames,)
+        calibrate(model, subnets, [torch.randn(1, 3, *frames, full.size, full.size)])
+        times, about["latency"] = _latencies(cfg, context, model, subnets, None)
+    rows = [Row(s, costs[s].macs, costs[s].params, **times.get(str(s), {})) for s in subnets]
+    table = QueryTable(rows, about)
+    if context.is_main:
+        _write_table(table, cfg.OUTPUT_DIR, ())
+    return table
 
 
-def find_checkpoint(cfg):
-    """Path of the checkpoint to evaluate: TEST.CHECKPOINT_FILE_PATH, or OUTPUT_DIR's newest."""
-    path = cfg.TEST.CHECKPOINT_FILE_PATH or newest_checkpoint(cfg.OUTPUT_DIR)
-    if path is None:
-        raise InputError(
-            f"nothing to evaluate: {cfg.OUTPUT_DIR} holds no checkpoint; train first, or name one "
-            "in TEST.CHECKPOINT_FILE_PATH"
-        )
-    return path
-
-
-def evaluate_grid(cfg, context, checkpoint_path=None):
+def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
     """Calibrates and evaluates every sub-network of the grid; writes the table to OUTPUT_DIR.
 
-    Files: ``query_table.json``, ``query_table.csv``, ``flops_accuracy.png``,
-    ``query_table.bn.pyth``, the statistics of every sub-network, ``results.json`` and the folder
-    ``evaluation``, see :func:`~mutualvideo.table.results.write_results`. They are written
-    even if videos are missing.
+    Files: ``query_table.json``, ``.csv`` and ``.md``; ``flops_accuracy.png``, and with latencies
+    ``latency_accuracy.png``; ``query_table.bn.pyth``, the statistics of every sub-network;
+    with TABLE.CASCADES ``query_table.cascade.json`` and ``cascades.png``; ``results.json`` and
+    the folder ``evaluation``, see :func:`~mutualvideo.table.results.write_results`. They are
+    written even if videos are missing. Interrupted, the same call goes on where it stopped.
 
     Args:
         cfg: the configuration.
         context: this process; all take part, the main one writes.
         checkpoint_path: what to evaluate, if not what :func:`find_checkpoint` finds.
+        overlays: curves to draw beside the rows, see ``plot_table``.
 
     Returns:
         :class:`~mutualvideo.table.QueryTable`.
@@ -104,35 +115,108 @@ def evaluate_grid(cfg, context, checkpoint_path=None):
     model.to(context.device, memory_format=torch.channels_last_3d).eval()
     shards = (context.rank, context.world_size)
     loader = build_loader(cfg, "test", *shards)
-    calibrate_from(build_loader(cfg, "calibration", *shards), model, subnets, cfg, context)
-    evaluation = evaluate(model, subnets, loader, cfg, context)
+    listing = loader.dataset.videos
+    key = work_key(cfg, fingerprint(path), manifest(listing), subnets, context.world_size)
+    work = Work(cfg.OUTPUT_DIR, key, context.rank)
+    if work.get("statistics") is None:
+        calibration = build_loader(cfg, "calibration", *shards)
+        calibrate_from(calibration, model, subnets, cfg, context)
+        work.save(statistics=get_statistics(model))
+    else:
+        load_statistics(model, work.get("statistics"))
+    evaluation = evaluate(model, subnets, loader, cfg, context, work)
     costs = count_costs(model, subnets)
-    rows = []
-    for subnet in tqdm(subnets, "latency", disable=None, leave=False):
-        latency = measure_latency(model, subnet) if cfg.TABLE.LATENCY else None
-        cost, accuracy = costs[subnet], evaluation.accuracies[subnet]
-        rows.append(
-            Row(
-                subnet, cost.macs, cost.params, latency_ms=latency, **asdict(accuracy),
-                macs_per_video=cost.macs * loader.dataset.num_views,
-            )
+    about = _metadata(cfg, context, path, listing, evaluation)
+    times = {}
+    if cfg.TABLE.LATENCY and context.is_main:
+        times, about["latency"] = _latencies(cfg, context, model, subnets, work)
+    rows = [
+        Row(
+            subnet, costs[subnet].macs, costs[subnet].params,
+            macs_per_video=costs[subnet].macs * loader.dataset.num_views,
+            **asdict(evaluation.accuracies[subnet]), **times.get(str(subnet), {}),
         )
+        for subnet in subnets
+    ]  # fmt: skip
     set_subnet(model, full_subnet(cfg))
-    about = _metadata(cfg, context, path, loader.dataset.videos, evaluation)
     table = QueryTable(rows, about)
     origin = read_videos(cfg.TEST.DATASET, cfg, "test").origin
     if context.is_main:
-        _write(table, model, cfg.OUTPUT_DIR)
+        with atomic_path(os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME)) as temporary:
+            torch.save(get_statistics(model), temporary)
+        if cfg.TABLE.CASCADES:
+            _write_cascades(table, evaluation, cfg.OUTPUT_DIR)
+        _write_table(table, cfg.OUTPUT_DIR, overlays)
         more = _about_results(cfg, about, origin)
-        write_results(cfg.OUTPUT_DIR, table, evaluation, loader.dataset.videos, more)
+        write_results(cfg.OUTPUT_DIR, table, evaluation, listing, more)
         _log_results(table, evaluation)
     barrier()
+    work.remove()
     if evaluation.missing and not cfg.TEST.ALLOW_MISSING:
         raise IncompleteError(
             f"{evaluation.account(origin)}: all are in {RESULTS_NAME}; repair the list with "
             "tools/check_videos.py or set TEST.ALLOW_MISSING True"
         )
     return table
+
+
+def _latencies(cfg, context, model, subnets, work):
+    """``({subnet as text: fields of its row}, what they depend on)``."""
+    batch = cfg.TABLE.LATENCY_BATCH
+    if batch < 1:
+        raise InputError(f"TABLE.LATENCY_BATCH must be at least 1, not {batch}")
+    name, device = cfg.TABLE.LATENCY_BACKEND, None
+    if name.startswith("torch"):
+        device = str(context.device)
+    backend = make_backend(name, model, device)
+    times = dict(work.get("times", {})) if work else {}
+    missing = [subnet for subnet in subnets if str(subnet) not in times]
+    bar = tqdm(total=len(missing), desc="latency", disable=None, leave=False)
+    for subnet, found in measure_rows(backend, missing, batch):
+        one = found[1]
+        times[str(subnet)] = {"latency_ms": one.median_ms, "latency_p90_ms": one.p90_ms}
+        if batch > 1:
+            many = found[batch]
+            times[str(subnet)] |= {"batch_ms": many.median_ms, "batch_p90_ms": many.p90_ms}
+        bar.update()
+        if work and work.due():
+            work.save(times=times)
+    bar.close()
+    return times, about_latency(backend, batch)
+
+
+def _write_cascades(table, evaluation, folder):
+    """Cascades beside the table, from the answers that the evaluation has."""
+    found = [evaluation.predictions[row.subnet] for row in table]
+    sure, right = (np.stack([getattr(one, name) for one in found]) for name in ("sure", "right"))
+    videos, views = sure.shape[1:]
+    # Fewer views of every video rather than fewer videos, and these spread over it.
+    views = np.unique(np.linspace(0, views - 1, max(1, _CASCADE_CLIPS // videos)).round())
+    if len(views) == 1:
+        views = [sure.shape[2] // 2]
+    sure, right = (part[:, :, np.int64(views)].reshape(len(found), -1) for part in (sure, right))
+    groups = np.repeat(np.arange(videos), len(views))
+    try:
+        points = fit_cascades(table.rows, sure, right, groups=groups)
+    except InputError as error:
+        logger.warning("no cascades are written: %s", error)
+        return
+    keys = ("model", "dataset", "manifest", "fingerprint")
+    about = {key: table.metadata[key] for key in keys}
+    curve = CascadeCurve(points, {**about, "videos": videos, "clips_per_video": len(views)})
+    curve.save_json(os.path.join(folder, CASCADES_NAME))
+    plot_cascades(curve, os.path.join(folder, "cascades.png"))
+    table.metadata["cascades"] = CASCADES_NAME
+    wins = [point for point in curve.points if point.wins]
+    best = max(wins, key=lambda point: point.top1 - point.static_top1, default=None)
+    text = "none beats single sub-networks by more than chance"
+    if best is not None:
+        text = (
+            f"{len(wins)} of {len(curve.points)} budgets are better met by one, at best "
+            f"{best.top1:.1f} instead of {best.static_top1:.1f} % at "
+            f"{format_macs(best.budget_macs)} multiply-adds"
+        )
+    logger.info("cascades in %s: %s", CASCADES_NAME, text)
 
 
 def _metadata(cfg, context, path, videos, evaluation):
@@ -150,7 +234,6 @@ def _metadata(cfg, context, path, videos, evaluation):
         "statistics": STATISTICS_NAME,
         "classes": _class_names(cfg),
         "device": str(context.device),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
     }
 
@@ -192,10 +275,13 @@ def _class_names(cfg):
     return read_videos(cfg.TEST.DATASET, cfg, "test").classes
 
 
-def _write(table, model, output_dir):
-    with atomic_path(os.path.join(output_dir, STATISTICS_NAME)) as temporary:
-        torch.save(get_statistics(model), temporary)
-    table.save_json(os.path.join(output_dir, TABLE_NAME))
-    table.save_csv(os.path.join(output_dir, "query_table.csv"))
-    table.plot(os.path.join(output_dir, "flops_accuracy.png"))
-    logger.info("query table in %s:\n%s", output_dir, table.to_text())
+def _write_table(table, folder, overlays):
+    table.save_json(os.path.join(folder, TABLE_NAME))
+    table.save_csv(os.path.join(folder, "query_table.csv"))
+    table.save_markdown(os.path.join(folder, "query_table.md"))
+    if all(row.top1 is not None for row in table):
+        table.plot(os.path.join(folder, "flops_accuracy.png"), overlays=overlays)
+        if all(row.latency_ms is not None for row in table):
+            # Published curves have no latencies on this machine.
+            table.plot(os.path.join(folder, "latency_accuracy.png"), cost="ms")
+    logger.info("query table in %s:\n%s", folder, table.to_text())

@@ -59,18 +59,18 @@ class Cascade:
             parts.append(f"(below {threshold:.2f}) {stage}")
         return " ".join(parts)
 
-    def choose(self, scores):
-        """Which stage answers each of many videos, from the scores of all stages.
+    def choose(self, sure):
+        """Which stage answers each of many clips, from how sure all stages are.
 
         Args:
-            scores: float array (stages, videos, classes), softmax.
+            sure: float array (stages, clips), see :func:`confidence`.
 
         Returns:
-            int64 array (videos,): the stage's index; it and all before it have run.
+            int64 array (clips,): the stage's index; it and all before it have run.
         """
-        answered = np.full(scores.shape[1], len(self.stages) - 1)
+        answered = np.full(sure.shape[1], len(self.stages) - 1)
         for stage in reversed(range(len(self.thresholds))):
-            answered[confidence(scores[stage]) >= self.thresholds[stage]] = stage
+            answered[sure[stage] >= self.thresholds[stage]] = stage
         return answered
 
 

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 
 from mutualvideo.errors import InputError
-from mutualvideo.table.cascade import Cascade, CascadePoint, confidence, run_macs
+from mutualvideo.table.cascade import Cascade, CascadePoint, run_macs
 
 # Thresholds tried for a stage: one for so many videos, within limits. They are quantiles of the
 # confidences: with 4 every fifth of the videos is cut off. More of them follow the accidents of
@@ -17,35 +17,34 @@ _MOST_STAGES = 3
 FOLDS, REPEATS = 5, 4
 
 
-def fit_cascades(rows, scores, labels, budgets=None, groups=None, seed=0):
+def fit_cascades(rows, sure, hits, budgets=None, groups=None, seed=0):
     """The best cascade for every budget of average multiply-adds.
 
     Candidates are all chains of up to three Pareto rows and 4 to 19 thresholds a stage,
-    spread evenly over the videos' confidences; the cost of a chain is that of all stages that run.
-    The rows are Pareto rows, the chain and the thresholds all chosen on the same videos, and
+    spread evenly over the confidences; the cost of a chain is that of all stages that run.
+    The rows are Pareto rows, the chain and the thresholds all chosen on the same clips, and
     measured on others: 5 folds, 4 times over with other folds.
 
     Args:
         rows: ``Row`` objects; only ``subnet`` and ``macs`` are read.
-        scores: float array (rows, videos, classes), the softmax scores of each row.
-        labels: int array (videos,).
+        sure: float array (rows, clips): the highest softmax score of each answer.
+        hits: bool array (rows, clips): whether it is the label's.
         budgets: multiply-adds of one clip on average; left out: the ``macs`` of every
             Pareto row and three steps between neighbours.
-        groups: int array (videos,), for scores of several clips a video: the video's number.
-            Clips of one video stay in one fold, and errors are over videos.
+        groups: int array (clips,), where a video has several clips: the video's number. They
+            stay in one fold, and errors are over videos. Left out: each is a video.
         seed: decides the folds.
 
     Returns:
         A list of :class:`~mutualvideo.table.cascade.CascadePoint`, cheapest first.
 
     Raises:
-        InputError: if the shapes do not fit, scores are no softmax, there are fewer than 10
+        InputError: if the shapes do not fit, a score is not from 0 to 1, there are fewer than 10
             videos, or a budget is below the cheapest row.
     """
     rows = list(rows)
-    scores, labels, groups = _checked(rows, scores, labels, groups)
+    sure, hits, groups = _checked(rows, sure, hits, groups)
     macs = np.array([row.macs for row in rows], np.float64)
-    hits = scores.argmax(2) == labels
     if budgets is None:
         budgets = _between(sorted(macs[_front(macs, hits.mean(1))]))
     budgets = sorted(set(budgets))
@@ -56,20 +55,20 @@ def fit_cascades(rows, scores, labels, budgets=None, groups=None, seed=0):
     count = min(max(len(np.unique(groups)) // _VIDEOS_PER_THRESHOLD, _FEWEST), _MOST)
     quantiles = np.linspace(0, 1, count + 2)[1:-1]
     best, single = (
-        _choose(rows, macs, scores, hits, budgets, quantiles, most) for most in (_MOST_STAGES, 1)
+        _choose(rows, macs, sure, hits, budgets, quantiles, most) for most in (_MOST_STAGES, 1)
     )
     # (budget, cascade or static, video): hits and multiply-adds, summed over the repeats.
-    won, cost = (np.zeros((len(budgets), 2, len(labels))) for _ in "wc")
+    won, cost = (np.zeros((len(budgets), 2, len(groups))) for _ in "wc")
     for number in range(REPEATS):
         fold = _folds(groups, np.random.default_rng([seed, number]))
         for k in range(FOLDS):
             seen, unseen = fold != k, fold == k
             for most in (_MOST_STAGES, 1):
-                given = rows, macs, scores[:, seen], hits[:, seen], budgets, quantiles
+                given = rows, macs, sure[:, seen], hits[:, seen], budgets, quantiles
                 chosen = _choose(*given, most)
                 for i, (chain, cascade) in enumerate(chosen):
                     kind = int(most == 1)
-                    answered = cascade.choose(scores[chain][:, unseen])
+                    answered = cascade.choose(sure[chain][:, unseen])
                     won[i, kind, unseen] += hits[chain][:, unseen][answered, range(len(answered))]
                     cost[i, kind, unseen] += run_macs(macs[chain], answered)
     won, cost = won / REPEATS, cost / REPEATS
@@ -84,10 +83,9 @@ def fit_cascades(rows, scores, labels, budgets=None, groups=None, seed=0):
     return points
 
 
-def _choose(rows, macs, scores, hits, budgets, quantiles, most_stages):
+def _choose(rows, macs, sure, hits, budgets, quantiles, most_stages):
     """``(row indices, Cascade)`` per budget: the most hits, among equals the least cost."""
     front = _front(macs, hits.mean(1))
-    sure = confidence(scores)
     levels = {i: np.unique(np.quantile(sure[i], quantiles)) for i in front}
     unsure = {i: (sure[i][:, None] < levels[i]).astype(np.float32) for i in front}
     found = []
@@ -164,23 +162,22 @@ def _standard_error(differences, groups):
     return means.std(ddof=1) / len(means) ** 0.5
 
 
-def _checked(rows, scores, labels, groups):
-    scores, labels = np.asarray(scores, np.float32), np.asarray(labels)
-    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    if not rows or scores.ndim != 3 or scores.shape[:2] != (len(rows), len(labels)):
+def _checked(rows, sure, hits, groups):
+    sure, hits = np.asarray(sure, np.float32), np.asarray(hits, bool)
+    clips = sure.shape[1] if sure.ndim == 2 else 0
+    groups = np.arange(clips) if groups is None else np.asarray(groups)
+    if not rows or sure.shape != (len(rows), clips) or sure.shape != hits.shape:
         raise InputError(
-            f"cascade: scores must be (rows, videos, classes), ({len(rows)}, {len(labels)}, "
-            f"...), got {scores.shape}"
+            f"cascade: confidences and hits must be of shape (rows, clips), ({len(rows)}, ...), "
+            f"got {sure.shape} and {hits.shape}"
         )
-    if labels.ndim != 1 or groups.shape != labels.shape:
-        raise InputError("cascade: labels and groups must be of shape (videos,)")
-    if not (scores.min() >= 0 and np.allclose(scores.sum(2), 1, atol=1e-3)):
-        raise InputError("cascade: scores must be softmax scores, at least 0 and summing to 1")
-    if labels.min() < 0 or labels.max() >= scores.shape[2]:
-        raise InputError(f"cascade: labels must be from 0 to {scores.shape[2] - 1}")
+    if groups.shape != (clips,):
+        raise InputError(f"cascade: groups must be of shape (clips,), got {groups.shape}")
+    if not (clips and sure.min() >= 0 and sure.max() <= 1 + 1e-3):
+        raise InputError("cascade: confidences must be softmax scores, from 0 to 1")
     if len(np.unique(groups)) < 2 * FOLDS:
         raise InputError(
             f"cascade: {len(np.unique(groups))} videos are too few to choose and to check a "
             f"cascade on; at least {2 * FOLDS}"
         )
-    return scores, labels, groups
+    return sure, hits, groups

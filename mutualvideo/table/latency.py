@@ -1,10 +1,19 @@
-"""How long a sub-network takes on this machine."""
+"""How long sub-networks take on this machine."""
 
+import os
+import platform
 import statistics
 import time
 from dataclasses import dataclass
 
 import numpy as np
+
+# Rounds that the time of a row is spread over: what else the machine does for some seconds then
+# slows all rows a little and not one of them a lot.
+_ROUNDS = 5
+_WARM_UP = 2
+# Prepared sub-networks that are held at once, to be measured in turns.
+_HELD_MIB = 1024
 
 
 @dataclass(frozen=True)
@@ -16,64 +25,87 @@ class Latency:
     batch: int
 
 
-def measure(runner, batch=1, seconds=0.5, least=5, warmup=2):
-    """How long a :class:`~mutualvideo.runtime.backends.Runner` takes.
+def measure_rows(backend, subnets, batch=1, seconds=0.5, least=5):
+    """How long sub-networks take, measured in turns.
 
     Args:
-        runner: a prepared sub-network.
-        batch: clips a call.
-        seconds: measures for about this long ...
-        least: ... but at least this many times, after ``warmup`` runs that do not count.
+        backend: :class:`~mutualvideo.runtime.backends.Backend`.
+        subnets: which.
+        batch: also measures calls with so many clips, if it is above 1.
+        seconds: each for about this long ...
+        least: ... but at least this many times, after calls that do not count.
 
-    Returns:
-        :class:`Latency`.
+    Yields:
+        ``(subnet, {batch: Latency})``, in order.
     """
+    group, held = [], 0
+    for subnet in subnets:
+        group.append(backend.prepare(subnet))
+        held += group[-1].nbytes
+        if held > _HELD_MIB * 2**20:
+            yield from _measure_group(group, batch, seconds, least)
+            group, held = [], 0
+    yield from _measure_group(group, batch, seconds, least)
+
+
+def _measure_group(runners, batch, seconds, least):
+    sizes = [1] if batch == 1 else [1, batch]
+    times = {(runner.subnet, size): [] for runner in runners for size in sizes}
+    for turn in range(_ROUNDS):
+        for runner in runners:
+            for size in sizes:
+                clips = _clips(runner, size)
+                found = _times(lambda r=runner, c=clips: r(c), seconds / _ROUNDS)
+                while turn == _ROUNDS - 1 and len(times[runner.subnet, size] + found) < least:
+                    found += _times(lambda r=runner, c=clips: r(c), 0)
+                times[runner.subnet, size] += found
+    for runner in runners:
+        yield runner.subnet, {size: _latency(times[runner.subnet, size], size) for size in sizes}
+
+
+def measure(runner, batch=1, seconds=0.5, least=5):
+    """:class:`Latency` of one prepared sub-network alone; arguments as :func:`measure_rows`."""
+    clips, times = _clips(runner, batch), []
+    while len(times) < least or sum(times) < seconds:
+        times += _times(lambda: runner(clips), seconds)
+    return _latency(times, batch)
+
+
+def about_latency(backend, batch=1):
+    """What the times depend on, as JSON values: what the table's metadata says of them."""
+    return {
+        **backend.describe(),
+        "batch": batch,
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _processor():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _clips(runner, batch):
     shape = runner.blank(batch).shape
-    clips = np.random.default_rng(0).standard_normal(shape, np.float32)
-    times = _times(lambda: runner(clips), seconds, least, warmup)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+def _latency(times, batch):
     return Latency(1000 * statistics.median(times), 1000 * float(np.quantile(times, 0.9)), batch)
 
 
-def _times(call, seconds, least, warmup):
-    """Seconds that each of a number of calls took."""
+def _times(call, seconds):
+    """Seconds of calls that take about ``seconds`` together; the first ones do not count."""
+    for _ in range(_WARM_UP):
+        call()
     times = []
-    for run in range(10_000):
+    while not times or (sum(times) < seconds and len(times) < 10_000):
         start = time.perf_counter()
         call()
-        if run >= warmup:
-            times.append(time.perf_counter() - start)
-        if len(times) >= least and sum(times) >= seconds:
-            break
+        times.append(time.perf_counter() - start)
     return times
-
-
-def measure_latency(model, subnet, seconds=0.5, least=5, warmup=2):
-    """Median time of one clip through ``model`` as ``subnet``.
-
-    Args:
-        model: a slimmable network in eval mode, on the device to measure.
-        subnet: which sub-network.
-        seconds: measures for about this long ...
-        least: ... but at least this many times, after ``warmup`` runs that do not count.
-
-    Returns:
-        float, milliseconds.
-    """
-    # A machine that runs exported sub-networks measures them without torch.
-    import torch
-
-    from mutualvideo.slim import input_shape, set_subnet
-
-    device = next(model.parameters()).device
-    set_subnet(model, subnet)
-    frames, size = input_shape(model, subnet)
-    clip = torch.randn(1, 3, frames, size, size, device=device)
-    clip = clip.contiguous(memory_format=torch.channels_last_3d)
-
-    def call():
-        model(clip)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    with torch.inference_mode():
-        return 1000 * statistics.median(_times(call, seconds, least, warmup))

@@ -6,71 +6,23 @@ up the best width and input configuration and switch to it.
 
 import csv
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
-from mutualvideo.subnet import Subnet
-from mutualvideo.table.budget import check_budget, format_cost, format_macs
+from mutualvideo.table.budget import check_budget, format_cost
+from mutualvideo.table.row import Row, row_from_json
+from mutualvideo.table.text import to_markdown, to_text
+
+__all__ = ["FORMAT", "MACS_CONVENTION", "VERSION", "QueryTable", "Row"]
 
 FORMAT = "mutualvideo-query-table"
-VERSION = 1
+# 2: p90 and batch latencies. Tables of version 1 lack these fields and are read.
+VERSION = 2
 MACS_CONVENTION = "multiply-adds of convolutions and linear layers, one clip"
 
 _COSTS = {"macs": "macs", "ms": "latency_ms"}
-_WHOLE = {"macs": (1, 10**18), "params": (0, 10**18), "macs_per_video": (1, 10**21)}
-_PERCENT = ("top1", "top5", "clip_top1", "clip_top5")
-_REAL = {**dict.fromkeys(_PERCENT, (0, 100)), "latency_ms": (0, 10**9)}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One sub-network.
-
-    Args:
-        subnet: the configuration, the key of the row.
-        macs: multiply-adds of one clip (convolutions and linear layers).
-        params: parameters of the sub-network, a count.
-        top1, top5: accuracy in percent, 0 to 100, of videos: the softmax averaged over their
-            views; ``None`` where it was not evaluated.
-        latency_ms: median of one clip, in milliseconds; ``None`` where it was not measured.
-        clip_top1, clip_top5: the same of single views; ``None`` where it was not evaluated.
-        macs_per_video: multiply-adds of all views of a video; ``None`` where their number is
-            not known.
-
-    Raises:
-        InputError: if a value has the wrong type or is out of range.
-    """
-
-    subnet: Subnet
-    macs: int
-    params: int
-    top1: float | None = None
-    top5: float | None = None
-    latency_ms: float | None = None
-    clip_top1: float | None = None
-    clip_top5: float | None = None
-    macs_per_video: int | None = None
-
-    def __post_init__(self):
-        if not isinstance(self.subnet, Subnet):
-            raise InputError(f"row {self.subnet!r}: subnet must be a Subnet")
-        for name, limits in _WHOLE.items():
-            if name != "macs_per_video" or self.macs_per_video is not None:
-                self._check(name, int, "a whole number", limits)
-        for name, limits in _REAL.items():
-            if getattr(self, name) is not None:
-                self._check(name, (int, float), "a number or null", limits)
-
-    def _check(self, name, types, wanted, limits):
-        value, (low, high) = getattr(self, name), limits
-        # The comparison is also what refuses NaN.
-        good = isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
-        if not good:
-            raise InputError(
-                f"row {self.subnet}: {name} must be {wanted} from {low} to {high}, got {value!r}"
-            )
 
 
 class QueryTable:
@@ -82,7 +34,9 @@ class QueryTable:
             ``model``, ``dataset``, ``videos`` (how many were evaluated), ``expected`` (how many
             the list holds), ``manifest`` and ``fingerprint`` (of the list and the checkpoint,
             see ``mutualvideo.table.fingerprint``), ``views``, ``macs`` (how they are counted),
-            ``device``, ``checkpoint`` and ``statistics`` (paths relative to the table's folder)
+            ``latency`` (what times depend on, see ``mutualvideo.table.latency``), ``cascades``
+            (path of the cascades), ``checkpoint`` and ``statistics`` (paths relative to the
+            table's folder)
             and ``classes`` (names by label).
 
     Raises:
@@ -209,7 +163,7 @@ class QueryTable:
             )
         return bool(self.rows) and not missing
 
-    def _marked(self):
+    def marked(self):
         """Sub-networks on the Pareto front, or none while accuracy is incomplete."""
         if any(row.top1 is None for row in self.rows) or not self.rows:
             return set()
@@ -249,9 +203,9 @@ class QueryTable:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError(f'{path}: is not a query table (no "format": "{FORMAT}")')
         version = content.get("version")
-        if type(version) is not int or version != VERSION:
+        if type(version) is not int or not 1 <= version <= VERSION:
             raise InputError(
-                f"{path}: has version {version!r}, this release reads {VERSION}: make it anew"
+                f"{path}: has version {version!r}, this release reads 1 to {VERSION}: make it anew"
             )
         if not isinstance(content.get("metadata"), dict):
             raise InputError(f"{path}: metadata must be an object")
@@ -260,7 +214,7 @@ class QueryTable:
         rows = []
         for number, fields in enumerate(content["rows"], 1):
             try:
-                rows.append(_row_from_json(fields))
+                rows.append(row_from_json(fields))
             except InputError as error:
                 raise InputError(f"{path}: row {number}: {error}") from None
         try:
@@ -272,7 +226,7 @@ class QueryTable:
 
     def save_csv(self, path):
         """Writes one line per row (accuracy in percent, latency in ms, Pareto as 0 or 1)."""
-        marked = self._marked()
+        marked = self.marked()
         with atomic_path(path) as temporary:
             with open(temporary, "w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
@@ -280,6 +234,7 @@ class QueryTable:
                     ["subnet", "width", "frames", "size", "macs", "params"]
                     + ["top1", "top5", "latency_ms", "pareto"]
                     + ["clip_top1", "clip_top5", "macs_per_video"]
+                    + ["latency_p90_ms", "batch_ms", "batch_p90_ms"]
                 )
                 for row in self.rows:
                     subnet = row.subnet
@@ -287,28 +242,17 @@ class QueryTable:
                         [subnet, f"{subnet.width:g}", subnet.frames, subnet.size, row.macs]
                         + [row.params, row.top1, row.top5, row.latency_ms, int(subnet in marked)]
                         + [row.clip_top1, row.clip_top5, row.macs_per_video]
+                        + [row.latency_p90_ms, row.batch_ms, row.batch_p90_ms]
                     )
 
     def to_text(self):
-        """The table for a terminal, cheapest row first, Pareto rows (by MACs) marked ``*``."""
-        marked = self._marked()
-        lines = [("", "sub-network", "MACs", "params", "top-1 %", "top-5 %", "ms/clip")]
-        for row in sorted(self.rows, key=lambda row: (row.macs, row.subnet.width)):
-            lines.append(
-                ("*" if row.subnet in marked else "", str(row.subnet))
-                + (format_macs(row.macs), format_macs(row.params))
-                + (_number(row.top1, 2), _number(row.top5, 2), _number(row.latency_ms, 1))
-            )
-        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-        text = []
-        for line in lines:
-            left = [line[column].ljust(widths[column]) for column in (0, 1)]
-            right = [line[column].rjust(widths[column]) for column in range(2, len(line))]
-            text.append("  ".join(left + right).rstrip())
-        text.insert(1, "-" * max(len(line) for line in text))
-        if marked:
-            text.append("* no other row is both cheaper and at least as accurate")
-        return "\n".join(text)
+        """For a terminal; see ``mutualvideo.table.text``."""
+        return to_text(self)
+
+    def save_markdown(self, path):
+        """Writes the table as a Markdown page, atomically."""
+        with atomic_path(path) as temporary:
+            temporary.write_text(to_markdown(self), encoding="utf-8")
 
     def plot(self, path, title=None, overlays=(), cost="macs"):
         """Draws accuracy against cost; see ``mutualvideo.table.plot.plot_table``."""
@@ -316,20 +260,3 @@ class QueryTable:
         from mutualvideo.table.plot import plot_table
 
         plot_table(self, path, title=title, overlays=overlays, cost=cost)
-
-
-def _row_from_json(fields):
-    known = list(Row.__dataclass_fields__)
-    if not isinstance(fields, dict):
-        raise InputError("must be an object")
-    for name in fields:
-        if name not in known:
-            raise InputError(f"unknown field {name!r}; the fields are {', '.join(known)}")
-    for name in ("subnet", "macs", "params"):
-        if name not in fields:
-            raise InputError(f"field {name!r} is missing")
-    return Row(**{**fields, "subnet": Subnet.parse(fields["subnet"])})
-
-
-def _number(value, decimals):
-    return "-" if value is None else f"{value:.{decimals}f}"

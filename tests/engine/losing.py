@@ -10,6 +10,10 @@ class LosingLoader:
         self.dataset, self.bad = loader.dataset, {}
         self._loader, self._lost = loader, lost
 
+    @property
+    def position(self):
+        return self._loader.position
+
     def __len__(self):
         return len(self._loader)
 

@@ -26,6 +26,11 @@ def answers(draw, videos, right, classes=4):
     return scores, labels
 
 
+def seen(scores, labels):
+    """What is fitted: the highest scores, and whether they are the labels'."""
+    return scores.max(2), scores.argmax(2) == labels
+
+
 def by_hand(scores, labels, chain, thresholds, macs):
     """Cost and hits of a cascade, one video after the other."""
     cost, hits = 0, 0
@@ -43,7 +48,7 @@ def test_the_choice_equals_brute_force(seed):
     draw = np.random.default_rng(seed)
     scores, labels = answers(draw, 30, (0.4, 0.6, 0.8))
     macs = [row.macs for row in ROWS]
-    points = fit_cascades(ROWS, scores, labels, budgets=[10, 25, 60, 100])
+    points = fit_cascades(ROWS, *seen(scores, labels), budgets=[10, 25, 60, 100])
     # 30 videos: four thresholds, the confidences below which 20, 40, 60, 80 % lie.
     levels = np.quantile(scores.max(2), (0.2, 0.4, 0.6, 0.8), axis=1).T
     singles = [(macs[row], *by_hand(scores, labels, [row], [], macs)) for row in range(3)]
@@ -75,7 +80,7 @@ def test_a_cascade_wins_where_confidence_tells_right_from_wrong():
     scores[1, range(400), labels] = 0.9
     scores[0, easy, labels[easy]] = 0.9
     scores[0, ~easy] = (0.4, 0.3, 0.3)
-    (point,) = fit_cascades([ROWS[0], ROWS[2]], scores, labels, budgets=[50])
+    (point,) = fit_cascades([ROWS[0], ROWS[2]], *seen(scores, labels), budgets=[50])
     alone = 100 * (scores[0].argmax(1) == labels).mean()
     assert point.cascade.stages == (ROWS[0].subnet, ROWS[2].subnet)
     assert point.top1 == 100.0 and point.static_top1 == pytest.approx(alone)
@@ -90,10 +95,10 @@ def test_what_was_chosen_by_accident_is_not_called_a_win():
         draw = np.random.default_rng(seed)
         labels = draw.integers(4, size=40)
         scores = draw.dirichlet(np.ones(4), (3, 40)).astype(np.float32)
-        point = fit_cascades(ROWS, scores, labels, budgets=[80], seed=seed)[0]
+        point = fit_cascades(ROWS, *seen(scores, labels), budgets=[80], seed=seed)[0]
         index = {row.subnet: i for i, row in enumerate(ROWS)}
         chain = [index[stage] for stage in point.cascade.stages]
-        stage = point.cascade.choose(scores[chain])
+        stage = point.cascade.choose(scores[chain].max(2))
         flattered.append(100 * (scores[chain].argmax(2) == labels)[stage, range(40)].mean())
         wins += point.wins
         gains.append(point.top1 - 25)
@@ -112,24 +117,25 @@ def test_clips_of_one_video_stay_together():
     # Five copies of every video are no more videos: the error stays.
     scores, labels = answers(draw, 60, (0.4, 0.6, 0.8))
     groups = np.repeat(np.arange(60), 5)
-    once = fit_cascades(ROWS, scores, labels, budgets=[60])[0]
-    copies = fit_cascades(ROWS, scores.repeat(5, 1), labels.repeat(5), [60], groups)[0]
+    once = fit_cascades(ROWS, *seen(scores, labels), budgets=[60])[0]
+    repeated = seen(scores.repeat(5, 1), labels.repeat(5))
+    copies = fit_cascades(ROWS, *repeated, [60], groups)[0]
     assert copies.gain_error == pytest.approx(once.gain_error, rel=0.2)
 
 
 def test_default_budgets_run_along_the_pareto_rows():
     scores, labels = answers(np.random.default_rng(2), 300, (0.3, 0.5, 0.7))
-    budgets = [point.budget_macs for point in fit_cascades(ROWS, scores, labels)]
+    budgets = [point.budget_macs for point in fit_cascades(ROWS, *seen(scores, labels))]
     assert budgets == [10, 14, 20, 28, 40, 50, 63, 80, 100]
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"scores": np.ones((2, 20, 4)) / 4}, r"\(3, 20, ...\), got \(2, 20, 4\)"),
-        ({"scores": np.full((3, 20, 4), 0.5)}, "softmax"),
-        ({"scores": np.full((3, 20, 4), np.nan)}, "softmax"),
-        ({"labels": np.full(20, 4)}, "labels must be from 0 to 3"),
+        ({"sure": np.ones((2, 20))}, r"\(3, ...\), got \(2, 20\) and \(3, 20\)"),
+        ({"sure": np.full((3, 20), 1.5)}, "softmax"),
+        ({"sure": np.full((3, 20), np.nan)}, "softmax"),
+        ({"hits": np.ones((3, 19), bool)}, r"got \(3, 20\) and \(3, 19\)"),
         ({"groups": np.zeros(3)}, "of shape"),
         ({"groups": np.arange(20) // 5}, "4 videos are too few"),
         ({"budgets": [9]}, "at least 10 MACs"),
@@ -137,6 +143,6 @@ def test_default_budgets_run_along_the_pareto_rows():
     ],
 )
 def test_fitting_refuses(change, named):
-    scores, labels = answers(np.random.default_rng(0), 20, (0.4, 0.6, 0.8))
+    sure, hits = seen(*answers(np.random.default_rng(0), 20, (0.4, 0.6, 0.8)))
     with pytest.raises(InputError, match=named):
-        fit_cascades(ROWS, **{"scores": scores, "labels": labels, **change})
+        fit_cascades(ROWS, **{"sure": sure, "hits": hits, **change})

@@ -6,7 +6,8 @@ import pytest
 
 from mutualvideo.errors import InputError
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.query import FORMAT, QueryTable, Row
+from mutualvideo.table.query import FORMAT, VERSION, QueryTable, Row
+from mutualvideo.table.schema import query_table_schema
 
 COSTS = {"macs": "macs", "ms": "latency_ms"}
 
@@ -136,7 +137,7 @@ def test_json_round_trip(random_table, tmp_path, accuracy):
     assert again.folder == path.parent
     assert [p.name for p in path.parent.iterdir()] == ["table.json"]
     content = json.loads(path.read_text())
-    assert (content["format"], content["version"]) == (FORMAT, 1)
+    assert (content["format"], content["version"]) == (FORMAT, VERSION)
 
 
 def test_failed_save_leaves_the_old_file(random_table, tmp_path):
@@ -165,7 +166,8 @@ def content(**changes):
         ("[" * 100_000, "not a JSON"),
         ('"text"', "not a query table"),
         (json.dumps(content(format="other")), "not a query table"),
-        (json.dumps(content(version=2)), "version 2"),
+        (json.dumps(content(version=3)), "version 3"),
+        (json.dumps(content(version=0)), "version 0"),
         (json.dumps(content(version=True)), "version True"),
         (json.dumps(content(metadata=[])), "metadata"),
         (json.dumps(content(rows={})), "rows"),
@@ -208,8 +210,9 @@ def test_paths_start_at_the_table(tmp_path):
 
 def test_csv(tmp_path):
     first = replace(
-        row("1x8x160", 900, 80.0, 9.5), clip_top1=71.5, clip_top5=90.0, macs_per_video=27000
-    )
+        row("1x8x160", 900, 80.0, 9.5), clip_top1=71.5, clip_top5=90.0, macs_per_video=27000,
+        batch_ms=20.5,
+    )  # fmt: skip
     table = QueryTable([first, row("0.5x8x160", 950, 70.0)])
     table.save_csv(tmp_path / "t.csv")
     with open(tmp_path / "t.csv", newline="") as file:
@@ -218,6 +221,7 @@ def test_csv(tmp_path):
         "subnet": "1x8x160", "width": "1", "frames": "8", "size": "160", "macs": "900",
         "params": "10", "top1": "80.0", "top5": "80.0", "latency_ms": "9.5", "pareto": "1",
         "clip_top1": "71.5", "clip_top5": "90.0", "macs_per_video": "27000",
+            "latency_p90_ms": "", "batch_ms": "20.5", "batch_p90_ms": "",
     }  # fmt: skip
     assert (second["latency_ms"], second["pareto"], second["macs_per_video"]) == ("", "0", "")
 
@@ -247,3 +251,62 @@ def test_text_is_aligned_and_marks_the_front():
     assert len({len(line) for line in lines[:5]}) == 1
     costs_only = QueryTable([row("1x16x224", 5)]).to_text()
     assert "*" not in costs_only and costs_only.splitlines()[-1].split()[-1] == "-"
+
+
+def test_a_table_of_version_1_is_read(tmp_path):
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(content(version=1)))
+    (read,) = QueryTable.load_json(path)
+    assert (read.top1, read.latency_p90_ms, read.batch_ms) == (50.0, None, None)
+
+
+def valid(text):
+    jsonschema = pytest.importorskip("jsonschema")
+    validator = jsonschema.Draft202012Validator(query_table_schema())
+    validator.check_schema(query_table_schema())
+    return validator.is_valid(json.loads(text))
+
+
+@pytest.mark.parametrize("accuracy", [True, False])
+def test_saved_tables_follow_the_schema(random_table, tmp_path, accuracy):
+    table = random_table(5, accuracy)
+    images = Row(Subnet(0.25, None, 128), 5, 6, batch_p90_ms=3.5)
+    QueryTable([*table.rows, images]).save_json(tmp_path / "t.json")
+    assert valid((tmp_path / "t.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "other"}, {"version": 99}, {"metadata": []}, {"rows": {}}, {"rows": [7]},
+        {"rows": [{**GOOD, "top_1": 3}]}, {"rows": [{"subnet": "1x8x160", "macs": 5}]},
+        {"rows": [{**GOOD, "subnet": "wide"}]}, {"rows": [{**GOOD, "macs": "5"}]},
+        {"rows": [{**GOOD, "top1": 101}]}, {"rows": [{**GOOD, "latency_ms": -1}]},
+    ],
+)  # fmt: skip
+def test_the_schema_and_loading_refuse_the_same(tmp_path, change):
+    assert valid(json.dumps(content()))
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(content(**change)))
+    assert not valid(path.read_text())
+    with pytest.raises(InputError):
+        QueryTable.load_json(path)
+
+
+def test_markdown(tmp_path):
+    table = QueryTable([row("1x8x160", 900, 80.0, 9.5), row("0.5x8x160", 950, 70.0)])
+    table.save_markdown(tmp_path / "t.md")
+    head, rule, first, second, *_ = (tmp_path / "t.md").read_text().splitlines()
+    assert head == "| sub-network | MACs | params | top-1 % | top-5 % | ms/clip |"
+    assert rule.count("---") == 6 and rule.count("---:") == 5
+    assert first == "| **1x8x160** | **900** | **10** | **80.00** | **80.00** | **9.5** |"
+    assert second == "| 0.5x8x160 | 950 | 10 | 70.00 | 70.00 | - |"
+
+
+def test_text_has_columns_for_what_was_measured():
+    plain = QueryTable([Row(Subnet(1, 8, 160), 900, 10, latency_ms=2.0)]).to_text()
+    assert "p90" not in plain and "batch" not in plain
+    full = Row(Subnet(1, 8, 160), 900, 10, latency_ms=2.0, latency_p90_ms=2.5, batch_ms=7.25)
+    head, _, line = QueryTable([full]).to_text().splitlines()
+    assert head.split()[-3:] == ["ms/clip", "p90", "ms/batch"]
+    assert line.split()[-3:] == ["2.0", "2.5", "7.2"]

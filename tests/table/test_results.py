@@ -54,8 +54,9 @@ def written(tmp_path):
     ]
     scores = np.tile(np.array([0.5, 0.2, 0.1, 0.05, 0.025], np.float32), (6, 1))
     found = Predictions(
-        rows, rows % 3, np.array(classes, np.int32), scores, np.array([[3, 6]] * 5 + [[0, 3]])
-    )
+        rows, rows % 3, np.array(classes, np.int32), scores, np.array([[3, 6]] * 5 + [[0, 3]]),
+        np.ones((6, 6), np.float32), np.ones((6, 6), bool),
+    )  # fmt: skip
     accuracy = found.accuracy(6)
     evaluation = Evaluation(
         {SUBNET: accuracy}, 6, 7, (Missing("4, x.mp4", "is damaged"),), {SUBNET: found}

@@ -158,7 +158,7 @@ def test_a_misspelt_key_in_a_real_process():
 def test_every_config_is_complete_and_opens_with_what_to_expect(path):
     from mutualvideo.config import load_cfg
     from mutualvideo.engine.train import build_sampler
-    from mutualvideo.table.build import grid_subnets
+    from mutualvideo.table.grid import grid_subnets
 
     cfg = load_cfg(path)
     assert len(build_sampler(cfg).draw(0)) == (1 if cfg.MUTUAL.MODE == "single" else 4)

@@ -1,0 +1,80 @@
+"""One sub-network: what it costs and how good it is."""
+
+from dataclasses import dataclass
+
+from mutualvideo.errors import InputError
+from mutualvideo.subnet import Subnet
+
+_WHOLE = {"macs": (1, 10**18), "params": (0, 10**18), "macs_per_video": (1, 10**21)}
+PERCENT = ("top1", "top5", "clip_top1", "clip_top5")
+TIMES = ("latency_ms", "latency_p90_ms", "batch_ms", "batch_p90_ms")
+_REAL = {**dict.fromkeys(PERCENT, (0, 100)), **dict.fromkeys(TIMES, (0, 10**9))}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sub-network.
+
+    Args:
+        subnet: the configuration, the key of the row.
+        macs: multiply-adds of one clip (convolutions and linear layers).
+        params: parameters of the sub-network, a count.
+        top1, top5: accuracy in percent, 0 to 100, of videos: the softmax averaged over their
+            views; ``None`` where it was not evaluated.
+        latency_ms, latency_p90_ms: milliseconds of one clip: the median, and what 90 % of calls
+            stay below; ``None`` where it was not measured.
+        clip_top1, clip_top5: the same of single views; ``None`` where it was not evaluated.
+        macs_per_video: multiply-adds of all views of a video; ``None`` where their number is
+            not known.
+        batch_ms, batch_p90_ms: the same as ``latency_ms`` of a whole call with several clips;
+            the table's metadata says how many (``latency``).
+
+    Raises:
+        InputError: if a value has the wrong type or is out of range.
+    """
+
+    subnet: Subnet
+    macs: int
+    params: int
+    top1: float | None = None
+    top5: float | None = None
+    latency_ms: float | None = None
+    clip_top1: float | None = None
+    clip_top5: float | None = None
+    macs_per_video: int | None = None
+    latency_p90_ms: float | None = None
+    batch_ms: float | None = None
+    batch_p90_ms: float | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.subnet, Subnet):
+            raise InputError(f"row {self.subnet!r}: subnet must be a Subnet")
+        for name, limits in _WHOLE.items():
+            if name != "macs_per_video" or self.macs_per_video is not None:
+                self._check(name, int, "a whole number", limits)
+        for name, limits in _REAL.items():
+            if getattr(self, name) is not None:
+                self._check(name, (int, float), "a number or null", limits)
+
+    def _check(self, name, types, wanted, limits):
+        value, (low, high) = getattr(self, name), limits
+        # The comparison is also what refuses NaN.
+        good = isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
+        if not good:
+            raise InputError(
+                f"row {self.subnet}: {name} must be {wanted} from {low} to {high}, got {value!r}"
+            )
+
+
+def row_from_json(fields):
+    """The ``Row`` of a JSON object; InputError naming what is wrong with it."""
+    known = list(Row.__dataclass_fields__)
+    if not isinstance(fields, dict):
+        raise InputError("must be an object")
+    for name in fields:
+        if name not in known:
+            raise InputError(f"unknown field {name!r}; the fields are {', '.join(known)}")
+    for name in ("subnet", "macs", "params"):
+        if name not in fields:
+            raise InputError(f"field {name!r} is missing")
+    return Row(**{**fields, "subnet": Subnet.parse(fields["subnet"])})

@@ -1,0 +1,50 @@
+"""The query table for people: a terminal, a Markdown page."""
+
+from mutualvideo.table.budget import format_macs
+
+
+def to_text(table):
+    """The table for a terminal, cheapest row first, Pareto rows (by MACs) marked ``*``."""
+    marked, lines = _cells(table)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = []
+    for line in lines:
+        left = [line[column].ljust(widths[column]) for column in (0, 1)]
+        right = [line[column].rjust(widths[column]) for column in range(2, len(line))]
+        text.append("  ".join(left + right).rstrip())
+    text.insert(1, "-" * max(len(line) for line in text))
+    if marked:
+        text.append("* no other row is both cheaper and at least as accurate")
+    return "\n".join(text)
+
+
+def to_markdown(table):
+    """The same as a Markdown table; Pareto rows in bold."""
+    marked, (head, *lines) = _cells(table)
+    rows = [head[1:], ["---", *["---:"] * (len(head) - 2)]]
+    rows += [[f"**{cell}**" if line[0] else cell for cell in line[1:]] for line in lines]
+    text = ["| " + " | ".join(row) + " |" for row in rows]
+    if marked:
+        text += ["", "Bold: no other row is both cheaper and at least as accurate."]
+    return "\n".join(text) + "\n"
+
+
+def _cells(table):
+    """(whether rows are marked, lines of cells, the first the heads, the first cell the mark)."""
+    marked = table.marked()
+    batched = any(row.batch_ms is not None for row in table)
+    tails = any(row.latency_p90_ms is not None for row in table)
+    head = ["", "sub-network", "MACs", "params", "top-1 %", "top-5 %", "ms/clip"]
+    head += ["p90"] * tails + ["ms/batch"] * batched
+    lines = [head]
+    for row in sorted(table, key=lambda row: (row.macs, row.subnet.width)):
+        line = ["*" if row.subnet in marked else "", str(row.subnet)]
+        line += [format_macs(row.macs), format_macs(row.params)]
+        line += [_number(row.top1, 2), _number(row.top5, 2), _number(row.latency_ms, 1)]
+        line += [_number(row.latency_p90_ms, 1)] * tails + [_number(row.batch_ms, 1)] * batched
+        lines.append(line)
+    return bool(marked), lines
+
+
+def _number(value, decimals):
+    return "-" if value is None else f"{value:.{decimals}f}"
