@@ -7,6 +7,8 @@ import numpy as np
 from mutualvideo.runtime.backends.base import softmax
 
 TOLERANCE = 1e-3
+# Rounding of float32 on its way through a network, as a share of a clip's largest logit.
+_ROUNDING = 1e-5
 _BATCH = 3
 
 
@@ -47,22 +49,23 @@ def compare(source, subnet, logits):
         :class:`Difference`.
 
     Raises:
-        DifferenceError: if one is above ``TOLERANCE`` or no number.
+        DifferenceError: if one is above ``TOLERANCE``, or not a number. Of logits, float32's
+            rounding is forgiven: it exceeds that where a clip unlike those of training makes
+            them thousands.
     """
     data = source.cfg.DATA
     clips = probes(*source.shape(subnet), data.MEAN, data.STD)
     expected = np.concatenate([source.logits(subnet, clip[None]) for clip in clips])
     batch = min(_BATCH, len(clips))
-    found = [logits(clip[None]) for clip in clips]
-    found, together = np.concatenate(found), logits(clips[:batch])
-    difference = Difference(
-        max(_apart(softmax(found), softmax(expected)),
-            _apart(softmax(together), softmax(expected[:batch]))),
-        max(_apart(found, expected), _apart(together, expected[:batch])),
-        len(clips),
-    )  # fmt: skip
-    # The comparison is also what refuses NaN.
-    if not (difference.scores <= TOLERANCE and difference.logits <= TOLERANCE):
+    found = np.concatenate([logits(clip[None]) for clip in clips])
+    pairs = ((found, expected), (logits(clips[:batch]), expected[:batch]))
+    # Not max(): that one passes over NaN.
+    scores = np.max([_apart(*map(softmax, pair)) for pair in pairs])
+    apart = np.max([_apart(*pair) for pair in pairs])
+    excess = np.max([_apart(*pair, allowed=_ROUNDING) for pair in pairs])
+    difference = Difference(float(scores), float(apart), len(clips))
+    # Not the other way round: NaN is above nothing.
+    if not (scores <= TOLERANCE and excess <= TOLERANCE):
         raise DifferenceError(
             f"sub-network {subnet}: the exported file differs from the torch network: "
             f"{difference}, allowed are {TOLERANCE:g}; it is not kept"
@@ -70,10 +73,12 @@ def compare(source, subnet, logits):
     return difference
 
 
-def _apart(found, expected):
+def _apart(found, expected, allowed=0.0):
+    """The largest difference, less the share ``allowed`` of each clip's largest value."""
     if found.shape != expected.shape:
         return float("inf")
-    return float(np.abs(found.astype(np.float64) - expected).max())
+    difference = np.abs(found.astype(np.float64) - expected)
+    return np.max(difference - allowed * np.abs(expected).max(1, keepdims=True))
 
 
 def probes(frames, size, mean, std, seed=0):
