@@ -30,8 +30,8 @@ def parse_args():
     add("--checkpoint", help="default: the one that the table names")
     add("--table", help="query table (default: query_table.json of --run)")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--subnet", type=Subnet.parse, help="WIDTHxFRAMESxSIZE: 0.63x6x128")
-    what.add_argument("--budget", type=parse_budget, help="the best row within 1.2G or 40ms")
+    what.add_argument("--subnet", help="WIDTHxFRAMESxSIZE: 0.63x6x128")
+    what.add_argument("--budget", help="the best row within 1.2G or 40ms")
     what.add_argument("--folder", action="store_true", help="many rows, for the runtime")
     add("--rows", choices=ROWS, default="pareto", help="with --folder: which (%(default)s)")
     add("--format", required=True, choices=FORMATS)
@@ -47,9 +47,10 @@ def main():
             written = export_folder(source, args.format, args.output, args.rows)
             print(f"wrote {args.output}: {len(written)} sub-networks, manifest.json")
             return 0
-        subnet = args.subnet
-        if args.budget is not None:
-            kind, value = args.budget
+        if args.subnet is not None:
+            subnet = Subnet.parse(args.subnet)
+        else:
+            kind, value = parse_budget(args.budget)
             subnet = source.table.best(**{kind: value}).subnet
         written = export_subnet(source, subnet, args.format, args.output)
     except DifferenceError as error:

