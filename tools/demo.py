@@ -7,19 +7,19 @@ Writes an annotated mp4 and a CSV for every source. ^C ends the film early and k
 """
 
 import argparse
-from pathlib import Path
 
 from mutualvideo.cli import run_tool
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer
+from mutualvideo.runtime.folder import locate
 from mutualvideo.runtime.playlist import play_all, stop_on_signals
-from mutualvideo.table import QueryTable, parse_budget
+from mutualvideo.table import parse_budget
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--run", metavar="DIR", help="OUTPUT_DIR of a run", default="output/toy")
+    add("--run", metavar="DIR", help="OUTPUT_DIR or exported folder", default="output/toy")
     add("--table", help="query table (default: query_table.json of --run)")
     add("--checkpoint", help="default: the one that the table names")
     add("--source", "--video", required=True, help="video, folder, webcam:0, rtsp:// or http(s)://")
@@ -42,10 +42,7 @@ def parse_args():
 def main():
     args = parse_args()
     budgets = [parse_budget(text) for text in args.budget]
-    table = QueryTable.load_json(args.table or Path(args.run) / "query_table.json")
-    checkpoint = args.checkpoint or table.path_of("checkpoint")
-    if checkpoint is None:
-        raise InputError("the query table names no checkpoint: give --checkpoint")
+    checkpoint, table = locate(args.run, args.checkpoint, args.table)
     recognizer = AdaptiveRecognizer(checkpoint, table, device=args.device)
     opening = {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}
     failed = False

@@ -9,6 +9,7 @@ import numpy as np
 from mutualvideo.errors import InputError
 from mutualvideo.runtime.cascade import CascadeRunner
 from mutualvideo.runtime.controller import Controller
+from mutualvideo.runtime.folder import is_folder, open_folder
 from mutualvideo.runtime.prediction import Prediction
 from mutualvideo.runtime.prepare import Preprocessing, as_clips, prepare
 from mutualvideo.runtime.prepared import PreparedRunners
@@ -29,16 +30,18 @@ class AdaptiveRecognizer:
     :class:`~mutualvideo.runtime.controller.Controller`.
 
     Args:
-        checkpoint: path of a mutualvideo checkpoint, or a slimmable network that carries its
-            calibrated statistics, in which case ``cfg`` is needed.
+        checkpoint: path of a mutualvideo checkpoint; or a slimmable network that carries its
+            calibrated statistics, in which case ``cfg`` is needed; or a folder that
+            ``tools/export.py --folder`` wrote, which needs nothing else.
         table: path of a query table in JSON, or a ``QueryTable``. Its metadata names the
             file of BatchNorm statistics (``statistics``), the classes (``classes``) and
-            the checkpoint it was made from (``fingerprint``).
+            the checkpoint it was made from (``fingerprint``). ``None``: the folder's own.
         device: ``"cpu"``, ``"cuda"``...; ``None``: for torch CUDA where there is one, else the
             CPU.
         backend: ``torch``, ``torch-extracted``, ``torch-compiled``, ``torch-cudagraph``,
             ``openvino`` or ``onnxruntime``; see
-            :func:`~mutualvideo.runtime.backends.make_backend`.
+            :func:`~mutualvideo.runtime.backends.make_backend`. ``None``: ``torch``, or for a
+            folder what its format is made for.
         cfg: configuration of an already built network; a checkpoint carries its own.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic.
         cascades: path of the table's cascades in JSON, or a ``CascadeCurve``; ``None``: the
@@ -53,21 +56,27 @@ class AdaptiveRecognizer:
     def __init__(
         self,
         checkpoint,
-        table,
+        table=None,
         device=None,
-        backend="torch",
+        backend=None,
         cfg=None,
         precision="fp32",
         cache_mib=512,
         cascades=None,
     ):
-        # Here, so that whoever runs exported sub-networks imports no torch.
-        from mutualvideo.runtime.network import open_network
+        if is_folder(checkpoint):
+            opened = open_folder(checkpoint, table, device, backend, precision)
+            self._backend, self.cfg, self.table = opened
+        else:
+            # Here, so that whoever runs exported sub-networks imports no torch.
+            from mutualvideo.runtime.network import open_network
 
-        self.table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
-        self._backend, self.cfg = open_network(
-            checkpoint, self.table, device, backend, cfg, precision
-        )
+            if table is None:
+                raise InputError("recognizer: give the query table of the checkpoint")
+            self.table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
+            self._backend, self.cfg = open_network(
+                checkpoint, self.table, device, backend or "torch", cfg, precision
+            )
         self._preprocessing = Preprocessing.of(self.cfg)
         self._prepared = PreparedRunners(self._backend, cache_mib)
         self.class_names = self._class_names()

@@ -10,6 +10,7 @@ from mutualvideo.config.load import cfg_to_dict
 from mutualvideo.models import build_model
 from mutualvideo.slim import calibrate, count_macs, get_statistics
 from mutualvideo.subnet import Subnet
+from mutualvideo.table.cascade import CascadeCurve, CascadePoint
 from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable, Row
 
@@ -70,6 +71,14 @@ def run_dir(tiny_cfg, tmp_path_factory):
     }
     QueryTable(rows, metadata).save_json(folder / "query_table.json")
     return folder
+
+
+def curve(*cascades):
+    """Cascades that win, each at 10 multiply-adds more than the one before, from 300 on."""
+    return CascadeCurve(
+        CascadePoint(300 + 10 * i, cascade, GRID[0][0], 300.0, 90.0, 100.0, 50.0, 1.0)
+        for i, cascade in enumerate(cascades)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,9 @@ from mutualvideo.runtime import AdaptiveRecognizer, PreparationError, network
 from mutualvideo.runtime import recognizer as module
 from mutualvideo.runtime.backends.base import Backend, Runner
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.cascade import Cascade, CascadeCurve, CascadePoint
+from mutualvideo.table.cascade import Cascade
 from mutualvideo.table.query import QueryTable, Row
+from tests.runtime.conftest import curve
 
 CLIP = np.zeros((4, 32, 32, 3), np.uint8)
 ROWS = [
@@ -167,14 +168,6 @@ def test_a_row_that_cannot_be_prepared_costs_no_answer(simulated):
     assert all("0.5x2x16 cannot be prepared" in str(error) for error in problems)
     assert len(problems) == 1
     assert recognizer.predict(CLIP).subnet == ROWS[2].subnet
-
-
-def curve(*cascades):
-    """Cascades that win, each at 10 multiply-adds more than the one before, from 300 on."""
-    return CascadeCurve(
-        CascadePoint(300 + 10 * i, cascade, CHEAP, 300.0, 90.0, 100.0, 50.0, 1.0)
-        for i, cascade in enumerate(cascades)
-    )
 
 
 def bright(share):

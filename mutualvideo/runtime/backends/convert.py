@@ -36,15 +36,26 @@ def to_openvino(network, shape):
 
 
 @torch.no_grad()
+def to_program(network, shape):
+    """``torch.export.ExportedProgram`` of a network; see :func:`to_openvino`."""
+    return torch.export.export(network, **_example(shape))
+
+
+def _example(shape):
+    """What ``torch.export`` is given: the clips, and that their number is free."""
+    # Two of them: a batch of one would become a constant.
+    clips = _blank(shape, 2).contiguous()
+    return {"args": (clips,), "dynamic_shapes": ({0: torch.export.Dim("batch")},)}
+
+
+@torch.no_grad()
 def to_onnx(network, shape):
     """bytes of an ONNX model with input ``clip`` and output ``logits``; see :func:`to_openvino`."""
     file = io.BytesIO()
     program = torch.onnx.export(
         network,
-        # Two of them: a batch of one would become a constant.
-        (_blank(shape, 2).contiguous(),),
+        **_example(shape),
         dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
         input_names=["clip"],
         output_names=["logits"],
         external_data=False,

@@ -47,5 +47,8 @@ class OnnxRuntimeRunner(Runner):
         self(self.blank())
 
     def __call__(self, clips):
-        (logits,) = self._session.run(None, {self._input: np.ascontiguousarray(clips)})
-        return softmax(logits)
+        return softmax(self.logits(clips))
+
+    def logits(self, clips):
+        """float32 array (B, classes) of what the model gives for ``clips``."""
+        return self._session.run(None, {self._input: np.ascontiguousarray(clips)})[0]

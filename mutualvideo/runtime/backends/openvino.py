@@ -64,9 +64,14 @@ class OpenVINORunner(Runner):
         self.nbytes = 2 * weights + _arena_bytes(compiled)
 
     def __call__(self, clips):
+        return softmax(self.logits(clips))
+
+    def logits(self, clips):
+        """float32 array (B, classes) of what the model gives for ``clips``."""
         with self._lock:
             self._request.infer([np.ascontiguousarray(clips)], share_inputs=True)
-            return softmax(self._request.get_output_tensor(0).data)
+            # The tensor is the next call's as well.
+            return np.array(self._request.get_output_tensor(0).data, np.float32)
 
 
 def _constant_bytes(model):

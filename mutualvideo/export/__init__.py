@@ -1,0 +1,20 @@
+"""Sub-networks as files for other runtimes: one module per format, checked before it is kept.
+
+``formats`` lists them, ``subnet`` writes one file, ``folder`` a folder for the runtime.
+"""
+
+from mutualvideo.export.compare import TOLERANCE, DifferenceError
+from mutualvideo.export.folder import export_folder
+from mutualvideo.export.formats import FORMATS
+from mutualvideo.export.source import Source, open_source
+from mutualvideo.export.subnet import export_subnet
+
+__all__ = [
+    "DifferenceError",
+    "FORMATS",
+    "Source",
+    "TOLERANCE",
+    "export_folder",
+    "export_subnet",
+    "open_source",
+]

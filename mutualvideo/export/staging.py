@@ -1,0 +1,35 @@
+"""Files and folders that appear when they are right, or not at all."""
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+from mutualvideo.errors import InputError
+
+
+@contextmanager
+def staging(path):
+    """Yields a new folder beside ``path`` to write in; it is removed at the end.
+
+    Raises:
+        InputError: if it cannot be made, or the block raises an OSError (a full disk).
+    """
+    path = Path(path)
+    folder = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+            yield folder
+        except OSError as error:
+            reason = " ".join((error.strerror or str(error)).split())
+            raise InputError(f"{path}: cannot be written ({reason})") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def place(files, folder):
+    """Moves files, the first one last: who sees it finds the others beside it."""
+    for file in reversed(files):
+        os.replace(file, Path(folder) / file.name)

@@ -1,0 +1,78 @@
+"""A folder of exported sub-networks instead of a checkpoint. Imports no torch by itself."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+from mutualvideo.errors import InputError
+from mutualvideo.runtime import manifest as manifests
+from mutualvideo.runtime.backends.exported import ExportedBackend
+from mutualvideo.table.query import QueryTable
+
+
+def is_folder(checkpoint):
+    """Whether ``checkpoint``, a path or a network, is the path of a folder."""
+    return isinstance(checkpoint, (str, os.PathLike)) and os.path.isdir(checkpoint)
+
+
+def open_folder(folder, table=None, device=None, backend=None, precision="fp32"):
+    """What ``tools/export.py --folder`` wrote, ready to run.
+
+    Args:
+        folder: path. Every file in it is compared with its checksum.
+        table: ``QueryTable`` or path of one to use instead of the folder's, such as one with
+            latencies of this machine; its rows must all be in the folder.
+        device, backend, precision: see
+            :class:`~mutualvideo.runtime.backends.exported.ExportedBackend`.
+
+    Returns:
+        ``(backend, cfg, table)``; ``cfg`` has what the runtime reads of a configuration: the
+        ``DATA`` keys of :func:`~mutualvideo.runtime.manifest.data_section` and
+        ``MODEL.NUM_CLASSES``.
+
+    Raises:
+        InputError: if it is no such folder, a file is damaged, or the backend cannot run it.
+    """
+    folder = Path(folder)
+    if not (folder / manifests.NAME).is_file():
+        raise InputError(
+            f"{folder}: is a folder without {manifests.NAME}: name a checkpoint file, or a folder "
+            "that tools/export.py --folder wrote"
+        )
+    manifest = manifests.Manifest.load(folder)
+    manifest.verify(folder)
+    table = folder / manifests.TABLE if table is None else table
+    table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
+    made = ExportedBackend(folder, manifest, device, precision, backend)
+    for row in table:
+        made.check(row.subnet)
+    cfg = SimpleNamespace(
+        DATA=SimpleNamespace(**manifest.data),
+        MODEL=SimpleNamespace(NUM_CLASSES=manifest.num_classes),
+    )
+    return made, cfg, table
+
+
+def locate(run, checkpoint=None, table=None):
+    """What to open for a command-line ``--run``, ``--checkpoint`` and ``--table``.
+
+    Args:
+        run: a run's OUTPUT_DIR, or a folder of exported sub-networks; ``None`` if both others
+            are given.
+        checkpoint, table: paths that take precedence over what lies in ``run``.
+
+    Returns:
+        ``(checkpoint, table)`` as :class:`~mutualvideo.runtime.AdaptiveRecognizer` takes them.
+
+    Raises:
+        InputError: if the table cannot be read, or nothing names a checkpoint.
+    """
+    if checkpoint is None and run is not None and (Path(run) / manifests.NAME).is_file():
+        return run, table
+    if run is None and (checkpoint is None or table is None):
+        raise InputError("give --run, or both --checkpoint and --table")
+    table = QueryTable.load_json(table or Path(run) / manifests.TABLE)
+    checkpoint = checkpoint or table.path_of("checkpoint")
+    if checkpoint is None:
+        raise InputError("the query table names no checkpoint: give --checkpoint")
+    return checkpoint, table

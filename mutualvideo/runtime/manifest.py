@@ -1,0 +1,159 @@
+"""The manifest of a folder of exported sub-networks: what lies there and how it is fed."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mutualvideo.errors import InputError
+from mutualvideo.files import atomic_path
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.fingerprint import fingerprint
+
+NAME = "manifest.json"
+FORMAT = "mutualvideo-exported"
+VERSION = 1
+TABLE = "query_table.json"
+INPUT = "float32 (batch, 3, frames, size, size), RGB from 0 to 1, minus mean, divided by std"
+OUTPUT = "logits, float32 (batch, classes)"
+
+# Keys of the DATA section that running a network needs, and what they must be.
+_DATA = {
+    "NUM_FRAMES": int,
+    "SAMPLING_RATE": int,
+    "TARGET_FPS": (int, float),
+    "TEST_CROP_SIZE": int,
+    "MEAN": list,
+    "STD": list,
+}
+
+
+def data_section(cfg):
+    """``{key: value}`` of what a manifest keeps of ``cfg.DATA``, as JSON values."""
+    values = {key: getattr(cfg.DATA, key) for key in _DATA}
+    return {key: list(v) if _DATA[key] is list else v for key, v in values.items()}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One sub-network of a folder.
+
+    Args:
+        subnet: text, ``0.63x4x112``.
+        frames, size: of the clip that it takes.
+        files: names in the folder, the one to open first.
+        difference: ``{"scores", "logits"}``: largest differences from the torch network's.
+    """
+
+    subnet: str
+    frames: int
+    size: int
+    files: list
+    difference: dict
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder of exported sub-networks holds.
+
+    Args:
+        kind: the format of its models, ``openvino``, ``onnx`` or ``torch_export``.
+        model: name of the network.
+        num_classes: columns of the answers.
+        classes: names of the classes in their order, or ``None``.
+        data: see :func:`data_section`.
+        rows: list of :class:`Exported`.
+        sha256: ``{name: "sha256:..."}`` of every file in the folder but this one.
+        versions: ``{package: version}`` that the folder was written with.
+        input, output: what every model takes and gives, in words.
+    """
+
+    kind: str
+    model: str
+    num_classes: int
+    classes: list | None
+    data: dict
+    rows: list
+    sha256: dict
+    versions: dict
+    input: str = INPUT
+    output: str = OUTPUT
+
+    def save(self, folder):
+        """Writes ``manifest.json``."""
+        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        with atomic_path(Path(folder) / NAME) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder):
+        """Reads ``manifest.json``; :meth:`verify` reads the files that it names.
+
+        Raises:
+            InputError: if it is missing, of another version, or not what was written.
+        """
+        path = Path(folder) / NAME
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: is not a JSON file ({error})") from error
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise InputError(f'{path}: is not a manifest (no "format": "{FORMAT}")')
+        version = content.pop("version", None)
+        if type(version) is not int or version != VERSION:
+            raise InputError(
+                f"{path}: has version {version!r}, this release reads {VERSION}: export it anew"
+            )
+        try:
+            rows = [Exported(**row) for row in content.pop("rows")]
+            found = cls(rows=rows, **content)
+            found._check()
+        except (KeyError, TypeError, AttributeError, InputError) as error:
+            raise InputError(f"{path}: {error}: export it anew") from error
+        return found
+
+    def _check(self):
+        for field in ("sha256", "versions", "data"):
+            _require(isinstance(getattr(self, field), dict), f"{field} must be an object")
+        for key, kind in _DATA.items():
+            value = self.data.get(key)
+            good = isinstance(value, kind) and not isinstance(value, bool)
+            good = good and (all(_is_number(v) for v in value) if kind is list else value > 0)
+            _require(good, f"data: {key} is {value!r}")
+        _require(set(self.data) == set(_DATA), f"data must have {', '.join(_DATA)} alone")
+        count, names = self.num_classes, self.classes
+        _require(type(count) is int and count > 0, f"num_classes is {count!r}")
+        good = names is None or (isinstance(names, list) and len(names) == count)
+        _require(good, f"classes must be null or {count} names")
+        _require(isinstance(self.kind, str), f"kind is {self.kind!r}")
+        for row in self.rows:
+            Subnet.parse(row.subnet)
+            for value in (row.frames, row.size):
+                _require(type(value) is int and value > 0, f"row {row.subnet}: bad shape")
+            _require(isinstance(row.files, list) and row.files, f"row {row.subnet}: no files")
+            for name in row.files:
+                _require(name in self.sha256, f"row {row.subnet}: {name!r} has no sha256")
+        for name in self.sha256:
+            # Nothing outside the folder is read, whatever the manifest says.
+            _require(Path(name).name == name and "\\" not in name, f"{name!r} is no file name")
+        _require(TABLE in self.sha256, f"{TABLE} has no sha256")
+
+    def verify(self, folder):
+        """Raises InputError, naming it, if a file is missing or is not the one exported."""
+        for name, expected in self.sha256.items():
+            path = Path(folder) / name
+            if fingerprint(path) != expected:
+                raise InputError(
+                    f"{path}: is not the file that was exported (its SHA-256 differs): it is "
+                    "damaged or was changed; copy the folder again or export it anew"
+                )
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _require(good, problem):
+    if not good:
+        raise InputError(problem)
