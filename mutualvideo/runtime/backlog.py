@@ -127,8 +127,8 @@ class Backlog:
         order = self._order(hopeless)
         limit = self._limit(order, hopeless, now_s, ready)
         limits = {r: 0.0 if r in hopeless else limit for r in order}
-        targets = {r: _step(r, limits[r]) for r in order}
-        wanted = frozenset(row.subnet for row in targets.values() if not ready(row.subnet))
+        targets = {r.steps[_index(r, limits[r])].subnet for r in order}
+        wanted = frozenset(subnet for subnet in targets if not ready(subnet))
         for batch, row in self._batches(order, limits, ready):
             until_s = now_s if hurry else self._wait_until(batch, row)
             if until_s > now_s:
@@ -187,7 +187,7 @@ class Backlog:
 
     def _batches(self, order, limits, ready):
         """(requests, row) as they would follow on each other; those without a row left out."""
-        rows = {request: _ready_step(request, limits[request], ready) for request in order}
+        rows = {r: ready_row(r.steps, _index(r, limits[r]), ready) for r in order}
         by_row = {}
         for request in order:
             by_row.setdefault(rows[request], []).append(request)
@@ -208,23 +208,29 @@ class Backlog:
             return float("-inf")
         takes_s = self._latency.expected_ms(row.subnet, len(batch)) / 1000
         until_s = min(request.arrived_s for request in batch) + self._max_wait_s
+        # With as much to spare: whoever oversleeps a deadline's last moment needs a cheaper row.
+        spare_s = takes_s + self._max_wait_s
         deadlines = (r.deadline_s for r in batch if r.deadline_s is not None)
-        return min([until_s, *(deadline_s - takes_s for deadline_s in deadlines)])
+        return min([until_s, *(deadline_s - spare_s for deadline_s in deadlines)])
 
 
 def _index(request, limit):
+    """Of the dearest row within ``limit``, or of the cheapest."""
     return max(bisect_right(request.costs, limit), 1) - 1
 
 
-def _step(request, limit):
-    """The dearest row within ``limit``, or the cheapest."""
-    return request.steps[_index(request, limit)]
+def ready_row(rows, index, ready):
+    """``rows[index]`` if it is ready, else the next before it that is, else the next after it.
 
+    Args:
+        rows: sequence of ``Row``.
+        index: position of the one that is wanted.
+        ready: ``ready(subnet)``: whether it can answer at once.
 
-def _ready_step(request, limit, ready):
-    """The same of those that are ready, or the next dearer one; ``None`` if none is."""
-    index = _index(request, limit)
-    for row in (*request.steps[index::-1], *request.steps[index + 1 :]):
+    Returns:
+        ``Row``, or ``None`` if none is ready.
+    """
+    for row in (*rows[index::-1], *rows[index + 1 :]):
         if ready(row.subnet):
             return row
     return None

@@ -84,7 +84,7 @@ class BatchLatency:
         self.slowdown.observe(subnet, ms / clips / self._shares.get((subnet, clips), 1.0))
         factor = self.slowdown.factor
         if factor is not None and not 1 / _BAND <= factor / self.speed <= _BAND:
-            self.speed = factor
+            self.speed = 1.0 if 1 / _BAND <= factor <= _BAND else factor
 
     def failed(self, subnet, clips):
         """Takes in that so many clips at once were too many, of memory for instance."""

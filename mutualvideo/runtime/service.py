@@ -6,12 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from mutualvideo.errors import InputError
+from mutualvideo.runtime.answer import answer_error, make_answer
 from mutualvideo.runtime.backlog import Backlog, Request
 from mutualvideo.runtime.batching import BatchLatency
 from mutualvideo.runtime.ready import Frames, ReadyRunners, stack
-from mutualvideo.runtime.recognizer import Prediction
 from mutualvideo.runtime.steps import Steps
-from mutualvideo.subnet import Subnet
 from mutualvideo.table.budget import check_budget
 
 # An idle worker ends after so long: a service that nobody closes leaves no thread behind.
@@ -26,32 +25,6 @@ class OverloadError(RuntimeError):
 
 class ClosedError(RuntimeError):
     """The service was closed."""
-
-
-class AnswerError(RuntimeError):
-    """A sub-network, which the message names, failed to answer."""
-
-
-@dataclass(frozen=True)
-class Answer(Prediction):
-    """A ``Prediction`` for one clip of a :class:`Service`.
-
-    ``latency_ms`` is that of the batch the clip was in, ``total_ms`` counts from ``submit``.
-
-    Args:
-        wanted: the sub-network that would have answered had there been no hurry.
-        late: whether the answer came after the request's deadline.
-        batch: how many clips were answered together.
-    """
-
-    wanted: Subnet
-    late: bool
-    batch: int
-
-    @property
-    def shed(self):
-        """Whether a cheaper sub-network than the wanted one answered."""
-        return self.subnet != self.wanted
 
 
 @dataclass(frozen=True)
@@ -88,8 +61,8 @@ class Service:
     :class:`~mutualvideo.runtime.batching.BatchLatency`). When deadlines would be missed, all
     get cheaper sub-networks, as dear as the deadlines allow, instead of queueing; clients take
     turns (see :class:`~mutualvideo.runtime.backlog.Backlog`). If even the cheapest cannot make
-    a deadline it answers late, and :attr:`Answer.late` says so. Beyond ``max_queue`` requests
-    are refused with an :class:`OverloadError`, at once.
+    a deadline it answers late, and :attr:`~mutualvideo.runtime.answer.Answer.late` says so.
+    Beyond ``max_queue`` requests are refused with an :class:`OverloadError`, at once.
 
     A sub-network that is not prepared is prepared in the background; until it is, a cheaper
     one that is prepared answers, if there is any. One that cannot be prepared fails all
@@ -181,9 +154,10 @@ class Service:
                 thread.
 
         Returns:
-            ``concurrent.futures.Future`` of an :class:`Answer`; cancelling it works until it
-            is taken up. It fails with a PreparationError or an :class:`AnswerError`, both of
-            which name the sub-network.
+            ``concurrent.futures.Future`` of an
+            :class:`~mutualvideo.runtime.answer.Answer`; cancelling it works until it is taken
+            up. It fails with a PreparationError or an AnswerError, both of which name the
+            sub-network.
 
         Raises:
             InputError: for a clip of another dtype or shape, if no budget is set, more than
@@ -348,23 +322,19 @@ class Service:
         with self._lock:
             self._latency.observe(runner.subnet, len(batch), ms, (ready_s - begin_s) * 1000)
             self._count["batches"] += 1
-        recognizer = self._recognizer
         for request, own in zip(batch, scores, strict=True):
-            late = request.deadline_s is not None and end_s > request.deadline_s
-            answer = Answer(
-                scores=own[None],
-                labels=(recognizer.class_names[own.argmax()],),
-                subnet=runner.subnet,
-                macs=recognizer.table[runner.subnet].macs,
+            answer = make_answer(
+                self._recognizer,
+                runner.subnet,
+                own,
                 latency_ms=ms,
                 total_ms=(end_s - request.arrived_s) * 1000,
-                class_names=recognizer.class_names,
                 wanted=request.best.subnet,
-                late=late,
+                late=request.deadline_s is not None and end_s > request.deadline_s,
                 batch=len(batch),
             )
             with self._lock:
-                self._count.update(answered=1, late=late, shed=answer.shed)
+                self._count.update(answered=1, late=answer.late, shed=answer.shed)
             request.future.set_result(answer)
 
     def _failed(self, batch, runner, error):
@@ -375,13 +345,7 @@ class Service:
             for request in batch:
                 self._answer([request], runner, self._clock())
             return
-        reason = " ".join(str(error).split()) or type(error).__name__
-        failure = AnswerError(
-            f"sub-network {runner.subnet} failed on backend "
-            f"{self._recognizer.backend.name!r}: {reason}"
-        )
-        failure.__cause__ = error
-        self._fail(batch, failure)
+        self._fail(batch, answer_error(self._recognizer, runner.subnet, error))
 
 
 def _deadline(deadline_ms):
