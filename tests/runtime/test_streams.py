@@ -145,17 +145,17 @@ def test_videos_through_a_network(quick, write_video):
         assert summary.problem is None and sum(summary.subnets.values()) == summary.answered
         for answer in answers[name]:
             assert answer.scores.sum() == pytest.approx(1, abs=1e-5)
-            assert answer.subnet in quick.table._by_subnet
+            assert quick.table[answer.subnet].macs == answer.macs
     assert not [t for t in threading.enumerate() if t.name.startswith("stream")]
 
 
 class Source:
-    """A live source that gives ``frames`` frames, then ends or is lost."""
+    """A live source of ``count`` frames, which then ends or raises ``error``."""
 
     live, fps, path = True, 30, None
 
-    def __init__(self, count, problem=None, error=None):
-        self.count, self.problem, self.error = count, problem, error
+    def __init__(self, count, error=None):
+        self.count, self.error = count, error
 
     def frames(self, seen, stop):
         for number in range(self.count):
