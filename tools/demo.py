@@ -23,8 +23,8 @@ def parse_args():
     add("--table", help="query table (default: query_table.json of --run)")
     add("--checkpoint", help="default: the one that the table names")
     add("--source", "--video", required=True, help="video, folder, webcam:0, rtsp:// or http(s)://")
-    add("--budget", action="append", default=[], help="per clip: multiply-adds (1.2G, 300M) or "
-        "latency (40ms); several rule equal parts of a recording")  # fmt: skip
+    add("--budget", action="append", default=[], help="multiply-adds of a clip (1.2G, 300M), its "
+        "latency (40ms) or clips a second (25fps); several rule equal parts")  # fmt: skip
     add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
     add("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
     add("--gif", metavar="FILE", help="also a GIF of the film, at most 60 s")

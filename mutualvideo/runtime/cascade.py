@@ -1,5 +1,6 @@
 """Runs a confidence cascade: asks dearer sub-networks only about the clips still unsure."""
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class CascadeAnswer:
 
 
 class CascadeRunner:
-    """A cascade at work, and what it has cost so far. Not thread-safe.
+    """A cascade at work, and what it has cost so far. Any number of threads may call.
 
     Args:
         cascade: a ``Cascade``, from ``CascadeCurve.best`` for instance.
@@ -43,6 +44,7 @@ class CascadeRunner:
         self.cascade = cascade
         self._macs = [table[stage].macs for stage in cascade.stages]
         self.answered = np.zeros(len(cascade.stages), np.int64)
+        self._lock = threading.Lock()
 
     @property
     def average_macs(self):
@@ -81,6 +83,7 @@ class CascadeRunner:
                 open_clips = open_clips[confidence(answer) < self.cascade.thresholds[stage]]
             if not len(open_clips):
                 break
-        self.answered += np.bincount(stage_of, minlength=len(self._macs))
+        with self._lock:
+            self.answered += np.bincount(stage_of, minlength=len(self._macs))
         subnets = tuple(self.cascade.stages[stage] for stage in stage_of)
         return CascadeAnswer(scores, subnets, run_macs(self._macs, stage_of))

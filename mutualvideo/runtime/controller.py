@@ -5,7 +5,7 @@ from statistics import median
 
 from mutualvideo.errors import InputError
 from mutualvideo.runtime.slowdown import Slowdown
-from mutualvideo.table.budget import check_budget
+from mutualvideo.table.budget import as_cost, check_budget
 
 # A row is taken if it is expected to use this much of the budget, and left if it uses all of
 # it. Between the two nothing moves: that band is the hysteresis.
@@ -41,6 +41,7 @@ class Controller:
 
     Attributes:
         row: the ``Row`` to answer with; ``None`` before the first :meth:`set_budget`.
+        ladder: the rows that may answer under this budget, cheapest first.
         late: whether even the cheapest row is expected to take longer than the budget.
         slowdown: the ``Slowdown`` estimate, kept when the budget changes.
     """
@@ -50,7 +51,7 @@ class Controller:
         self.slowdown = Slowdown(table.rows)
         self.row, self.late = None, False
         self._kind = self._budget = None
-        self._ladder = []
+        self.ladder = ()
         self._other = deque(maxlen=_OTHER)
 
     def set_budget(self, macs=None, ms=None, fps=None):
@@ -71,30 +72,31 @@ class Controller:
                 the table. (A machine that is slower than the table is no error: the cheapest
                 row answers and :attr:`late` says so.)
         """
-        if sum(value is not None for value in (macs, ms, fps)) != 1:
-            raise InputError("give exactly one budget: macs=..., ms=... or fps=...")
-        kind, budget = ("fps", fps) if fps is not None else check_budget(macs, ms)
-        if kind == "fps":
-            try:
-                check_budget(ms=fps)
-            except InputError:
-                raise InputError(f"budget {fps=}: expected a finite number above 0") from None
-            kind, budget = "ms", 1000 / fps
+        given, budget = check_budget(macs, ms, fps)
+        kind, budget = as_cost(given, budget)
         measured = all(row.latency_ms for row in self.table)
         if kind == "macs" or measured:
             best = self.table.best(**{kind: budget})
         ladder = [best] if kind == "macs" else ladder_of(self.table, "ms" if measured else "macs")
-        self._ladder, self._kind, self._budget = ladder, kind, budget
-        self._fps = fps is not None
-        self._patience = dict.fromkeys((row.subnet for row in ladder), PATIENCE)
-        self._fits = dict.fromkeys(self._patience, 0)
-        # The row that set_budget chooses was climbed to by nobody: to leave it is no mistake.
-        self._lasted, self._held = PROBATION, None
-        self._index = 0
+        self._begin(ladder, kind, budget, given == "fps")
         if kind == "ms":
             self._index = self._highest(range(len(ladder)))
         self._settle()
         return self.row
+
+    def hold(self, subnet):
+        """Fixes the row, whatever it takes; returns it. InputError if it is not in the table."""
+        self._begin([self.table[subnet]], "macs", None)
+        self._settle()
+        return self.row
+
+    def _begin(self, ladder, kind, budget, fps=False):
+        self.ladder, self._kind, self._budget, self._fps = tuple(ladder), kind, budget, fps
+        self._patience = dict.fromkeys((row.subnet for row in ladder), PATIENCE)
+        self._fits = dict.fromkeys(self._patience, 0)
+        # The row that a budget begins with was climbed to by nobody: to leave it is no mistake.
+        self._lasted, self._held = PROBATION, None
+        self._index = 0
 
     def observe(self, subnet, ms, other_ms=0.0):
         """Learns from an answered clip.
@@ -130,8 +132,8 @@ class Controller:
         if self._lasted >= self._trial():
             self._patience[self.row.subnet] = PATIENCE
         ready = self._index
-        for index in range(self._index + 1, len(self._ladder)):
-            subnet = self._ladder[index].subnet
+        for index in range(self._index + 1, len(self.ladder)):
+            subnet = self.ladder[index].subnet
             fits = self._load(index) <= (1 if index == self._held else TARGET)
             self._fits[subnet] = self._fits[subnet] + 1 if fits else 0
             if self._fits[subnet] >= self._patience[subnet]:
@@ -162,12 +164,12 @@ class Controller:
         self._settle()
 
     def _settle(self):
-        self.row = self._ladder[self._index]
+        self.row = self.ladder[self._index]
         self.late = self._kind == "ms" and self._index == 0 and self._load(0) > 1
 
     def _load(self, index):
         """Share of the budget that a row is expected to use; 0 while nothing is known."""
-        expected = self.slowdown.expected_ms(self._ladder[index].subnet)
+        expected = self.slowdown.expected_ms(self.ladder[index].subnet)
         if expected is None:
             return 0.0
         budget = self._budget - (median(self._other) if self._fps and self._other else 0.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mutualvideo.table.budget import format_cost, format_macs
+from mutualvideo.table.budget import as_cost, format_cost, format_macs
 
 _SHORTEST_SIDE = 320
 # Films of up to a minute are drawn whole, of longer ones and live sources the last half.
@@ -25,7 +25,7 @@ class Status:
         subnet: who answered.
         macs: its multiply-adds for one clip.
         latency_ms: milliseconds it took.
-        budget: ``("macs", int)`` or ``("ms", float)``.
+        budget: ``("macs", int)``, ``("ms", float)`` or ``("fps", float)``.
         answers: ``[(label, score), ...]``, best first, score from 0 to 1.
     """
 
@@ -44,16 +44,17 @@ def scale_of(budgets, table):
     """The units in which to draw budgets, and the top of the scale.
 
     Args:
-        budgets: ``[("macs" | "ms", value), ...]``.
+        budgets: ``[("macs" | "ms" | "fps", value), ...]``.
         table: the ``QueryTable``.
 
     Returns:
         ``("macs", highest)`` if one of the budgets is in multiply-adds, else ``("ms", highest)``.
         Budgets far beyond what any row costs do not flatten the rest.
     """
+    budgets = [as_cost(*budget) for budget in budgets]
     kind = "macs" if any(kind == "macs" for kind, _ in budgets) else "ms"
     costs = [row.macs if kind == "macs" else row.latency_ms for row in table]
-    dearest = max(cost for cost in costs if cost is not None)
+    dearest = max((cost for cost in costs if cost is not None), default=float("inf"))
     highest = max(value for unit, value in budgets if unit == kind)
     return kind, 1.1 * min(highest, 1.5 * dearest)
 
@@ -90,7 +91,7 @@ class Overlay:
 
     def update(self, time_s, status):
         """From ``time_s`` seconds on this is the :class:`Status`."""
-        kind, budget = status.budget
+        kind, budget = as_cost(*status.budget)
         shown = budget if kind == self._kind else None
         self._history.append((time_s, status.cost(self._kind), shown))
         self._panel = self._draw_panel(status)

@@ -28,8 +28,8 @@ class PreparedRunners:
     """The runners of a backend, one of which answers. Safe for any number of threads.
 
     One thread prepares, one sub-network after the other. Runners beyond ``cache_mib`` are let
-    go, the one that was used longest ago first; the one that answers and the one switched to
-    stay whatever their size.
+    go, the one that was used longest ago first; the one that answers, the one switched to and
+    those to :meth:`keep` stay whatever their size.
 
     Args:
         backend: :class:`~mutualvideo.runtime.backends.Backend`.
@@ -48,6 +48,7 @@ class PreparedRunners:
         self._answering = None
         self._target = None  # the job switched to
         self._unreported = None
+        self._kept = frozenset()
 
     @property
     def target(self):
@@ -91,6 +92,12 @@ class PreparedRunners:
         with self._lock:
             for subnet in subnets:
                 self._job(subnet).asked = True
+
+    def keep(self, subnets):
+        """Has ``subnets`` prepared, and lets none of them go until this is called again."""
+        with self._lock:
+            self._kept = frozenset(subnets)
+            self.request(subnets)
 
     def get(self, subnet):
         """The runner of ``subnet``; waits until it is prepared.
@@ -249,7 +256,7 @@ class PreparedRunners:
             job.set_result(runner)
 
     def _let_go(self, newest):
-        needed = {newest, self._target and self._target.subnet}
+        needed = {newest, self._target and self._target.subnet, *self._kept}
         needed.add(self._answering and self._answering.subnet)
         for subnet in list(self._runners):
             if self.nbytes <= self._limit:

@@ -1,49 +1,19 @@
 """One file of weights, one table, any budget."""
 
+import copy
+import threading
 import time
-from dataclasses import dataclass
 
 import numpy as np
 
 from mutualvideo.errors import InputError
+from mutualvideo.runtime.cascade import CascadeRunner
+from mutualvideo.runtime.controller import Controller
+from mutualvideo.runtime.prediction import Prediction
 from mutualvideo.runtime.prepare import Preprocessing, as_clips, prepare
 from mutualvideo.runtime.prepared import PreparedRunners
-from mutualvideo.subnet import Subnet
+from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.query import QueryTable
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer to a batch of clips.
-
-    Args:
-        scores: float32 array (B, classes), softmax: each row sums to 1.
-        labels: the most likely class of each clip, its name or else its index as text.
-        subnet: which sub-network answered.
-        macs: its multiply-adds for one clip.
-        latency_ms: milliseconds from the sub-network's input to the scores, for all B clips:
-            what the table measures.
-        total_ms: milliseconds of the whole call, making that input included.
-        class_names: names of the classes in the order of ``scores``.
-    """
-
-    scores: np.ndarray
-    labels: tuple[str, ...]
-    subnet: Subnet
-    macs: int
-    latency_ms: float
-    total_ms: float
-    class_names: tuple[str, ...]
-
-    def top(self, count, index=0):
-        """The ``count`` most likely classes of clip ``index``: ``[(label, score), ...]``."""
-        return top_scores(self.scores[index], self.class_names, count)
-
-
-def top_scores(scores, class_names, count):
-    """The ``count`` highest of ``scores`` (classes,), best first: ``[(label, score), ...]``."""
-    order = np.argsort(-scores, kind="stable")[:count]
-    return [(class_names[i], float(scores[i])) for i in order]
 
 
 class AdaptiveRecognizer:
@@ -53,6 +23,10 @@ class AdaptiveRecognizer:
     switching the sub-network copies nothing, and calls from several threads take turns. The
     other backends are faster and prepare every sub-network they run, in the background: until
     a new one is ready the one before answers. Any number of threads may call.
+
+    Under a budget in milliseconds or clips a second it watches its own latency and moves along
+    the Pareto rows when the machine gets slower or faster, see
+    :class:`~mutualvideo.runtime.controller.Controller`.
 
     Args:
         checkpoint: path of a mutualvideo checkpoint, or a slimmable network that carries its
@@ -67,6 +41,8 @@ class AdaptiveRecognizer:
             :func:`~mutualvideo.runtime.backends.make_backend`.
         cfg: configuration of an already built network; a checkpoint carries its own.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic.
+        cascades: path of the table's cascades in JSON, or a ``CascadeCurve``; ``None``: the
+            file that the table's metadata names (``cascades``).
         cache_mib: prepared sub-networks that are not in use are let go beyond this many MiB.
 
     Raises:
@@ -83,6 +59,7 @@ class AdaptiveRecognizer:
         cfg=None,
         precision="fp32",
         cache_mib=512,
+        cascades=None,
     ):
         # Here, so that whoever runs exported sub-networks imports no torch.
         from mutualvideo.runtime.network import open_network
@@ -94,6 +71,12 @@ class AdaptiveRecognizer:
         self._preprocessing = Preprocessing.of(self.cfg)
         self._prepared = PreparedRunners(self._backend, cache_mib)
         self.class_names = self._class_names()
+        self._cascades, self._cascade = cascades, None
+        self._controller = Controller(self.table)
+        # What the controller chose and nobody has switched to yet.
+        self._wanted = None
+        # Orders budgets, switches and what is learnt from answers; never held while one is made.
+        self._lock = threading.RLock()
 
     @property
     def backend(self):
@@ -106,29 +89,54 @@ class AdaptiveRecognizer:
 
         While it is being prepared another one answers, which ``Prediction.subnet`` names.
         """
-        subnet = self._prepared.target
+        with self._lock:
+            subnet = self._wanted or self._prepared.target
         return None if subnet is None else self.table[subnet]
 
-    def set_budget(self, macs=None, ms=None, wait=False):
+    @property
+    def late(self):
+        """Whether even the cheapest row is expected to take longer than the budget allows."""
+        return self._controller.late
+
+    def set_budget(self, macs=None, ms=None, fps=None, cascade=False, wait=False):
         """Switches to the best sub-network within a budget.
 
         Args:
             macs: multiply-adds of one clip, or
-            ms: latency of one clip in milliseconds, as measured in the table.
+            ms: milliseconds of one clip in the network, or
+            fps: clips answered per second, their preparation included. Under the last two the
+                row follows the latency observed from then on; ``Prediction.subnet`` says
+                which one answered.
+            cascade: runs a confidence cascade that costs ``macs`` on average: cheap rows
+                answer, dearer ones only where these are unsure. While its stages are being
+                prepared the first one answers alone.
             wait: whether to return only when it answers.
 
         Returns:
-            The ``Row`` switched to.
+            The ``Row`` switched to; of a cascade, the first.
 
         Raises:
             InputError: if not exactly one budget is given, if it is below the cheapest
-                sub-network, or the one chosen was never calibrated; nothing is switched.
+                sub-network, if one that may be switched to under it was never calibrated, or
+                there are no cascades; nothing is switched.
             PreparationError: see :meth:`switch`.
         """
-        return self.switch(self.table.best(macs=macs, ms=ms).subnet, wait)
+        if not cascade:
+            return self._begin(lambda new: new.set_budget(macs=macs, ms=ms, fps=fps), None, wait)
+        if macs is None or ms is not None or fps is not None:
+            raise InputError("a cascade has a budget of multiply-adds: give macs=... alone")
+        found = self._curve().best(macs)
+        runner = CascadeRunner(found, self.table)
+        for subnet in found.stages:
+            self._backend.check(subnet)
+        row = self._begin(lambda new: new.hold(found.stages[0]), runner, wait)
+        if wait:
+            for subnet in found.stages:
+                self._prepared.get(subnet)
+        return row
 
     def switch(self, subnet, wait=False):
-        """Switches to a sub-network of the table.
+        """Switches to a sub-network of the table, until the next budget or switch.
 
         Returns at once unless ``wait``; only the very first one is waited for, by
         :meth:`predict`.
@@ -141,12 +149,35 @@ class AdaptiveRecognizer:
             PreparationError: if one that was switched to before could not be prepared and
                 nobody was told, or with ``wait`` this one; nothing is switched.
         """
-        row = self.table[subnet]
-        self._backend.check(subnet)
-        self._prepared.switch(subnet)
+        return self._begin(lambda new: new.hold(subnet), None, wait)
+
+    def _begin(self, decide, cascade, wait):
+        with self._lock:
+            # A copy, so that whatever is refused leaves everything as it was.
+            new = copy.copy(self._controller)
+            decide(new)
+            for row in new.ladder:
+                self._backend.check(row.subnet)
+            self._prepared.switch(new.row.subnet)
+            self._controller, self._cascade, self._wanted = new, cascade, None
+            # None of them is let go: a cascade needs all.
+            self._prepared.keep(() if cascade is None else cascade.cascade.stages)
         if wait:
             self._prepared.wait_ready()
-        return row
+        return new.row
+
+    def _curve(self):
+        with self._lock:
+            if self._cascades is None:
+                self._cascades = self.table.path_of("cascades")
+            if self._cascades is None:
+                raise InputError(
+                    "the query table names no cascades: make it with TABLE.CASCADES True, or give "
+                    "cascades=... to the recogniser"
+                )
+            if not isinstance(self._cascades, CascadeCurve):
+                self._cascades = CascadeCurve.load_json(self._cascades)
+            return self._cascades
 
     def wait_ready(self, timeout=None):
         """Waits until :attr:`current` answers; returns whether it does within ``timeout`` s.
@@ -188,30 +219,83 @@ class AdaptiveRecognizer:
                 one before goes on answering.
         """
         clips = as_clips(clip)
-        runner = self._runner(subnet)
+        runner, cascade = self._runner(subnet)
+        if cascade is not None:
+            return self._run_cascade(cascade, clips)
         start = time.perf_counter()
-        batch = np.stack([prepare(one, self._preprocessing, *runner.shape) for one in clips])
+        batch = self._batch(clips, runner)
         ready = time.perf_counter()
         scores = runner(batch)
         end = time.perf_counter()
+        prediction = self._prediction(scores, runner.subnet, (end - ready, end - start))
+        if subnet is None:
+            self._learn(prediction, len(clips))
+        return prediction
+
+    def _runner(self, subnet):
+        """What answers: ``(runner, None)`` or ``(None, cascade)``."""
+        if subnet is not None:
+            self._backend.check(self.table[subnet].subnet)
+            return self._prepared.get(subnet), None
+        with self._lock:
+            if self._wanted is not None:
+                wanted, self._wanted = self._wanted, None
+                self._prepared.switch(wanted)
+            cascade = self._cascade
+            if cascade is not None and all(s in self._prepared for s in cascade.cascade.stages):
+                return None, cascade
+        runner = self._prepared.answering()
+        if runner is None:
+            raise InputError("recognizer: call set_budget(macs=...), (ms=...) or (fps=...) first")
+        return runner, None
+
+    def _learn(self, prediction, clips):
+        """Tells the controller how long it took; switches if it says so."""
+        with self._lock:
+            before = self._controller.row
+            if before is None:
+                return
+            row = self._controller.observe(
+                prediction.subnet,
+                prediction.latency_ms / clips,
+                (prediction.total_ms - prediction.latency_ms) / clips,
+            )
+            if row is not before:
+                # With the next clip: an error of preparing it must not cost this answer.
+                self._wanted = row.subnet
+
+    def _run_cascade(self, cascade, clips):
+        start, in_network = time.perf_counter(), 0.0
+
+        def answer(subnet, index):
+            nonlocal in_network
+            runner = self._prepared.get(subnet)
+            batch = self._batch([clips[i] for i in index], runner)
+            ready = time.perf_counter()
+            scores = runner(batch)
+            in_network += time.perf_counter() - ready
+            return scores
+
+        found = cascade.run(answer, len(clips))
+        times = in_network, time.perf_counter() - start
+        stages = cascade.cascade.stages
+        last = stages[max(stages.index(subnet) for subnet in found.subnets)]
+        return self._prediction(found.scores, last, times, round(found.macs.mean()), found.subnets)
+
+    def _batch(self, clips, runner):
+        return np.stack([prepare(clip, self._preprocessing, *runner.shape) for clip in clips])
+
+    def _prediction(self, scores, subnet, seconds, macs=None, subnets=()):
         return Prediction(
             scores=scores,
             labels=tuple(self.class_names[i] for i in scores.argmax(1)),
-            subnet=runner.subnet,
-            macs=self.table[runner.subnet].macs,
-            latency_ms=(end - ready) * 1000,
-            total_ms=(end - start) * 1000,
+            subnet=subnet,
+            macs=self.table[subnet].macs if macs is None else macs,
+            latency_ms=seconds[0] * 1000,
+            total_ms=seconds[1] * 1000,
             class_names=self.class_names,
+            subnets=subnets,
         )
-
-    def _runner(self, subnet):
-        if subnet is not None:
-            self._backend.check(self.table[subnet].subnet)
-            return self._prepared.get(subnet)
-        runner = self._prepared.answering()
-        if runner is None:
-            raise InputError("recognizer: call set_budget(macs=...) or (ms=...) first")
-        return runner
 
     def _class_names(self):
         count, names = self.cfg.MODEL.NUM_CLASSES, self.table.metadata.get("classes")

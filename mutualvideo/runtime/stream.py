@@ -16,7 +16,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.runtime.film import film
 from mutualvideo.runtime.overlay import Overlay, Status, scale_of
-from mutualvideo.runtime.recognizer import top_scores
+from mutualvideo.runtime.prediction import top_scores
 from mutualvideo.runtime.window import ClipWindow, Smoother
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.budget import format_macs
@@ -134,21 +134,15 @@ def play(recognizer, source, script, output, stride_s=0.5, smooth_s=0.0, seconds
 
 
 def _prepare(recognizer, script):
-    """Refuses budgets that cannot be met, and lets every sub-network warm up.
+    """Refuses budgets that cannot be met, and has their sub-networks prepared.
 
-    All of them now: nobody wants to hear of the last one when the film is half done, and the
-    first call as a new sub-network prepares kernels.
+    All of them now: nobody wants to hear of the last one when the film is half done.
     """
     data = recognizer.cfg.DATA
     blank = np.zeros((data.NUM_FRAMES, data.TEST_CROP_SIZE, data.TEST_CROP_SIZE, 3), np.uint8)
-    budgets = script.budgets
-    rows = [recognizer.set_budget(**{kind: value}) for kind, value in budgets]
-    warm = set()
-    for (kind, value), row in zip(budgets, rows, strict=True):
-        if row.subnet not in warm:
-            warm.add(row.subnet)
-            recognizer.set_budget(**{kind: value})
-            recognizer.predict(blank)
+    rows = [recognizer.set_budget(**{kind: value}) for kind, value in script.budgets]
+    for subnet in dict.fromkeys(row.subnet for row in rows):
+        recognizer.predict(blank, subnet)
 
 
 class _Part:

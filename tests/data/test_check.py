@@ -8,7 +8,8 @@ from mutualvideo.data.annotations import read_annotations
 from mutualvideo.data.decode import DecodeError, VideoReader
 from mutualvideo.errors import InputError
 
-from .test_decode import BROKEN, FILES, PARTS
+from .decode.files import BROKEN, FILES
+from .decode.test_real_files import PARTS
 from .videos import encode, encode_audio, shared
 
 

@@ -14,8 +14,8 @@ from mutualvideo.data.decode import DecodeError, VideoReader
 from mutualvideo.data.resize import Settings, resize_tree, resize_video
 from mutualvideo.errors import InputError
 
+from .decode.files import BROKEN, FILES, IRREGULAR
 from .test_check import damaged
-from .test_decode import BROKEN, FILES, IRREGULAR
 from .videos import decode_all, encode, encode_audio, shared
 
 SMALL = Settings(short_side=24, gop=5, crf=1)

@@ -74,7 +74,8 @@ class FakeRecognizer:
         self.budgets.append(budget)
         return self._row
 
-    def predict(self, clip):
+    def predict(self, clip, subnet=None):
+        row = self._row if subnet is None else self.table[subnet]
         assert clip.dtype == np.uint8 and len(clip) == self.cfg.DATA.NUM_FRAMES
         if clip.any():
             # Frame 0 is black and so is the warm-up; no clip of a film is all frame 0.
@@ -83,5 +84,5 @@ class FakeRecognizer:
         scores = np.array([self._scores(max(len(self.clips) - 1, 0))], np.float32)
         label = self.class_names[scores.argmax()]
         return Prediction(
-            scores, (label,), self._row.subnet, self._row.macs, 3.0, 4.0, self.class_names
+            scores, (label,), row.subnet, row.macs, 3.0, 4.0, self.class_names
         )

@@ -22,7 +22,7 @@ def smooth_clip(*shape):
 
 def evaluated(clip, num_frames, crop, frames, size):
     """What evaluation feeds the network."""
-    clip = test_transform(clip[frame_indices(len(clip), num_frames)], crop, 0, 1)
+    clip = test_transform(clip[frame_indices(len(clip), num_frames)], crop, 0, 1).movedim(-1, 0)
     return resample_clip(normalize(clip[None], MEAN, STD), frames, size)[0].numpy()
 
 

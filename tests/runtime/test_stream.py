@@ -319,9 +319,10 @@ def test_every_sub_network_is_warm_before_the_film_begins(tmp_path):
     calls = []
 
     class Spy(FakeRecognizer):
-        def predict(self, clip):
-            calls.append((self._row.macs, bool(clip.any())))
-            return super().predict(clip)
+        def predict(self, clip, subnet=None):
+            row = self._row if subnet is None else self.table[subnet]
+            calls.append((row.macs, bool(clip.any())))
+            return super().predict(clip, subnet)
 
     path = write_numbered(tmp_path / "a.mp4", steady(12))
     script = [(0.0, *DEAR), (0.1, *CHEAP), (0.2, "ms", 9.0)]

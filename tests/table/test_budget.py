@@ -1,7 +1,7 @@
 import pytest
 
 from mutualvideo.errors import InputError
-from mutualvideo.table.budget import check_budget, format_macs, parse_budget
+from mutualvideo.table.budget import as_cost, check_budget, format_cost, format_macs, parse_budget
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,8 @@ from mutualvideo.table.budget import check_budget, format_macs, parse_budget
         ("1000", ("macs", 1000)),
         ("40ms", ("ms", 40.0)),
         (" 12.5 ms ", ("ms", 12.5)),
+        ("25fps", ("fps", 25.0)),
+        ("0.5 fps", ("fps", 0.5)),
     ],
 )
 def test_parse_budget(text, expected):
@@ -30,7 +32,8 @@ def test_parse_budget(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "fast", "1.2g", "40m", "40 s", "-3G", "0", "0ms", "nan", "inf", "1e999", "1_0", "0.4"],
+    ["", "fast", "1.2g", "40m", "40 s", "-3G", "0", "0ms", "nan", "inf", "1e999", "1_0", "0.4"]
+    + ["0fps", "5 FPS"],
 )
 def test_parse_budget_refuses(text):
     with pytest.raises(InputError, match="budget") as info:
@@ -77,3 +80,16 @@ def test_format_macs(macs, text):
 def test_check_budget_refuses(budgets):
     with pytest.raises(InputError, match="budget"):
         check_budget(**budgets)
+
+
+@pytest.mark.parametrize(
+    ("budget", "text", "cost"),
+    [
+        (("macs", 10**9), "1.00G MACs", ("macs", 10**9)),
+        (("ms", 40.0), "40.0 ms", ("ms", 40.0)),
+        (("fps", 25.0), "25 fps", ("ms", 40.0)),
+        (("fps", 0.5), "0.5 fps", ("ms", 2000.0)),
+    ],
+)
+def test_budgets_as_text_and_as_costs(budget, text, cost):
+    assert (format_cost(*budget), as_cost(*budget)) == (text, cost)

@@ -1,0 +1,48 @@
+"""What a recogniser answers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mutualvideo.subnet import Subnet
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to a batch of clips.
+
+    Args:
+        scores: float32 array (B, classes), softmax: each row sums to 1.
+        labels: the most likely class of each clip, its name or else its index as text.
+        subnet: which sub-network answered; of a cascade, the last one that was asked.
+        macs: multiply-adds of one clip; of a cascade, of all that was run, on average over
+            the clips.
+        latency_ms: milliseconds from the sub-network's input to the scores, for all B clips:
+            what the table measures.
+        total_ms: milliseconds of the whole call, making that input included.
+        class_names: names of the classes in the order of ``scores``.
+        subnets: which sub-network answered each clip (B,); they differ in cascades only.
+    """
+
+    scores: np.ndarray
+    labels: tuple[str, ...]
+    subnet: Subnet
+    macs: int
+    latency_ms: float
+    total_ms: float
+    class_names: tuple[str, ...]
+    subnets: tuple[Subnet, ...] = ()
+
+    def __post_init__(self):
+        if not self.subnets:
+            object.__setattr__(self, "subnets", (self.subnet,) * len(self.scores))
+
+    def top(self, count, index=0):
+        """The ``count`` most likely classes of clip ``index``: ``[(label, score), ...]``."""
+        return top_scores(self.scores[index], self.class_names, count)
+
+
+def top_scores(scores, class_names, count):
+    """The ``count`` highest of ``scores`` (classes,), best first: ``[(label, score), ...]``."""
+    order = np.argsort(-scores, kind="stable")[:count]
+    return [(class_names[i], float(scores[i])) for i in order]
