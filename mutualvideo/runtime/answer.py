@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mutualvideo.runtime.recognizer import Prediction
+from mutualvideo.runtime.prediction import Prediction
 from mutualvideo.subnet import Subnet
 
 
@@ -10,7 +10,7 @@ class AnswerError(RuntimeError):
     """A sub-network, which the message names, failed to answer."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Answer(Prediction):
     """A ``Prediction`` for one clip among those of others.
 

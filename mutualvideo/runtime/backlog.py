@@ -24,6 +24,7 @@ class Request:
         arrived_s: when it came, in seconds on the caller's clock.
         deadline_s: when the answer is due; ``None``: whenever.
         client: who asked, anything hashable.
+        follows: whether its budget is the recogniser's own.
         future: where the answer goes; a cancelled one is forgotten.
     """
 
@@ -33,6 +34,7 @@ class Request:
     arrived_s: float
     deadline_s: float | None = None
     client: Any = None
+    follows: bool = False
     future: Future = field(default_factory=Future)
 
     @property

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mutualvideo.errors import InputError
 from mutualvideo.runtime.answer import answer_error, make_answer
@@ -147,7 +147,8 @@ class Service:
                 speed (the table's latencies times the slowdown observed), or
             fps: clips a second that the machine could answer so, one after the other, or
             subnet: the row that answers, whatever the hurry. None of the four: the
-                recogniser's own budget.
+                recogniser's own budget, which follows the latency of these answers; a cascade
+                does not run here, its first row does.
             deadline_ms: milliseconds from now by which the answer should be there; ``None``:
                 the service's.
             client: with whom it shares its turns, anything hashable; ``None``: the calling
@@ -192,7 +193,8 @@ class Service:
             raise
         deadline_s = None if deadline_ms is None else arrived_s + deadline_ms / 1000
         costs = tuple(self._steps.cost(row) for row in steps)
-        request = Request(frames, steps, costs, arrived_s, deadline_s, client)
+        follows = macs is None and ms is None and fps is None and subnet is None
+        request = Request(frames, steps, costs, arrived_s, deadline_s, client, follows)
         with self._lock:
             self._cropping -= 1
             self._check_open()
@@ -335,6 +337,12 @@ class Service:
             )
             with self._lock:
                 self._count.update(answered=1, late=answer.late, shed=answer.shed)
+            if request.follows:
+                # Whose budget it was hears of it, as of a call of predict.
+                own_ms, other_ms = ms / len(batch), (ready_s - begin_s) * 1000 / len(batch)
+                self._recognizer._learn(
+                    replace(answer, latency_ms=own_ms, total_ms=own_ms + other_ms), 1
+                )
             request.future.set_result(answer)
 
     def _failed(self, batch, runner, error):

@@ -44,6 +44,8 @@ class FakeRecognizer:
         bad: sub-networks that cannot be prepared.
         failing: ``failing(subnet, clips)``: whether this call raises.
         slow: factor on the latencies.
+        answering: called at the beginning of every call.
+        learnt: what answers under the recogniser's own budget took: (sub-network, ms, others).
         gates: by sub-network, the event that its preparation waits for.
     """
 
@@ -51,12 +53,17 @@ class FakeRecognizer:
 
     def __init__(self, clock=None, rows=ROWS, immediate=True, cache_mib=512):
         self.clock, self.table, self.current = clock or Clock(), QueryTable(rows), None
+        self.learnt = []
         self.calls, self.bad, self.failing, self.slow = [], set(), lambda *_: False, 1.0
         self.answering = lambda: None
         self.gates = {row.subnet: threading.Event() for row in rows}
         self.backend = FakeBackend(self, immediate)
         self._preprocessing = Preprocessing(2, 8, (0.0,) * 3, (1.0,) * 3)
         self._prepared = PreparedRunners(self.backend, cache_mib)
+
+    def _learn(self, prediction, clips):
+        ms, total_ms = prediction.latency_ms / clips, prediction.total_ms / clips
+        self.learnt.append((prediction.subnet, ms, total_ms - ms))
 
     def let(self, *subnets):
         for subnet in subnets:

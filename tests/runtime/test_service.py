@@ -60,8 +60,10 @@ def test_budgets(recognizer, served):
         assert answer.latency_ms == pytest.approx(recognizer.table[subnet].latency_ms)
     with pytest.raises(InputError, match="give a budget"):
         served.submit(clip())
+    assert not recognizer.learnt
     recognizer.current = recognizer.table[B]
     assert served.submit(clip()).result(LONG).subnet == B
+    assert recognizer.learnt == [(B, pytest.approx(4.0), 0.0)]
 
 
 @pytest.mark.parametrize(
