@@ -5,7 +5,7 @@ memory, clips_per_s for the loader, both for resize); ratios hold better than va
 that others use too.
 """
 
-from mutualvideo.benchmark import decode, grid, networks, resize, runtime
+from mutualvideo.benchmark import decode, grid, networks, resize, runtime, service
 
 COMMANDS = {
     "train": networks.train_step,
@@ -18,4 +18,5 @@ COMMANDS = {
     "decode": decode.decode,
     "resize": resize.resized,
     "runtime": runtime.latency,
+    "service": service.throughput,
 }

@@ -105,10 +105,26 @@ class PreparedRunners:
         Raises:
             PreparationError: if that failed.
         """
+        return self._result(self.ask(subnet))
+
+    def ready(self, subnet):
+        """The runner of ``subnet`` if it is prepared, else ``None``. Never waits."""
+        with self._lock:
+            if subnet in self._runners:
+                self._runners.move_to_end(subnet)
+            return self._runners.get(subnet)
+
+    def ask(self, subnet):
+        """Has ``subnet`` prepared in the background, whatever is switched to meanwhile.
+
+        Returns:
+            ``concurrent.futures.Future`` of its runner. It fails with a PreparationError;
+            what is called when it is done must not wait for other threads.
+        """
         with self._lock:
             job = self._job(subnet)
             job.asked = job.awaited = True
-        return self._result(job)
+        return job
 
     def answering(self):
         """The runner to use now, or ``None`` if nothing was switched to.

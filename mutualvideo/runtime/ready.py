@@ -1,0 +1,98 @@
+"""Sub-networks for those who must not wait for one, and clips for any of them."""
+
+import time
+
+import numpy as np
+
+from mutualvideo.errors import InputError
+from mutualvideo.runtime.prepare import as_clips, full_clip, prepare
+
+# What could not be prepared is not tried again for so long.
+_RETRY_S = 30.0
+
+
+class ReadyRunners:
+    """The runners of a recogniser that can be had now; others are prepared in the background.
+
+    Not thread-safe; never waits, except for a backend whose preparation takes no time.
+
+    Args:
+        recognizer: an ``AdaptiveRecognizer``.
+        wake: called, by any thread, when a preparation has ended; must not wait.
+        clock: seconds.
+    """
+
+    def __init__(self, recognizer, wake=lambda: None, clock=time.monotonic):
+        self._prepared, self._backend = recognizer._prepared, recognizer.backend
+        self._wake, self._clock = wake, clock
+        self._asked, self._failed = {}, {}
+
+    def __contains__(self, subnet):
+        """Whether ``subnet`` can answer at once."""
+        if self._backend.immediate:
+            return self.failure(subnet) is None
+        return subnet in self._prepared
+
+    def runner(self, subnet):
+        """The runner of ``subnet``, or ``None`` if it is not ready or failed."""
+        runner = self._prepared.ready(subnet)
+        if runner is None and self._backend.immediate:
+            self.ask([subnet])
+            runner = self._prepared.ready(subnet)
+        return runner
+
+    def ask(self, subnets):
+        """Has ``subnets`` prepared, but for those that failed lately."""
+        for subnet in subnets:
+            if subnet not in self._asked and self.failure(subnet) is None:
+                self._asked[subnet] = job = self._prepared.ask(subnet)
+                job.add_done_callback(lambda _: self._wake())
+        self._collect()
+
+    def failure(self, subnet):
+        """The PreparationError with which preparing ``subnet`` ended lately, or ``None``."""
+        self._collect()
+        error, at_s = self._failed.get(subnet, (None, 0.0))
+        if error is not None and self._clock() - at_s >= _RETRY_S:
+            del self._failed[subnet]
+            return None
+        return error
+
+    def _collect(self):
+        for subnet, job in list(self._asked.items()):
+            if job.done():
+                del self._asked[subnet]
+                if not job.cancelled() and job.exception() is not None:
+                    self._failed[subnet] = job.exception(), self._clock()
+
+
+class Frames:
+    """One clip, cropped; the input of any sub-network is made from it.
+
+    Args:
+        clip: uint8 (T, H, W, 3), (3, T, H, W) or (1, 3, T, H, W), as
+            ``AdaptiveRecognizer.predict`` takes it.
+        preprocessing: ``Preprocessing``.
+
+    Raises:
+        InputError: for another dtype or shape, or several clips.
+    """
+
+    def __init__(self, clip, preprocessing):
+        clips = as_clips(clip)
+        if len(clips) != 1:
+            raise InputError(f"clip: expected one, got {len(clips)}: submit each on its own")
+        self._full, self._preprocessing = full_clip(clips[0], preprocessing), preprocessing
+        self._shape = self._input = None
+
+    def input(self, shape):
+        """float32 (3, frames, size, size) for ``shape`` = (frames, size); the last is kept."""
+        if shape != self._shape:
+            self._input = prepare(self._full, self._preprocessing, *shape)
+            self._shape = shape
+        return self._input
+
+
+def stack(clips, shape):
+    """float32 (B, 3, frames, size, size) of a list of :class:`Frames`."""
+    return np.stack([clip.input(shape) for clip in clips])
