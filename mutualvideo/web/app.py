@@ -47,7 +47,8 @@ class Page:
 
     def choose(self, visitor, name, unit, position):
         """Takes a sample by name."""
-        if name not in self.samples:
+        # Gradio checks values against the choices; these are from the network all the same.
+        if not isinstance(name, str) or name not in self.samples:
             return self._problem("this sample is not there; choose another one")
         return self._take(visitor, self.samples[name], name, unit, position)
 
@@ -75,13 +76,13 @@ class Page:
     def _answer(self, visitor, unit, position, new=False):
         recognizer = self.recognizer
         try:
-            if unit not in self.scales:
+            if not isinstance(unit, str) or unit not in self.scales:
                 raise InputError("this unit is not known; reload the page")
             found = answer(recognizer, self.scales[unit], visitor, position)
         except (InputError, PreparationError) as error:
             return self._problem(error)
         return [
-            panels.message(""),
+            gr.HTML("", visible=False),
             panels.film(found.clip) if new else gr.skip(),
             panels.strip(found, recognizer.cfg.DATA.NUM_FRAMES),
             panels.figures(found, recognizer.table),
@@ -92,7 +93,7 @@ class Page:
 
     def _problem(self, error):
         # What was answered before stays on the page.
-        return [panels.message(error), *[gr.skip()] * 6]
+        return [gr.HTML(panels.message(error), visible=bool(str(error))), *[gr.skip()] * 6]
 
 
 def build_page(page):
@@ -111,7 +112,7 @@ def build_page(page):
     ) as blocks:
         visitor = gr.State(Visitor(), time_to_live=_IDLE_S)
         gr.HTML(panels.heading(page.recognizer), elem_id="heading")
-        problem = gr.HTML(elem_id="problem")
+        problem = gr.HTML(visible=False, elem_id="problem")
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
                 names = list(page.samples)

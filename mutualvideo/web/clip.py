@@ -23,14 +23,14 @@ class Limits:
         megabytes: its largest size.
         seconds: its longest duration.
         side: largest width and height of its pictures, in pixels.
-        patience_s: seconds after which decoding is given up, a whole number.
+        patience_s: seconds after which decoding is given up.
         memory_mib: memory that decoding may use.
     """
 
     megabytes: float = 50.0
     seconds: float = 60.0
     side: int = 4096
-    patience_s: int = 30
+    patience_s: float = 30
     memory_mib: int = 2048
 
     def __post_init__(self):
@@ -133,7 +133,7 @@ def _run(job, name, patience_s):
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise InputError(
-            f"{name}: was not decoded within {patience_s} s; cut it or make it smaller"
+            f"{name}: was not decoded within {patience_s:g} s; cut it or make it smaller"
         ) from None
     line, _, content = done.stdout.partition(b"\n")
     if done.returncode:

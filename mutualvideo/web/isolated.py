@@ -6,6 +6,7 @@ The answer is a line of JSON, ``{"error": text}`` or the header of the arrays th
 """
 
 import json
+import math
 import sys
 
 import av
@@ -29,7 +30,7 @@ def confine(memory_mib, seconds):
         import resource
     except ImportError:  # Windows: whoever started this process still bounds its time
         return
-    bounds = {"RLIMIT_AS": memory_mib * 2**20, "RLIMIT_CPU": seconds, "RLIMIT_FSIZE": 0,
+    bounds = {"RLIMIT_AS": memory_mib * 2**20, "RLIMIT_CPU": math.ceil(seconds), "RLIMIT_FSIZE": 0,
               "RLIMIT_CORE": 0}  # fmt: skip
     for name, bound in bounds.items():
         try:

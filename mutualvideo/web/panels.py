@@ -88,14 +88,14 @@ def strip(answer, num_frames):
 def figures(answer, table):
     """The budget in words, and four figures about the row that it chose."""
     row, prediction = answer.row, answer.prediction
-    dearest = max(each.macs for each in table)
-    share = f"{100 * row.macs / dearest:.0f} % of the dearest"
+    most = max(each.macs for each in table)
+    share = f"{100 * row.macs / most:.0f} % of {format_macs(most)}"
     top1 = "–" if row.top1 is None else f"{row.top1:.1f} %"
-    expected = "" if row.latency_ms is None else f"{row.latency_ms:.1f} in the table"
+    expected = "" if row.latency_ms is None else f"table: {row.latency_ms:.1f} ms"
     tiles = [
         ("sub-network", row.subnet, "width × frames × size", "subnet"),
         ("multiply-adds", format_macs(row.macs), share, "macs"),
-        ("top-1", top1, "on the validation videos", "top1"),
+        ("top-1", top1, "on validation", "top1"),
         ("this answer", f"{prediction.latency_ms:.1f} ms", expected, "latency"),
     ]
     cells = "".join(

@@ -34,7 +34,7 @@ def curve(table, row, budget):
     axes.set_xscale("log")
     low, high = min(costs.values()), max(costs.values())
     margin = (high / low) ** 0.08 if high > low else 1.5
-    axes.set_xlim(low / margin**1.6, high * margin)
+    axes.set_xlim(low / margin**2, high * margin)
     # What is out of reach lies in the shade.
     axes.axvspan(limit, high * margin, color="#f3f4f6", zorder=0)
     axes.axvline(limit, color=_AMBER, linewidth=1.4, linestyle=(0, (4, 3)), zorder=1)
