@@ -45,7 +45,7 @@ setup(
         "test": ["pytest>=7.4", "ruff>=0.4", "timm>=1.0", *OPENVINO, *ONNX],
         "openvino": OPENVINO,
         "onnx": ONNX,
-        "web": ["gradio>=4.0"],
+        "web": WEB,
         "torchcodec": ["torchcodec>=0.11"],
     },
     classifiers=[

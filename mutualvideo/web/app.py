@@ -1,6 +1,7 @@
 """The page itself: Gradio's components, what happens when they are used, the server."""
 
 import contextlib
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -20,7 +21,6 @@ _START = 50
 _DECODERS, _ANSWERS, _WAITING = 2, 4, 64
 # Clips in memory: those of so many tabs, for so many seconds after the last use.
 _TABS, _IDLE_S = 64, 3600
-_SAMPLES = "Sample"
 _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 # The pictures are drawn for a light ground.
 _LIGHT = "() => document.body.classList.remove('dark')"
@@ -54,10 +54,12 @@ class Page:
 
     def upload(self, visitor, path, unit, position):
         """Takes an uploaded file, which is deleted at once: its frames are all that is kept."""
+        if not isinstance(path, str):
+            return self._problem("no file has arrived; choose one")
         try:
             return self._take(visitor, path, display_name(path), unit, position)
         finally:
-            with contextlib.suppress(OSError, ValueError, TypeError):
+            with contextlib.suppress(OSError, ValueError):
                 Path(path).unlink()
 
     def move(self, visitor, unit, position):
@@ -117,7 +119,7 @@ def build_page(page):
             with gr.Column(scale=4, min_width=300):
                 names = list(page.samples)
                 sample = gr.Dropdown(
-                    names, value=names[0] if names else None, label=_SAMPLES,
+                    names, value=names[0] if names else None, label="Sample",
                     visible=bool(names), elem_id="sample",
                 )  # fmt: skip
                 upload = gr.UploadButton(
@@ -170,17 +172,13 @@ def serve(recognizer, samples, limits, host="127.0.0.1", port=7860, stop=None, r
     Raises:
         InputError: if the port cannot be listened on.
     """
-    blocks = build_page(Page(recognizer, samples, limits))
-    with tempfile.TemporaryDirectory(prefix="mutualvideo-") as uploads:
-        # Components read their folder from the class or from themselves.
-        for block in blocks.blocks.values():
-            if hasattr(block, "GRADIO_CACHE"):
-                block.GRADIO_CACHE = uploads
+    with _upload_folder():
+        blocks = build_page(Page(recognizer, samples, limits))
         try:
             _, address, _ = blocks.launch(
                 server_name=host, server_port=port, share=False, quiet=True,
                 prevent_thread_lock=True, inbrowser=False, ssr_mode=False, pwa=False,
-                mcp_server=False, enable_monitoring=False, footer_links=[], run_history=False,
+                mcp_server=False, enable_monitoring=False, footer_links=[],
                 max_file_size=round(limits.megabytes * 1e6), state_session_capacity=_TABS,
                 theme=_theme(), css=_CSS, js=_LIGHT,
                 app_kwargs={"middleware": [Middleware(SafeHeaders)]},
@@ -193,6 +191,20 @@ def serve(recognizer, samples, limits, host="127.0.0.1", port=7860, stop=None, r
             (stop or threading.Event()).wait()
         finally:
             blocks.close(verbose=False)
+
+
+@contextlib.contextmanager
+def _upload_folder():
+    """What Gradio writes goes into a folder of its own, deleted at the end."""
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    with tempfile.TemporaryDirectory(prefix="mutualvideo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["GRADIO_TEMP_DIR"]
+            if before is not None:
+                os.environ["GRADIO_TEMP_DIR"] = before
 
 
 def _theme():

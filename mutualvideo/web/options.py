@@ -31,7 +31,8 @@ def serve_page(recognizer, args, stop=None):
     else:
         samples = samples_of_run(recognizer.cfg, recognizer.class_names)
     # Read while Gradio is imported.
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY", "GRADIO_SHARE"):
+        os.environ[name] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
         from mutualvideo.web.app import serve

@@ -37,7 +37,9 @@ def address(run_dir, good_path, tmp_path_factory):
         port = free.getsockname()[1]
     command = [sys.executable, ROOT / "tools/demo.py", "--web", "--run", run_dir, "--port", port]
     command += ["--samples", samples, "--max-mb", "0.2", "--max-seconds", "5", "--device", "cpu"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    scratch = tmp_path_factory.mktemp("scratch")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+                   "TMPDIR": str(scratch)}  # fmt: skip
     with subprocess.Popen(
         list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True
     ) as server:
@@ -49,6 +51,8 @@ def address(run_dir, good_path, tmp_path_factory):
             server.terminate()
         # Lived until it was told to end, and then did.
         assert server.wait(timeout=60) == 0
+    # Nothing of what was uploaded is left.
+    assert not [path for path in scratch.rglob("*") if path.is_file()]
 
 
 @pytest.fixture(scope="module")
