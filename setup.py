@@ -12,6 +12,7 @@ VERSION = re.search(
 # Runtimes that execute sub-networks; the tests compare all of them.
 OPENVINO = ["openvino>=2024.0"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
+WEB = ["gradio>=6.0"]
 
 setup(
     name="mutualvideo",
@@ -22,6 +23,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["mutualvideo", "mutualvideo.*"]),
+    package_data={"mutualvideo.web": ["*.css"]},
     # Lower bounds only, and none on torchvision's side: pip pairs it with torch itself.
     install_requires=[
         "torch>=2.4",
@@ -41,11 +43,21 @@ setup(
         "tensorboard>=2.12",
     ],
     extras_require={
-        # timm: networks that the tests make slimmable; the package does not use it.
-        "test": ["pytest>=7.4", "ruff>=0.4", "timm>=1.0", *OPENVINO, *ONNX],
+        "test": [
+            "pytest>=7.4",
+            "ruff>=0.4",
+            # Networks that the tests make slimmable; the package does not use it.
+            "timm>=1.0",
+            "jsonschema>=4.18",
+            # Drives the system's Chromium.
+            "playwright>=1.40",
+            *OPENVINO,
+            *ONNX,
+            *WEB,
+        ],
         "openvino": OPENVINO,
         "onnx": ONNX,
-        "web": ["gradio>=4.0"],
+        "web": WEB,
         "torchcodec": ["torchcodec>=0.11"],
     },
     classifiers=[

@@ -2,6 +2,7 @@
 
     python tools/demo.py --run output/toy --source clip.mp4 --budget 40M --budget 10M
     python tools/demo.py --run output/toy --source webcam:0 --budget 40ms --seconds 60
+    python tools/demo.py --run output/toy --web
 
 Writes an annotated mp4 and a CSV for every source. ^C ends the film early and keeps it.
 """
@@ -14,6 +15,7 @@ from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.runtime.folder import locate
 from mutualvideo.runtime.playlist import play_all, stop_on_signals
 from mutualvideo.table import parse_budget
+from mutualvideo.web.options import add_options, serve_page
 
 
 def parse_args():
@@ -22,7 +24,9 @@ def parse_args():
     add("--run", metavar="DIR", help="OUTPUT_DIR or exported folder", default="output/toy")
     add("--table", help="query table (default: query_table.json of --run)")
     add("--checkpoint", help="default: the one that the table names")
-    add("--source", "--video", required=True, help="video, folder, webcam:0, rtsp:// or http(s)://")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--source", "--video", help="video, folder, webcam:0, rtsp:// or http(s)://")
+    what.add_argument("--web", action="store_true", help="a page to try it in the browser")
     add("--budget", action="append", default=[], help="multiply-adds of a clip (1.2G, 300M), its "
         "latency (40ms) or clips a second (25fps); several rule equal parts")  # fmt: skip
     add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
@@ -36,6 +40,7 @@ def parse_args():
     add("--timeout", type=float, default=10.0, help="seconds without data: the stream is lost")
     add("--reconnects", type=int, default=5, help="attempts to get a lost stream back")
     add("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
+    add_options(parser)
     return parser.parse_args()
 
 
@@ -47,6 +52,8 @@ def main():
     opening = {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}
     failed = False
     with stop_on_signals() as stop:
+        if args.web:
+            return serve_page(recognizer, args, stop)
         for _, played in play_all(
             recognizer, args.source, args.output, budgets, args.budget_script, args.gif,
             args.gif_mb, args.seconds, stop, opening, stride_s=args.stride, smooth_s=args.smooth,

@@ -1,0 +1,215 @@
+"""The page itself: Gradio's components, what happens when they are used, the server."""
+
+import contextlib
+import os
+import tempfile
+import threading
+from pathlib import Path
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from mutualvideo.errors import InputError
+from mutualvideo.runtime import PreparationError
+from mutualvideo.web import panels
+from mutualvideo.web.clip import display_name, read_clip
+from mutualvideo.web.headers import SafeHeaders
+from mutualvideo.web.session import UNITS, Visitor, answer, scales
+
+_START = 50
+# Films are decoded by so many processes at once, answers worked out by so many threads.
+_DECODERS, _ANSWERS, _WAITING = 2, 4, 64
+# Clips in memory: those of so many tabs, for so many seconds after the last use.
+_TABS, _IDLE_S = 64, 3600
+_CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+# The pictures are drawn for a light ground.
+_LIGHT = "() => document.body.classList.remove('dark')"
+
+
+class Page:
+    """The handlers of the page's events, apart from Gradio's components.
+
+    Args:
+        recognizer: ``AdaptiveRecognizer``.
+        samples: ``{name: path}``, may be empty.
+        limits: :class:`~mutualvideo.web.clip.Limits` of a clip.
+    """
+
+    def __init__(self, recognizer, samples, limits):
+        self.recognizer, self.samples, self.limits = recognizer, samples, limits
+        self.scales = scales(recognizer.table)
+
+    def open(self, visitor, unit, position):
+        """What a new tab shows: the first sample, if there is one."""
+        if not self.samples:
+            return self._problem("")
+        return self.choose(visitor, next(iter(self.samples)), unit, position)
+
+    def choose(self, visitor, name, unit, position):
+        """Takes a sample by name."""
+        # Gradio checks values against the choices; these are from the network all the same.
+        if not isinstance(name, str) or name not in self.samples:
+            return self._problem("this sample is not there; choose another one")
+        return self._take(visitor, self.samples[name], name, unit, position)
+
+    def upload(self, visitor, path, unit, position):
+        """Takes an uploaded file, which is deleted at once: its frames are all that is kept."""
+        if not isinstance(path, str):
+            return self._problem("no file has arrived; choose one")
+        try:
+            return self._take(visitor, path, display_name(path), unit, position)
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                Path(path).unlink()
+
+    def move(self, visitor, unit, position):
+        """Answers for the clip that is there, under another budget."""
+        if visitor.clip is None:
+            return self._problem("")
+        return self._answer(visitor, unit, position)
+
+    def _take(self, visitor, path, name, unit, position):
+        try:
+            visitor.clip = read_clip(path, self.recognizer.cfg.DATA, self.limits, name)
+        except InputError as error:
+            return self._problem(error)
+        return self._answer(visitor, unit, position, new=True)
+
+    def _answer(self, visitor, unit, position, new=False):
+        recognizer = self.recognizer
+        try:
+            if not isinstance(unit, str) or unit not in self.scales:
+                raise InputError("this unit is not known; reload the page")
+            found = answer(recognizer, self.scales[unit], visitor, position)
+        except (InputError, PreparationError) as error:
+            return self._problem(error)
+        return [
+            gr.HTML("", visible=False),
+            panels.film(found.clip) if new else gr.skip(),
+            panels.strip(found, recognizer.cfg.DATA.NUM_FRAMES),
+            panels.figures(found, recognizer.table),
+            panels.curve(found, recognizer.table),
+            panels.bars(found),
+            panels.latency(found),
+        ]
+
+    def _problem(self, error):
+        # What was answered before stays on the page.
+        return [gr.HTML(panels.message(error), visible=bool(str(error))), *[gr.skip()] * 6]
+
+
+def build_page(page):
+    """The components and their events.
+
+    Args:
+        page: :class:`Page`.
+
+    Returns:
+        ``gradio.Blocks``.
+    """
+    units = [(UNITS[unit], unit) for unit in page.scales]
+    quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": True}
+    with gr.Blocks(
+        title="mutualvideo", analytics_enabled=False, delete_cache=(600, 600)
+    ) as blocks:
+        visitor = gr.State(Visitor(), time_to_live=_IDLE_S)
+        gr.HTML(panels.heading(page.recognizer), elem_id="heading")
+        problem = gr.HTML(visible=False, elem_id="problem")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=4, min_width=300):
+                names = list(page.samples)
+                sample = gr.Dropdown(
+                    names, value=names[0] if names else None, label="Sample",
+                    visible=bool(names), elem_id="sample",
+                )  # fmt: skip
+                upload = gr.UploadButton(
+                    f"Upload a video (at most {page.limits.megabytes:g} MB, "
+                    f"{page.limits.seconds:g} s)",
+                    size="md", elem_id="upload",
+                )  # fmt: skip
+                film = gr.HTML(elem_id="film")
+                bars = gr.HTML(elem_id="answer")
+                strip = gr.HTML(elem_id="strip")
+            with gr.Column(scale=7, min_width=440):
+                with gr.Group(elem_id="control"):
+                    unit = gr.Radio(
+                        units, value=units[0][1], label="Budget", container=True,
+                        visible=len(units) > 1, elem_id="unit",
+                    )  # fmt: skip
+                    slider = gr.Slider(
+                        0, 100, value=_START, step=0.5, label="Budget", show_label=False,
+                        buttons=[], elem_id="slider",
+                    )  # fmt: skip
+                figures = gr.HTML(elem_id="figures")
+                curve = gr.HTML(elem_id="curve")
+                latency = gr.HTML(elem_id="latency-plot")
+        panes = [problem, film, strip, figures, curve, bars, latency]
+        decoding = {**quiet, "concurrency_id": "decode", "concurrency_limit": _DECODERS}
+        answering = {**quiet, "concurrency_id": "answer", "concurrency_limit": _ANSWERS}
+        blocks.load(page.open, [visitor, unit, slider], panes, **decoding)
+        sample.input(page.choose, [visitor, sample, unit, slider], panes, **decoding)
+        upload.upload(page.upload, [visitor, upload, unit, slider], panes, **decoding)
+        for control in (unit, slider):
+            control.change(
+                page.move, [visitor, unit, slider], panes, trigger_mode="always_last", **answering
+            )
+    return blocks.queue(max_size=_WAITING)
+
+
+def serve(recognizer, samples, limits, host="127.0.0.1", port=7860, stop=None, ready=None):
+    """Serves the page until ``stop`` is set.
+
+    No share link, no analytics, nothing from other hosts. What is uploaded lies in a folder
+    that is deleted at the end.
+
+    Args:
+        recognizer, samples, limits: as for :class:`Page`.
+        host: address to listen on.
+        port: TCP port.
+        stop: ``threading.Event``; ``None``: for ever.
+        ready: called with the page's address once it answers.
+
+    Raises:
+        InputError: if the port cannot be listened on.
+    """
+    with _upload_folder():
+        blocks = build_page(Page(recognizer, samples, limits))
+        try:
+            _, address, _ = blocks.launch(
+                server_name=host, server_port=port, share=False, quiet=True,
+                prevent_thread_lock=True, inbrowser=False, ssr_mode=False, pwa=False,
+                mcp_server=False, enable_monitoring=False, footer_links=[],
+                max_file_size=round(limits.megabytes * 1e6), state_session_capacity=_TABS,
+                theme=_theme(), css=_CSS, js=_LIGHT,
+                app_kwargs={"middleware": [Middleware(SafeHeaders)]},
+            )  # fmt: skip
+        except OSError as error:
+            raise InputError(f"--host {host} --port {port}: {error}") from None
+        try:
+            if ready is not None:
+                ready(address)
+            (stop or threading.Event()).wait()
+        finally:
+            blocks.close(verbose=False)
+
+
+@contextlib.contextmanager
+def _upload_folder():
+    """What Gradio writes goes into a folder of its own, deleted at the end."""
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    with tempfile.TemporaryDirectory(prefix="mutualvideo-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["GRADIO_TEMP_DIR"]
+            if before is not None:
+                os.environ["GRADIO_TEMP_DIR"] = before
+
+
+def _theme():
+    # The system's own letters: others would come from elsewhere.
+    return gr.themes.Default(
+        primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )  # fmt: skip

@@ -1,0 +1,146 @@
+"""What a visitor does: a position of the slider becomes a budget, a row, an answer.
+
+The recogniser is everybody's, so nothing here switches it: every prediction names its
+sub-network.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from mutualvideo.errors import InputError
+from mutualvideo.runtime import Prediction
+from mutualvideo.table.budget import format_cost, format_macs
+from mutualvideo.table.query import Row
+from mutualvideo.web.clip import Clip
+
+UNITS = {"macs": "multiply-adds", "ms": "milliseconds", "fps": "clips per second"}
+_REMEMBERED = 60
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A budget in one of ``UNITS``; ``fps`` is a lower bound, the others are upper ones."""
+
+    unit: str
+    value: float
+
+    @property
+    def cost(self):
+        """The same as ``("macs", int)`` or ``("ms", float)``, as a query table takes it."""
+        return ("ms", 1000 / self.value) if self.unit == "fps" else (self.unit, self.value)
+
+    def __str__(self):
+        if self.unit == "fps":
+            return f"at least {self.value:.1f} clips per second"
+        if self.unit == "macs":
+            return f"at most {format_macs(self.value)} multiply-adds per clip"
+        return f"at most {format_cost(self.unit, self.value)} per clip"
+
+
+class Scale:
+    """A logarithmic slider, from 0 to 100, over what the rows of a table cost.
+
+    The left end is the cheapest row for every unit but ``fps``, where it is the fewest clips
+    per second: the dearest.
+
+    Args:
+        table: ``QueryTable``.
+        unit: one of ``UNITS``.
+
+    Raises:
+        InputError: if the unit is unknown or the table lacks what it is about.
+    """
+
+    def __init__(self, table, unit):
+        if unit not in UNITS:
+            raise InputError(f"unit {unit!r}: expected one of {', '.join(UNITS)}")
+        self.unit, self._table = unit, table
+        costs = [row.macs if unit == "macs" else row.latency_ms for row in table]
+        if not costs or any(not cost for cost in costs):
+            raise InputError(f"the query table cannot be used in {UNITS[unit]}: measure all rows")
+        self._low, self._high = min(costs), max(costs)
+
+    def at(self, position):
+        """The :class:`Budget` at a position.
+
+        Raises:
+            InputError: if it is not a number from 0 to 100.
+        """
+        if not isinstance(position, int | float) or not 0 <= position <= 100:
+            raise InputError(f"position {position!r}: expected a number from 0 to 100")
+        share = (100 - position if self.unit == "fps" else position) / 100
+        cost = self._low ** (1 - share) * self._high**share
+        # The ends are rows: a rounding error must not leave the cheapest one out.
+        cost = min(max(cost, self._low), self._high)
+        if self.unit == "fps":
+            # Its reciprocal must not be below the cheapest row.
+            return Budget("fps", 1000 / (cost * (1 + 1e-9)))
+        return Budget(self.unit, round(cost) if self.unit == "macs" else cost)
+
+    def choose(self, position):
+        """``(Budget, Row)``: the most accurate row within the budget at a position."""
+        budget = self.at(position)
+        kind, cost = budget.cost
+        return budget, self._table.best(**{kind: cost})
+
+
+def scales(table):
+    """``{unit: Scale}`` of the units that every row of the table knows.
+
+    Raises:
+        InputError: if the table has no rows.
+    """
+    measured = all(row.latency_ms for row in table)
+    return {unit: Scale(table, unit) for unit in (UNITS if measured else ("macs",))}
+
+
+@dataclass
+class Visitor:
+    """One browser tab: the clip it looks at and its latest predictions, oldest first."""
+
+    clip: Clip | None = None
+    predictions: deque = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What there is to show.
+
+    Args:
+        clip: what was recognised.
+        budget: what was granted.
+        row: what the table chose, and ``prediction`` what answered.
+        history: the latest predictions of the visitor, this one last.
+    """
+
+    clip: Clip
+    budget: Budget
+    row: Row
+    prediction: Prediction
+    history: tuple
+
+
+def answer(recognizer, scale, visitor, position):
+    """Recognises a visitor's clip within the budget at a position of the slider.
+
+    Args:
+        recognizer: ``AdaptiveRecognizer``; its own budget is neither used nor changed.
+        scale: :class:`Scale`.
+        visitor: :class:`Visitor`; the prediction is remembered there.
+        position: from 0 to 100.
+
+    Returns:
+        :class:`Answer`.
+
+    Raises:
+        InputError: if there is no clip yet, the position is wrong, or the sub-network was never
+            calibrated.
+        PreparationError: if it cannot be prepared.
+    """
+    if visitor.clip is None:
+        raise InputError("choose a sample or upload a clip first")
+    budget, row = scale.choose(position)
+    clip = visitor.clip
+    prediction = recognizer.predict(clip.frames, subnet=row.subnet)
+    visitor.predictions.append(prediction)
+    return Answer(clip, budget, row, prediction, tuple(visitor.predictions))
