@@ -17,12 +17,13 @@ _C.RNG_SEED = 0
 _C.LOG_PERIOD = 10
 
 _C.MODEL = CfgNode()
-# Name in MODEL_REGISTRY: X3D, ResNet (Slow-only) or SlowFast.
+# Name in MODEL_REGISTRY: X3D, ResNet (Slow-only) or SlowFast; of pictures MobileNetV1, MobileNetV2,
+# ImageResNet or WideResNet.
 _C.MODEL.MODEL_NAME = "X3D"
-# x3d, slow or slowfast: checked against MODEL_NAME.
+# x3d, slow or slowfast, or 2d (a network of pictures): checked against MODEL_NAME.
 _C.MODEL.ARCH = "x3d"
 _C.MODEL.NUM_CLASSES = 400
-# Dropout before the classifier.
+# Dropout before the classifier. MobileNetV1, ImageResNet and WideResNet have none: 0.
 _C.MODEL.DROPOUT_RATE = 0.5
 # Loss of the full network on the labels: cross_entropy.
 _C.MODEL.LOSS_FUNC = "cross_entropy"
@@ -42,10 +43,20 @@ _C.X3D.DIM_C5 = 2048
 _C.X3D.DIM_C1 = 12
 
 _C.RESNET = CfgNode()
-# 50, 101 or 152 layers (18 is not offered: PyTorchVideo has no basic block).
+# 50, 101 or 152 layers; ImageResNet also 18 or 34 (PyTorchVideo has no basic block).
 _C.RESNET.DEPTH = 50
 # Start the last BatchNorm of every residual branch at 0.
 _C.RESNET.ZERO_INIT_FINAL_BN = False
+
+_C.MOBILENET = CfgNode()
+# Multiplies the channels of every layer, also beyond 1 (model scaling).
+_C.MOBILENET.WIDTH_FACTOR = 1.0
+
+_C.WIDERESNET = CfgNode()
+# Layers: 4 and a multiple of 6.
+_C.WIDERESNET.DEPTH = 28
+# Multiplies the channels of the three stages.
+_C.WIDERESNET.WIDEN_FACTOR = 10
 
 _C.SLOWFAST = CfgNode()
 # Frames of the Fast pathway over frames of the Slow pathway.
@@ -71,7 +82,7 @@ _C.DATA.PATH_TO_DATA_DIR = ""
 _C.DATA.PATH_PREFIX = ""
 # What stands between path and label in a CSV line.
 _C.DATA.PATH_LABEL_SEPARATOR = " "
-# Frames of a full clip.
+# Frames of a full clip. Networks of pictures do not read this.
 _C.DATA.NUM_FRAMES = 16
 # Distance between two of them, in frames at TARGET_FPS.
 _C.DATA.SAMPLING_RATE = 5
@@ -231,3 +242,8 @@ _C.TABLE.LATENCY = True
 def get_cfg():
     """A fresh copy of the defaults (a mutable ``fvcore.common.config.CfgNode``)."""
     return _C.clone()
+
+
+def takes_pictures(cfg):
+    """Whether the network of ``cfg`` takes pictures, not clips: MODEL.ARCH is ``2d``."""
+    return cfg.MODEL.ARCH == "2d"

@@ -25,7 +25,7 @@ from mutualvideo.models import (
     read_checkpoint,
     require_runnable,
 )
-from mutualvideo.slim import count_costs, get_statistics, set_subnet
+from mutualvideo.slim import count_costs, get_statistics, set_subnet, weights_layout
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.fingerprint import fingerprint, manifest
 from mutualvideo.table.latency import measure_latency
@@ -101,7 +101,7 @@ def evaluate_grid(cfg, context, checkpoint_path=None):
     subnets = grid_subnets(cfg)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
-    model.to(context.device, memory_format=torch.channels_last_3d).eval()
+    model.to(context.device, memory_format=weights_layout(model)).eval()
     shards = (context.rank, context.world_size)
     loader = build_loader(cfg, "test", *shards)
     calibrate_from(build_loader(cfg, "calibration", *shards), model, subnets, cfg, context)

@@ -62,13 +62,13 @@ def measure_latency(model, subnet, seconds=0.5, least=5, warmup=2):
     # A machine that runs exported sub-networks measures them without torch.
     import torch
 
-    from mutualvideo.slim import input_shape, set_subnet
+    from mutualvideo.slim import channels_last, input_shape, set_subnet
 
     device = next(model.parameters()).device
     set_subnet(model, subnet)
     frames, size = input_shape(model, subnet)
-    clip = torch.randn(1, 3, frames, size, size, device=device)
-    clip = clip.contiguous(memory_format=torch.channels_last_3d)
+    shape = (size, size) if frames is None else (frames, size, size)
+    clip = channels_last(torch.randn(1, 3, *shape, device=device))
 
     def call():
         model(clip)

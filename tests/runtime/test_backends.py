@@ -13,7 +13,7 @@ from mutualvideo.runtime.backends.base import import_extra, softmax
 from mutualvideo.slim import calibrate, input_shape, set_subnet, slim_state, subnet_input
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.latency import measure
-from tests.networks import NETWORKS, SHAPES, make_cfg, randomize_norms
+from tests.networks import NETWORKS, make_cfg, make_clip, randomize_norms, subnets
 
 NEEDS = {"openvino": ["openvino"], "onnxruntime": ["onnxruntime", "onnx", "onnxscript"]}
 FAST = ("torch", "torch-extracted", "openvino")
@@ -41,16 +41,15 @@ def built():
             cfg = make_cfg("X3D" if name == "small" else name, MODEL__NUM_CLASSES=7, **keys)
             model = build_model(cfg).eval()
             randomize_norms(model)
-            clip = torch.randn(2, 3, cfg.DATA.NUM_FRAMES, 64, 64)
+            clip = make_clip(cfg)
             full = full_subnet(cfg)
-            subnets = [Subnet.parse(text) for text in SHAPES]
-            subnets = [s for s in subnets if s.frames <= full.frames and s != full]
-            calibrate(model, subnets, [clip])
+            narrow = [s for s in subnets(cfg) if s != full]
+            calibrate(model, narrow, [clip])
             with torch.no_grad():
                 # Answers that differ and are far from certain.
                 head = [p for p in model.parameters() if p.dim() == 2][-1]
                 head.div_(model(clip).std())
-            made[name] = model, [full, *subnets], clip
+            made[name] = model, [full, *narrow], clip
         return made[name]
 
     return build
@@ -66,9 +65,9 @@ def sliced(model, subnet, clip):
 
 def check(built, backend, network, count):
     needs(backend)
-    model, subnets, clip = built(network)
+    model, known, clip = built(network)
     made = make_backend(backend, model, "cpu")
-    for subnet in subnets[:count]:
+    for subnet in known[:count]:
         runner = made.prepare(subnet)
         assert (runner.subnet, runner.shape) == (subnet, input_shape(model, subnet))
         for batch in (1, 2):
@@ -113,13 +112,13 @@ def test_compiled(built):
 @pytest.mark.parametrize("backend", ["torch-extracted", "torch", "openvino"])
 def test_bf16_is_close(built, backend):
     needs(backend)
-    model, subnets, clip = built("small")
+    model, known, clip = built("small")
     try:
         made = make_backend(backend, model, "cpu", "bf16")
     except InputError as error:
         pytest.skip(str(error))
-    expected, x = sliced(model, subnets[0], clip)
-    found = made.prepare(subnets[0])(x)
+    expected, x = sliced(model, known[0], clip)
+    found = made.prepare(known[0])(x)
     assert found.dtype == np.float32
     # Eight bits of mantissa: near, and not the same.
     np.testing.assert_allclose(found, expected, atol=0.05)
