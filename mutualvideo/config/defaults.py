@@ -76,7 +76,8 @@ _C.BN.MOMENTUM = 0.1
 _C.BN.WEIGHT_DECAY = 0.0
 
 _C.DATA = CfgNode()
-# Folder that holds train.csv, val.csv and test.csv (test.csv may be absent: val.csv is used).
+# Folder that holds train.csv, val.csv and test.csv (test.csv may be absent: val.csv is used), or
+# what else the data set says.
 _C.DATA.PATH_TO_DATA_DIR = ""
 # Folder that relative paths in the CSV files start from; empty: PATH_TO_DATA_DIR.
 _C.DATA.PATH_PREFIX = ""
@@ -94,8 +95,13 @@ _C.DATA.TRAIN_JITTER_SCALES = [256, 320]
 _C.DATA.INV_UNIFORM_SAMPLE = False
 # Training: then a random square of this many pixels.
 _C.DATA.TRAIN_CROP_SIZE = 224
-# Testing: short side and square crop, in pixels.
+# Training: first the picture is reflected at its edges by this many pixels (CIFAR: 4); it then has
+# more places to crop from.
+_C.DATA.TRAIN_CROP_PADDING = 0
+# Testing: a square of this many pixels ...
 _C.DATA.TEST_CROP_SIZE = 224
+# ... whose side is this share of the short side; ImageNet: 0.875 (224 of 256).
+_C.DATA.TEST_CROP_SHARE = 1.0
 # Training: mirror half of the clips. Off where left and right are classes.
 _C.DATA.RANDOM_FLIP = True
 # Per channel (R, G, B), of values from 0 to 1.
@@ -117,8 +123,8 @@ _C.DATA.MAX_BAD_FRACTION = 0.01
 # Augmentation on the device, in training only.
 _C.AUG = CfgNode()
 _C.AUG.ENABLE = False
-# RandAugment (rand-m7-n4: magnitude 7 of 10, 4 operations), autoaugment, or empty: none. The same
-# operations for all frames of a clip.
+# RandAugment (rand-m7-n4: magnitude 7 of 10, 4 operations), autoaugment (ImageNet's policy),
+# autoaugment-cifar10, or empty: none. The same operations for all frames of a clip.
 _C.AUG.AA_TYPE = "rand-m7-n4-mstd0.5-inc1"
 # Strength of random brightness, contrast and saturation, where AA_TYPE is empty; 0: none.
 _C.AUG.COLOR_JITTER = 0.4
@@ -126,6 +132,8 @@ _C.AUG.COLOR_JITTER = 0.4
 _C.AUG.RE_PROB = 0.25
 # What fills it: pixel (a random colour for each), rand (one random colour) or const (the mean).
 _C.AUG.RE_MODE = "pixel"
+# Side of a square that is hidden in every picture, in pixels (cutout; CIFAR-10: 16); 0: none.
+_C.AUG.CUTOUT = 0
 
 # Mixing pairs of clips and their labels, in training only.
 _C.MIXUP = CfgNode()
@@ -183,6 +191,8 @@ _C.SOLVER.NESTEROV = True
 _C.SOLVER.WEIGHT_DECAY = 1e-4
 # No weight decay on one-dimensional parameters that BN.WEIGHT_DECAY does not cover (biases).
 _C.SOLVER.ZERO_WD_1D_PARAM = False
+# No weight decay on depthwise convolutions.
+_C.SOLVER.ZERO_WD_DEPTHWISE = False
 # Norm that gradients are clipped to; 0: not clipped.
 _C.SOLVER.CLIP_GRAD_L2NORM = 0.0
 
