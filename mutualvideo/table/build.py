@@ -29,6 +29,7 @@ from mutualvideo.slim import count_costs, get_statistics, set_subnet, weights_la
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.fingerprint import fingerprint, manifest
 from mutualvideo.table.latency import measure_latency
+from mutualvideo.table.published_images import image_curves
 from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
 from mutualvideo.table.results import RESULTS_NAME, versions, write_results
 
@@ -122,7 +123,7 @@ def evaluate_grid(cfg, context, checkpoint_path=None):
     table = QueryTable(rows, about)
     origin = read_videos(cfg.TEST.DATASET, cfg, "test").origin
     if context.is_main:
-        _write(table, model, cfg.OUTPUT_DIR)
+        _write(table, model, cfg.OUTPUT_DIR, image_curves(cfg))
         more = _about_results(cfg, about, origin)
         write_results(cfg.OUTPUT_DIR, table, evaluation, loader.dataset.videos, more)
         _log_results(table, evaluation)
@@ -192,10 +193,10 @@ def _class_names(cfg):
     return read_videos(cfg.TEST.DATASET, cfg, "test").classes
 
 
-def _write(table, model, output_dir):
+def _write(table, model, output_dir, overlays):
     with atomic_path(os.path.join(output_dir, STATISTICS_NAME)) as temporary:
         torch.save(get_statistics(model), temporary)
     table.save_json(os.path.join(output_dir, TABLE_NAME))
     table.save_csv(os.path.join(output_dir, "query_table.csv"))
-    table.plot(os.path.join(output_dir, "flops_accuracy.png"))
+    table.plot(os.path.join(output_dir, "flops_accuracy.png"), overlays=overlays)
     logger.info("query table in %s:\n%s", output_dir, table.to_text())

@@ -33,19 +33,20 @@ def config(folder, name, mode):
     return load_cfg(ROOT / folder / f"{name}{suffix}.yaml")
 
 
-@pytest.mark.parametrize("mode", MODES)
+def folder_of(name):
+    return "ImageNet" if name in IMAGENET else "CIFAR"
+
+
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipes(name, mode):
+def test_recipes(name):
     mmacs, widths, sizes, rate, batch, epochs, area, norm_decay = RECIPES[name]
-    cfg = config("ImageNet" if name in IMAGENET else "CIFAR", name, mode)
+    cfg = config(folder_of(name), name, "mutual")
     full = full_subnet(cfg)
-    assert cfg.MUTUAL.MODE == mode and (full.width, full.frames) == (1, None)
+    assert (full.width, full.frames) == (1, None)
     assert full.size == sizes[0] == cfg.DATA.TEST_CROP_SIZE
-    if mode != "single":
-        assert cfg.MUTUAL.WIDTH_RANGE == widths and cfg.MUTUAL.NUM_RANDOM == 2
-    if mode == "mutual":
-        assert cfg.MUTUAL.SIZES == list(sizes)
-        assert {subnet.size for subnet in grid_subnets(cfg)} == set(sizes)
+    assert (cfg.MUTUAL.MODE, cfg.MUTUAL.NUM_RANDOM) == ("mutual", 2)
+    assert cfg.MUTUAL.WIDTH_RANGE == widths and cfg.MUTUAL.SIZES == list(sizes)
+    assert {subnet.size for subnet in grid_subnets(cfg)} == set(sizes)
     assert cfg.TRAIN.BATCH_SIZE == batch and cfg.SOLVER.MAX_EPOCH == epochs
     assert [learning_rate(cfg, epoch) for epoch in (0, epochs)] == [rate, 0]
     with torch.device("meta"):
@@ -64,6 +65,20 @@ def test_recipes(name, mode):
         assert (cfg.AUG.COLOR_JITTER, cfg.AUG.AA_TYPE) == (0.4, "")
     else:
         assert (cfg.DATA.TRAIN_CROP_PADDING, cfg.DATA.TRAIN_CROP_SIZE) == (4, 32)
+
+
+@pytest.mark.parametrize("name", [*RECIPES, "WRN_16_4_small"])
+def test_twins_differ_in_the_mode_alone(name):
+    mutual, *twins = (config(folder_of(name), name, mode) for mode in MODES)
+    for cfg, mode in zip(twins, MODES[1:], strict=True):
+        assert cfg.MUTUAL.MODE == mode
+        if mode == "width_only":
+            assert cfg.MUTUAL.WIDTH_RANGE == mutual.MUTUAL.WIDTH_RANGE
+            assert cfg.TABLE.WIDTHS == mutual.TABLE.WIDTHS
+        assert {subnet.size for subnet in grid_subnets(cfg)} == {cfg.DATA.TRAIN_CROP_SIZE}
+        for section in mutual:
+            if section not in ("MUTUAL", "TABLE"):
+                assert cfg[section] == mutual[section], section
 
 
 def test_multiply_adds_of_a_wide_resnet_by_hand():
