@@ -2,6 +2,7 @@
 
     python tools/demo.py --run output/toy --source clip.mp4 --budget 40M --budget 10M
     python tools/demo.py --run output/toy --source webcam:0 --budget 40ms --seconds 60
+    python tools/demo.py --run output/mobilenet --image photo.jpg --budget 300M --budget 50M
 
 Writes an annotated mp4 and a CSV for every source. ^C ends the film early and keeps it.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 from mutualvideo.cli import run_tool
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer
+from mutualvideo.runtime.pictures import describe, recognise_pictures
 from mutualvideo.runtime.playlist import play_all, stop_on_signals
 from mutualvideo.table import QueryTable, parse_budget
 
@@ -22,7 +24,11 @@ def parse_args():
     add("--run", metavar="DIR", help="OUTPUT_DIR of a run", default="output/toy")
     add("--table", help="query table (default: query_table.json of --run)")
     add("--checkpoint", help="default: the one that the table names")
-    add("--source", "--video", required=True, help="video, folder, webcam:0, rtsp:// or http(s)://")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--source", "--video", help="video, folder, webcam:0, rtsp:// or http(s)://"
+    )
+    what.add_argument("--image", help="a picture or a folder of them: prints the best classes")
     add("--budget", action="append", default=[], help="per clip: multiply-adds (1.2G, 300M) or "
         "latency (40ms); several rule equal parts of a recording")  # fmt: skip
     add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
@@ -49,6 +55,11 @@ def main():
     recognizer = AdaptiveRecognizer(checkpoint, table, device=args.device)
     opening = {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}
     failed = False
+    if args.image:
+        for found in recognise_pictures(recognizer, args.image, budgets):
+            print(describe(*found))
+            failed |= isinstance(found[-1], InputError)
+        return int(failed)
     with stop_on_signals() as stop:
         for _, played in play_all(
             recognizer, args.source, args.output, budgets, args.budget_script, args.gif,

@@ -143,6 +143,8 @@ def _prepare(recognizer, script):
     blank = np.zeros((data.NUM_FRAMES, data.TEST_CROP_SIZE, data.TEST_CROP_SIZE, 3), np.uint8)
     budgets = script.budgets
     rows = [recognizer.set_budget(**{kind: value}) for kind, value in budgets]
+    if any(row.subnet.frames is None for row in rows):
+        raise InputError("this network takes pictures, not video: play it with --image")
     warm = set()
     for (kind, value), row in zip(budgets, rows, strict=True):
         if row.subnet not in warm:

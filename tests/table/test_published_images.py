@@ -26,7 +26,7 @@ def test_the_curves_lie_where_the_networks_do(name, count):
     assert (ours, theirs) == ("MutualNet (published)", "US-Net (published)")
     assert len(points) == count
     # Both fall with the cost, from about the same cost of the full network.
-    assert points[0][0] == pytest.approx(others[0][0], abs=1e-3)
+    assert points[0][0] == pytest.approx(others[0][0], abs=2e-3)
     assert sorted(others) == sorted(others, key=lambda point: point[1])
 
 
