@@ -49,6 +49,7 @@ setup(
             # Networks that the tests make slimmable; the package does not use it.
             "timm>=1.0",
             "jsonschema>=4.18",
+            "psutil>=5.9",
             # Drives the system's Chromium.
             "playwright>=1.40",
             *OPENVINO,

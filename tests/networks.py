@@ -1,13 +1,16 @@
 """Configurations and upstream twins of every registered network, shared by the tests."""
 
 import torch
+import torchvision
 from pytorchvideo.models.resnet import create_resnet
 from pytorchvideo.models.slowfast import create_slowfast
 from pytorchvideo.models.x3d import create_x3d
 from torch import nn
 
-from mutualvideo.config import load_cfg
+from mutualvideo.config import load_cfg, takes_pictures
+from mutualvideo.subnet import Subnet
 
+PICTURES = {"MODEL.ARCH": "2d", "MODEL.DROPOUT_RATE": 0}
 X3D_S = {"X3D.WIDTH_FACTOR": 2.0, "X3D.DEPTH_FACTOR": 2.2}
 # name -> overrides; sizes are small so that the whole suite stays quick.
 NETWORKS = {
@@ -16,9 +19,18 @@ NETWORKS = {
     "SlowFast": {
         "MODEL.MODEL_NAME": "SlowFast", "MODEL.ARCH": "slowfast", "DATA.NUM_FRAMES": 32,
     },
+    "MobileNetV1": {"MODEL.MODEL_NAME": "MobileNetV1", **PICTURES},
+    "MobileNetV2": {"MODEL.MODEL_NAME": "MobileNetV2", **PICTURES},
+    "ImageResNet": {"MODEL.MODEL_NAME": "ImageResNet", **PICTURES},
+    "WideResNet": {
+        "MODEL.MODEL_NAME": "WideResNet", "WIDERESNET.DEPTH": 16, "WIDERESNET.WIDEN_FACTOR": 4,
+        **PICTURES,
+    },
 }
 # Of these shapes, at a crop of 64: the full network and three sub-networks of it.
-SHAPES = ("1x4x64", "0.63x2x32", "0.8x3x48", "0.71x4x64")
+_SHAPES = ((1, 4, 64), (0.63, 2, 32), (0.8, 3, 48), (0.71, 4, 64))
+# Those that another library makes.
+UPSTREAM = ("X3D", "ResNet", "SlowFast", "MobileNetV2", "ImageResNet")
 
 
 def make_cfg(name, **overrides):
@@ -28,8 +40,25 @@ def make_cfg(name, **overrides):
     return load_cfg(None, [item for key, value in keys.items() for item in (key, str(value))])
 
 
+def make_clip(cfg, batch=2, **kwargs):
+    """Clips, or pictures, as the full network takes them."""
+    frames = () if takes_pictures(cfg) else (cfg.DATA.NUM_FRAMES,)
+    size = cfg.DATA.TRAIN_CROP_SIZE
+    return torch.randn(batch, 3, *frames, size, size, **kwargs)
+
+
+def subnets(cfg):
+    """The full network and three sub-networks."""
+    pictures = takes_pictures(cfg)
+    return [Subnet(width, None if pictures else frames, size) for width, frames, size in _SHAPES]
+
+
 def upstream(name, frames=4, size=64):
-    """PyTorchVideo's own network, whose head pools exactly the given clip; gives logits."""
+    """The other library's network, whose head pools exactly the given clip; gives logits."""
+    if name == "MobileNetV2":
+        return torchvision.models.mobilenet_v2(num_classes=400, dropout=0)
+    if name == "ImageResNet":
+        return torchvision.models.resnet50(num_classes=400)
     cells = -(-size // 32)
     if name == "X3D":
         return create_x3d(

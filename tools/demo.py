@@ -3,6 +3,7 @@
     python tools/demo.py --run output/toy --source clip.mp4 --budget 40M --budget 10M
     python tools/demo.py --run output/toy --source webcam:0 --budget 40ms --seconds 60
     python tools/demo.py --run output/toy --web
+    python tools/demo.py --run output/mobilenet --image photo.jpg --budget 300M --budget 50M
 
 Writes an annotated mp4 and a CSV for every source. ^C ends the film early and keeps it.
 """
@@ -13,6 +14,7 @@ from mutualvideo.cli import run_tool
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.runtime.folder import locate
+from mutualvideo.runtime.pictures import describe, recognise_pictures
 from mutualvideo.runtime.playlist import play_all, stop_on_signals
 from mutualvideo.table import parse_budget
 from mutualvideo.web.options import add_options, serve_page
@@ -27,6 +29,7 @@ def parse_args():
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--source", "--video", help="video, folder, webcam:0, rtsp:// or http(s)://")
     what.add_argument("--web", action="store_true", help="a page to try it in the browser")
+    what.add_argument("--image", help="a picture or a folder of them: prints the best classes")
     add("--budget", action="append", default=[], help="multiply-adds of a clip (1.2G, 300M), its "
         "latency (40ms) or clips a second (25fps); several rule equal parts")  # fmt: skip
     add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
@@ -51,6 +54,11 @@ def main():
     recognizer = AdaptiveRecognizer(checkpoint, table, device=args.device)
     opening = {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}
     failed = False
+    if args.image:
+        for found in recognise_pictures(recognizer, args.image, budgets):
+            print(describe(*found))
+            failed |= isinstance(found[-1], InputError)
+        return int(failed)
     with stop_on_signals() as stop:
         if args.web:
             return serve_page(recognizer, args, stop)

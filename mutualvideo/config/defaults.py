@@ -17,12 +17,13 @@ _C.RNG_SEED = 0
 _C.LOG_PERIOD = 10
 
 _C.MODEL = CfgNode()
-# Name in MODEL_REGISTRY: X3D, ResNet (Slow-only) or SlowFast.
+# Name in MODEL_REGISTRY: X3D, ResNet (Slow-only) or SlowFast; of pictures MobileNetV1, MobileNetV2,
+# ImageResNet or WideResNet.
 _C.MODEL.MODEL_NAME = "X3D"
-# x3d, slow or slowfast: checked against MODEL_NAME.
+# x3d, slow or slowfast, or 2d (a network of pictures): checked against MODEL_NAME.
 _C.MODEL.ARCH = "x3d"
 _C.MODEL.NUM_CLASSES = 400
-# Dropout before the classifier.
+# Dropout before the classifier. MobileNetV1, ImageResNet and WideResNet have none: 0.
 _C.MODEL.DROPOUT_RATE = 0.5
 # Loss of the full network on the labels: cross_entropy.
 _C.MODEL.LOSS_FUNC = "cross_entropy"
@@ -42,10 +43,20 @@ _C.X3D.DIM_C5 = 2048
 _C.X3D.DIM_C1 = 12
 
 _C.RESNET = CfgNode()
-# 50, 101 or 152 layers (18 is not offered: PyTorchVideo has no basic block).
+# 50, 101 or 152 layers; ImageResNet also 18 or 34 (PyTorchVideo has no basic block).
 _C.RESNET.DEPTH = 50
 # Start the last BatchNorm of every residual branch at 0.
 _C.RESNET.ZERO_INIT_FINAL_BN = False
+
+_C.MOBILENET = CfgNode()
+# Multiplies the channels of every layer, also beyond 1 (model scaling).
+_C.MOBILENET.WIDTH_FACTOR = 1.0
+
+_C.WIDERESNET = CfgNode()
+# Layers: 4 and a multiple of 6.
+_C.WIDERESNET.DEPTH = 28
+# Multiplies the channels of the three stages.
+_C.WIDERESNET.WIDEN_FACTOR = 10
 
 _C.SLOWFAST = CfgNode()
 # Frames of the Fast pathway over frames of the Slow pathway.
@@ -65,13 +76,14 @@ _C.BN.MOMENTUM = 0.1
 _C.BN.WEIGHT_DECAY = 0.0
 
 _C.DATA = CfgNode()
-# Folder that holds train.csv, val.csv and test.csv (test.csv may be absent: val.csv is used).
+# Folder that holds train.csv, val.csv and test.csv (test.csv may be absent: val.csv is used), or
+# what else the data set says.
 _C.DATA.PATH_TO_DATA_DIR = ""
 # Folder that relative paths in the CSV files start from; empty: PATH_TO_DATA_DIR.
 _C.DATA.PATH_PREFIX = ""
 # What stands between path and label in a CSV line.
 _C.DATA.PATH_LABEL_SEPARATOR = " "
-# Frames of a full clip.
+# Frames of a full clip. Networks of pictures do not read this.
 _C.DATA.NUM_FRAMES = 16
 # Distance between two of them, in frames at TARGET_FPS.
 _C.DATA.SAMPLING_RATE = 5
@@ -83,8 +95,13 @@ _C.DATA.TRAIN_JITTER_SCALES = [256, 320]
 _C.DATA.INV_UNIFORM_SAMPLE = False
 # Training: then a random square of this many pixels.
 _C.DATA.TRAIN_CROP_SIZE = 224
-# Testing: short side and square crop, in pixels.
+# Training: first the picture is reflected at its edges by this many pixels (CIFAR: 4); it then has
+# more places to crop from.
+_C.DATA.TRAIN_CROP_PADDING = 0
+# Testing: a square of this many pixels ...
 _C.DATA.TEST_CROP_SIZE = 224
+# ... whose side is this share of the short side; ImageNet: 0.875 (224 of 256).
+_C.DATA.TEST_CROP_SHARE = 1.0
 # Training: mirror half of the clips. Off where left and right are classes.
 _C.DATA.RANDOM_FLIP = True
 # Per channel (R, G, B), of values from 0 to 1.
@@ -106,8 +123,8 @@ _C.DATA.MAX_BAD_FRACTION = 0.01
 # Augmentation on the device, in training only.
 _C.AUG = CfgNode()
 _C.AUG.ENABLE = False
-# RandAugment (rand-m7-n4: magnitude 7 of 10, 4 operations), autoaugment, or empty: none. The same
-# operations for all frames of a clip.
+# RandAugment (rand-m7-n4: magnitude 7 of 10, 4 operations), autoaugment (ImageNet's policy),
+# autoaugment-cifar10, or empty: none. The same operations for all frames of a clip.
 _C.AUG.AA_TYPE = "rand-m7-n4-mstd0.5-inc1"
 # Strength of random brightness, contrast and saturation, where AA_TYPE is empty; 0: none.
 _C.AUG.COLOR_JITTER = 0.4
@@ -115,6 +132,8 @@ _C.AUG.COLOR_JITTER = 0.4
 _C.AUG.RE_PROB = 0.25
 # What fills it: pixel (a random colour for each), rand (one random colour) or const (the mean).
 _C.AUG.RE_MODE = "pixel"
+# Side of a square that is hidden in every picture, in pixels (cutout; CIFAR-10: 16); 0: none.
+_C.AUG.CUTOUT = 0
 
 # Mixing pairs of clips and their labels, in training only.
 _C.MIXUP = CfgNode()
@@ -172,6 +191,8 @@ _C.SOLVER.NESTEROV = True
 _C.SOLVER.WEIGHT_DECAY = 1e-4
 # No weight decay on one-dimensional parameters that BN.WEIGHT_DECAY does not cover (biases).
 _C.SOLVER.ZERO_WD_1D_PARAM = False
+# No weight decay on depthwise convolutions.
+_C.SOLVER.ZERO_WD_DEPTHWISE = False
 # Norm that gradients are clipped to; 0: not clipped.
 _C.SOLVER.CLIP_GRAD_L2NORM = 0.0
 
@@ -237,3 +258,8 @@ _C.TABLE.CASCADES = True
 def get_cfg():
     """A fresh copy of the defaults (a mutable ``fvcore.common.config.CfgNode``)."""
     return _C.clone()
+
+
+def takes_pictures(cfg):
+    """Whether the network of ``cfg`` takes pictures, not clips: MODEL.ARCH is ``2d``."""
+    return cfg.MODEL.ARCH == "2d"

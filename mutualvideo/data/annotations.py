@@ -44,6 +44,8 @@ class VideoList:
             arXiv 1608.00859) instead of at a fixed rate.
         mirrored: clips may be mirrored; not where left and right are classes.
         classes: names of the classes, by label; ``None``: the source does not know them.
+        open_picture: of pictures: what makes a :class:`mutualvideo.data.decode.Reader` of one
+            :class:`Video`, and pickles; ``None``: these are videos.
     """
 
     origin: str
@@ -51,6 +53,7 @@ class VideoList:
     segments: bool = False
     mirrored: bool = True
     classes: list | None = None
+    open_picture: object = None
 
 
 def read_annotations(csv_path, separator=" ", prefix="", num_classes=None):

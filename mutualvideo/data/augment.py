@@ -47,8 +47,8 @@ class Augmentation:
     """Training batches to network input and targets.
 
     In this order: regions resampled to TRAIN_CROP_SIZE and mirrored; RandAugment, AutoAugment
-    or random colours; normalisation; random erasing; mixup or cutmix. Operations are
-    torchvision's, and the same for all frames of a clip.
+    or random colours; normalisation; random erasing and cutout; mixup or cutmix. Operations are
+    torchvision's but for cutout, and the same for all frames of a clip.
 
     Args:
         cfg: the configuration; ``AUG``, ``MIXUP``, ``DATA`` and ``MODEL`` are read.
@@ -64,10 +64,13 @@ class Augmentation:
     def __init__(self, cfg):
         aug = cfg.AUG
         self._cfg = cfg
-        self._auto_augment = self._erase = None
+        self._auto_augment, self._hiders = None, []
         if aug.ENABLE:
             self._auto_augment = build_auto_augment(aug.AA_TYPE, aug.COLOR_JITTER, cfg.DATA.MEAN)
-            self._erase = RandomErasing(aug.RE_PROB, aug.RE_MODE) if aug.RE_PROB else None
+            if aug.RE_PROB:
+                self._hiders.append(RandomErasing(aug.RE_PROB, aug.RE_MODE))
+            if aug.CUTOUT:
+                self._hiders.append(Cutout(aug.CUTOUT))
         self._mixing = Mixing(cfg.MIXUP, cfg.MODEL.NUM_CLASSES) if cfg.MIXUP.ENABLE else None
         self.label_smoothing = 0.0 if self._mixing else cfg.MODEL.LABEL_SMOOTHING
 
@@ -81,7 +84,7 @@ class Augmentation:
             the labels, int64 (B,), or with MIXUP.ENABLE float32 (B, classes) that sum to 1.
         """
         labels = batch["label"].to(device, non_blocking=True)
-        if self._auto_augment is None and self._erase is None:
+        if self._auto_augment is None and not self._hiders:
             clips = plain_input(batch, self._cfg, device)
         else:
             clips = self._augmented(batch, device)
@@ -97,11 +100,12 @@ class Augmentation:
             with seeded_draws(seed):
                 if self._auto_augment is not None:
                     frames.copy_(self._auto_augment(frames))
-                boxes.append(None if self._erase is None else self._erase.draw(frames))
+                boxes.append([hider.draw(frames) for hider in self._hiders])
         clips = normalize(squares, self._cfg.DATA.MEAN, self._cfg.DATA.STD)
-        for clip, box in zip(clips, boxes, strict=True):
-            if box is not None:
-                F.erase(as_frames(clip), **box, inplace=True)
+        for clip, drawn in zip(clips, boxes, strict=True):
+            for box in drawn:
+                if box is not None:
+                    F.erase(as_frames(clip), **box, inplace=True)
         return clips
 
 
@@ -142,6 +146,37 @@ class RandomErasing:
         if self._mode == "rand":
             box["v"] = torch.randn(frames.shape[-3], 1, 1)
         return {**box, "v": box["v"].to(frames.device)}
+
+
+class Cutout:
+    """A square of the mean colour around a random pixel; a part of it may lie outside.
+
+    DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout"
+    (arXiv 1708.04552).
+
+    Args:
+        length: AUG.CUTOUT, side of the square in pixels.
+
+    Raises:
+        InputError: if it is not positive.
+    """
+
+    def __init__(self, length):
+        if length < 1:
+            raise InputError(f"AUG.CUTOUT must be at least 0 pixels, not {length}")
+        self._length = length
+
+    def draw(self, frames):
+        """Arguments of torchvision's ``erase`` for frames (T, C, H, W), see the class above."""
+        place = []
+        for extent in frames.shape[-2:]:
+            start = int(torch.randint(extent, ())) - self._length // 2
+            place.append((max(0, start), min(extent, start + self._length)))
+        (top, bottom), (left, right) = place
+        return {
+            "i": top, "j": left, "h": bottom - top, "w": right - left,
+            "v": torch.zeros(1, 1, 1, device=frames.device),
+        }  # fmt: skip
 
 
 def _squares(batch, cfg, device):

@@ -9,14 +9,19 @@ from mutualvideo.errors import InputError
 
 # torchvision's magnitudes are bins, 0 the weakest; papers and timm count from 0 to 10.
 _BINS = 31
+_POLICIES = {
+    "autoaugment": v2.AutoAugmentPolicy.IMAGENET,
+    "autoaugment-cifar10": v2.AutoAugmentPolicy.CIFAR10,
+}
 _FIELDS = {"m": r"\d+(\.\d+)?", "n": r"\d+", "mstd": r"\d+(\.\d+)?", "inc": "1"}
 
 
 def build_auto_augment(aa_type, color_jitter, mean):
     """What AUG.AA_TYPE asks for, or AUG.COLOR_JITTER where that is empty.
 
-    Strings are timm's, which PySlowFast uses too: ``autoaugment`` (the policy of ImageNet), or
-    ``rand`` with ``-mM`` (magnitude 0 to 10), ``-nN`` (operations), ``-mstdS`` (every
+    Strings are timm's, which PySlowFast uses too: ``autoaugment`` (the policy of ImageNet),
+    ``autoaugment-cifar10`` (that of CIFAR-10, which the paper uses for CIFAR-100 too), or ``rand``
+    with ``-mM`` (magnitude 0 to 10), ``-nN`` (operations), ``-mstdS`` (every
     operation's magnitude is drawn from a normal distribution around M with this deviation)
     and ``-inc1`` (the larger the magnitude, the stronger the operation; torchvision's always
     are). The operations are torchvision's: its fourteen, the identity one of them, applied
@@ -43,8 +48,8 @@ def build_auto_augment(aa_type, color_jitter, mean):
         "interpolation": v2.InterpolationMode.BILINEAR,
         "fill": [round(255 * value) for value in mean],
     }
-    if aa_type == "autoaugment":
-        return v2.AutoAugment(**moved)
+    if aa_type in _POLICIES:
+        return v2.AutoAugment(_POLICIES[aa_type], **moved)
     return _RandAugment(*_parse(aa_type), moved)
 
 
@@ -63,7 +68,7 @@ def _parse(aa_type):
     if not understood or found["m"] > 10 or found["n"] < 1:
         raise InputError(
             f"AUG.AA_TYPE {aa_type!r} is unknown: give rand-mM-nN with M from 0 to 10 and N "
-            "operations, perhaps with -mstdS and -inc1, or autoaugment, or nothing"
+            f"operations, perhaps with -mstdS and -inc1, or {' or '.join(_POLICIES)}, or nothing"
         )
     return found["m"], found.get("mstd", 0.0), int(found["n"])
 

@@ -1,4 +1,4 @@
-"""Videos to uint8 clips: one sample is one view of one video.
+"""Videos to uint8 clips: one sample is one view of one video. A picture is a clip without time.
 
 A sample is a function of its key (video, draw) and the configuration alone, where the draw
 is the epoch in training and the view in testing. So it does not matter which worker makes
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from mutualvideo.config import takes_pictures
 from mutualvideo.data.decode import DecodeError
 from mutualvideo.data.reading import open_source
 from mutualvideo.data.regions import GeometrySampler
@@ -34,23 +35,30 @@ class VideoDataset(Dataset):
             the longer side. View v is clip ``v // num_crops``,
             crop ``v % num_crops``, as in PySlowFast.
 
-    A sample is a dict of ``clip``, uint8 (T, H, W, 3), and the int64 scalars ``label``, ``video``
-    (row of the list) and ``view`` (0 in training). In testing a clip is a square of
-    ``DATA.TEST_CROP_SIZE``. In training it is a region cut out of the frames, not scaled and not
-    mirrored yet; ``mirror`` (bool) and ``seed`` (int64) say how
+    A sample is a dict of ``clip``, uint8 (T, H, W, 3), of pictures (H, W, 3), and the
+    int64 scalars ``label``, ``video`` (row of the list) and ``view`` (0 in training). In testing
+    a clip is a square of ``DATA.TEST_CROP_SIZE``. In training it is a region cut out of the
+    frames, not scaled and not mirrored yet; ``mirror`` (bool) and ``seed`` (int64) say how
     :class:`mutualvideo.data.augment.Augmentation` goes on with it on the device.
 
     A video that does not decode is left out in testing. In training another one takes its
     place, drawn by (``RNG_SEED``, epoch, row), and brings its own label.
 
     Raises:
-        InputError: for crops, views or scales that are impossible.
+        InputError: for crops, views or scales that are impossible, or pictures for a network of
+            clips, and the other way round.
     """
 
     def __init__(self, cfg, listing, training, num_clips=1, num_crops=1):
         data = cfg.DATA
+        self._open_picture = listing.open_picture
+        _require_what_the_network_takes(cfg, listing, num_clips)
         if num_crops not in (1, 3):
             raise InputError(f"TEST.NUM_SPATIAL_CROPS must be 1 or 3, not {num_crops}")
+        if not 0 < data.TEST_CROP_SHARE <= 1:
+            raise InputError(
+                f"DATA.TEST_CROP_SHARE must be above 0 and at most 1, not {data.TEST_CROP_SHARE}"
+            )
         self.videos = listing.videos
         self.origin, self._segments = listing.origin, listing.segments
         self._geometry = GeometrySampler(data, listing.mirrored) if training else None
@@ -96,9 +104,13 @@ class VideoDataset(Dataset):
         return samples, failures
 
     def _open(self, row):
+        if self._open_picture is not None:
+            return self._open_picture(self.videos[row])
         return open_source(self.videos[row], self._data.DECODING_BACKEND)
 
     def _random_indices(self, reader, generator):
+        if self._open_picture is not None:
+            return [0]
         if self._segments:
             offsets = torch.rand(self._data.NUM_FRAMES, generator=generator, dtype=torch.float64)
             return segment_indices(len(reader), self._data.NUM_FRAMES, offsets.tolist())
@@ -107,6 +119,8 @@ class VideoDataset(Dataset):
     def _view_indices(self, reader, number):
         """Frames of clip ``number`` of a video's ``num_clips``."""
         count = len(self._positions)
+        if self._open_picture is not None:
+            return [0]
         if self._segments:
             return segment_indices(len(reader), self._data.NUM_FRAMES, (number + 0.5) / count)
         return self._indices(reader, self._positions[number])
@@ -119,7 +133,7 @@ class VideoDataset(Dataset):
 
     def _sample(self, row, view, clip):
         return {
-            "clip": clip,
+            "clip": clip if self._open_picture is None else clip[0],
             "label": torch.tensor(self.videos[row].label),
             "video": torch.tensor(row),
             "view": torch.tensor(view),
@@ -147,6 +161,9 @@ class VideoDataset(Dataset):
             indices = self._random_indices(reader, generator)
             # The decoder scales down for next to nothing; what is left is a crop.
             frames = reader.read(indices, geometry.short_side(reader.size))
+        if geometry.padding:
+            edge = (geometry.padding, geometry.padding)
+            frames = np.pad(frames, ((0, 0), edge, edge, (0, 0)), mode="reflect")
         top, left, height, width = geometry.region(*frames.shape[1:3])
         region = torch.from_numpy(frames)[:, top : top + height, left : left + width]
         return {
@@ -156,14 +173,28 @@ class VideoDataset(Dataset):
         }
 
     def _views(self, row, views):
-        size = self._data.TEST_CROP_SIZE
+        size, share = self._data.TEST_CROP_SIZE, self._data.TEST_CROP_SHARE
         with self._open(row) as reader:
             clips = {view: self._view_indices(reader, view // self._num_crops) for view in views}
             # Overlapping clips and the crops of one clip share their frames.
             needed = sorted(set(itertools.chain.from_iterable(clips.values())))
-            frames = torch.from_numpy(reader.read(needed, size))
+            frames = torch.from_numpy(reader.read(needed, round(size / share)))
         where = {index: number for number, index in enumerate(needed)}
         for view in views:
             clip = frames[[where[index] for index in clips[view]]]
-            clip = test_transform(clip, size, view % self._num_crops, self._num_crops)
+            clip = test_transform(clip, size, view % self._num_crops, self._num_crops, share)
             yield self._sample(row, view, clip)
+
+
+def _require_what_the_network_takes(cfg, listing, num_clips):
+    pictures = listing.open_picture is not None
+    if pictures != takes_pictures(cfg):
+        holds, takes = ("pictures", "clips") if pictures else ("videos", "pictures")
+        raise InputError(
+            f"{listing.origin}: holds {holds}, but {cfg.MODEL.MODEL_NAME} takes {takes}: correct "
+            "TRAIN.DATASET and TEST.DATASET, or MODEL.MODEL_NAME and MODEL.ARCH"
+        )
+    if pictures and num_clips != 1:
+        raise InputError(
+            f"TEST.NUM_ENSEMBLE_VIEWS {num_clips}: a picture has one; views in time are of videos"
+        )

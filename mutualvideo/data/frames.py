@@ -1,7 +1,8 @@
-"""The frames that are asked for, out of a folder of pictures."""
+"""Frames out of pictures: of a video that is a folder of them, and single ones."""
 
 import os
 import re
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,6 +14,8 @@ _ENDINGS = (".jpg", ".jpeg", ".png")
 # A JPEG is decoded at a half, a quarter or an eighth if that leaves at least this much more than
 # is wanted: from two on the result is hardly to be told from that of all pixels.
 _REDUCING_GAP = 2
+_OF_A_VIDEO = "extract it again or take its video off the list"
+_ALONE = "replace it or take it off the list"
 
 
 class FrameReader(Reader):
@@ -49,37 +52,99 @@ class FrameReader(Reader):
     def _decode(self, numbers, short_side):
         frames, size = [], None
         for number in numbers:
-            picture = self._load(self._names[number], short_side, size)
+            picture = _load(os.path.join(self.path, self._names[number]), short_side, _OF_A_VIDEO)
+            if size is not None and picture.size != size:
+                picture = picture.resize(size, Image.Resampling.BILINEAR)
             size = picture.size
             frames.append(np.asarray(picture))
         return frames
 
-    def _load(self, name, short_side, size):
-        path = os.path.join(self.path, name)
-        try:
-            with Image.open(path) as image:
-                scaled = scaled_size(*image.size, short_side)
-                drafted = image.draft(None, tuple(_REDUCING_GAP * side for side in scaled))
-                # A reduced picture is rounded up to whole pixels: the box is what it shows.
-                box = drafted[1] if drafted else None
-                rgb = image.convert("RGB")
-                if rgb.size != scaled:
-                    rgb = rgb.resize(scaled, Image.Resampling.BILINEAR, box)
-                rgb = ImageOps.exif_transpose(rgb)
-        except FileNotFoundError:
-            raise DecodeError(
-                f"{path}: no such picture; correct the list or DATA.PATH_PREFIX"
-            ) from None
-        # Pillow says what is wrong with a picture in as many ways as it has formats.
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise DecodeError(
-                f"{path}: does not decode ({reason}); extract it again or take its video off the "
-                "list"
-            ) from None
-        if size is None or rgb.size == size:
-            return rgb
-        return rgb.resize(size, Image.Resampling.BILINEAR)
+
+class PictureReader(Reader):
+    """A picture by itself: one frame, in any format that Pillow reads.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        size: (height, width) as stored, in pixels.
+
+    Raises:
+        DecodeError: if the file is missing or no picture.
+    """
+
+    timestamps = (0.0,)
+    fps = 30.0
+
+    def __init__(self, path):
+        super().__init__(path)
+        with _errors_named(self.path, _ALONE):
+            self._image = Image.open(self.path)
+        self.size = self._image.size[::-1]
+
+    def close(self):
+        if self._image is not None:
+            self._image.close()
+
+    def _decode(self, numbers, short_side):
+        with _errors_named(self.path, _ALONE):
+            # Decoding at a part of the size changes the picture that was opened.
+            image, self._image = self._image or Image.open(self.path), None
+            with image:
+                return [np.asarray(_rgb(image, short_side))]
+
+
+class ArrayReader(Reader):
+    """A picture that lies in memory: one frame.
+
+    Args:
+        name: what messages call it.
+        pixels: uint8 array (H, W, 3), RGB.
+    """
+
+    timestamps = (0.0,)
+    fps = 30.0
+
+    def __init__(self, name, pixels):
+        super().__init__(name)
+        self._pixels = pixels
+        self.size = pixels.shape[:2]
+
+    def _decode(self, numbers, short_side):
+        if short_side is None or short_side >= min(self.size):
+            return [self._pixels]
+        return [np.asarray(_rgb(Image.fromarray(self._pixels), short_side))]
+
+
+def _load(path, short_side, remedy):
+    with _errors_named(path, remedy), Image.open(path) as image:
+        return _rgb(image, short_side)
+
+
+@contextmanager
+def _errors_named(path, remedy):
+    try:
+        yield
+    except FileNotFoundError:
+        raise DecodeError(
+            f"{path}: no such picture; correct the list or DATA.PATH_PREFIX"
+        ) from None
+    # Pillow says what is wrong with a picture in as many ways as it has formats.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DecodeError(f"{path}: does not decode ({reason}); {remedy}") from None
+
+
+def _rgb(image, short_side):
+    """An opened picture, upright, in RGB and scaled down as :meth:`Reader.read` says."""
+    scaled = scaled_size(*image.size, short_side)
+    drafted = image.draft(None, tuple(_REDUCING_GAP * side for side in scaled))
+    # A reduced picture is rounded up to whole pixels: the box is what it shows.
+    box = drafted[1] if drafted else None
+    rgb = image.convert("RGB")
+    if rgb.size != scaled:
+        rgb = rgb.resize(scaled, Image.Resampling.BILINEAR, box)
+    return ImageOps.exif_transpose(rgb)
 
 
 def _list_pictures(folder):

@@ -20,7 +20,8 @@ class GeometrySampler:
 
     With TRAIN_JITTER_SCALES: the short side gets a random length, uniform over the integers
     of the range, ends included (with INV_UNIFORM_SAMPLE one over it is uniform, as in
-    PySlowFast), and a random square of TRAIN_CROP_SIZE is cut out. With
+    PySlowFast), TRAIN_CROP_PADDING pixels are added on every side, and a random square of
+    TRAIN_CROP_SIZE is cut out. With
     TRAIN_JITTER_SCALES_RELATIVE and TRAIN_JITTER_ASPECT_RELATIVE: Inception's crop (Szegedy
     et al., "Going deeper with convolutions"), by the rule of torchvision's
     ``RandomResizedCrop``: ten tries, then the largest centred region of an allowed shape.
@@ -38,6 +39,7 @@ class GeometrySampler:
         self._areas = list(data.TRAIN_JITTER_SCALES_RELATIVE)
         self._aspects = list(data.TRAIN_JITTER_ASPECT_RELATIVE)
         self._scales, self._inverse = list(data.TRAIN_JITTER_SCALES), data.INV_UNIFORM_SAMPLE
+        self._padding = data.TRAIN_CROP_PADDING
         if self._crop_size < 1:
             raise InputError(f"DATA.TRAIN_CROP_SIZE must be at least 1, not {self._crop_size}")
         if self._areas or self._aspects:
@@ -46,6 +48,11 @@ class GeometrySampler:
             self._require_scales()
 
     def _require_relative(self):
+        if self._padding:
+            raise InputError(
+                f"DATA.TRAIN_CROP_PADDING {self._padding} goes with DATA.TRAIN_JITTER_SCALES, not "
+                "with DATA.TRAIN_JITTER_SCALES_RELATIVE: set it to 0"
+            )
         if not (self._areas and self._aspects):
             raise InputError(
                 "DATA.TRAIN_JITTER_SCALES_RELATIVE and DATA.TRAIN_JITTER_ASPECT_RELATIVE belong "
@@ -73,6 +80,11 @@ class GeometrySampler:
                 f"DATA.TRAIN_CROP_SIZE {self._crop_size} is larger than the smallest of "
                 f"DATA.TRAIN_JITTER_SCALES {self._scales}"
             )
+        if not 0 <= self._padding < self._scales[0]:
+            raise InputError(
+                f"DATA.TRAIN_CROP_PADDING {self._padding}: expected 0 or more, and less than the "
+                f"picture has pixels to reflect, {self._scales[0]}"
+            )
 
     def draw(self, generator):
         """One :class:`JitterGeometry` or :class:`RelativeGeometry`; the clip need not be known.
@@ -88,7 +100,9 @@ class GeometrySampler:
             else:
                 short = int(torch.randint(low, high + 1, (1,), generator=generator))
             top, left, mirror = _uniform(generator, 3)
-            return JitterGeometry(self._flip and mirror < 0.5, self._crop_size, short, top, left)
+            return JitterGeometry(
+                self._flip and mirror < 0.5, self._crop_size, short, top, left, self._padding
+            )
         top, left, mirror, *tries = _uniform(generator, 3 + 2 * _TRIES)
         (small, large), (narrow, wide) = self._areas, map(math.log, self._aspects)
         shapes = tuple(
@@ -109,6 +123,7 @@ class JitterGeometry:
         crop_size: side of the square in pixels, where the short side has its length.
         length: of the short side, in pixels.
         top, left: place among the possible ones, from 0 to less than 1.
+        padding: pixels, reflected ones, that a decoded clip gets on every side.
     """
 
     mirror: bool
@@ -116,18 +131,20 @@ class JitterGeometry:
     length: int
     top: float
     left: float
+    padding: int = 0
 
     def short_side(self, source=None):
         """Short side to decode to, in pixels; the size of the video does not matter."""
         return self.length
 
     def region(self, height, width, source=None):
-        """The region of a decoded clip: (top, left, height, width) in its pixels.
+        """The region of a decoded and padded clip: (top, left, height, width) in its pixels.
 
         A clip that was smaller than the length, and therefore was not scaled when it was
         decoded, gives a square of the same share, which is enlarged on the device.
         """
-        side = max(1, round(self.crop_size * min(height, width) / self.length))
+        short = min(height, width) - 2 * self.padding
+        side = max(1, round(self.crop_size * short / self.length))
         return _place(self.top, height - side), _place(self.left, width - side), side, side
 
 
@@ -150,6 +167,7 @@ class RelativeGeometry:
     aspects: tuple
     top: float
     left: float
+    padding = 0
 
     def short_side(self, source=None):
         """Short side to decode to, at which the region's smaller side has ``crop_size`` pixels.

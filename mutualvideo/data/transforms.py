@@ -7,13 +7,15 @@ from mutualvideo.data.sampling import crop_offset
 from mutualvideo.errors import InputError
 
 
-def test_transform(clip, crop_size, crop_index, num_crops):
-    """Short side to ``crop_size``, one of ``num_crops`` square crops along the longer side.
+def test_transform(clip, crop_size, crop_index, num_crops, share=1.0):
+    """One of ``num_crops`` square crops along the longer side, scaled to ``crop_size``.
 
     Args:
         clip: uint8 tensor (T, H, W, 3).
         crop_size: side of the result, in pixels.
         crop_index, num_crops: see :func:`mutualvideo.data.sampling.crop_offset`.
+        share: side of the crop over the short side, in the middle of the larger square
+            (``DATA.TEST_CROP_SHARE``), above 0 and at most 1.
 
     Returns:
         uint8 tensor (T, crop_size, crop_size, 3).
@@ -23,7 +25,9 @@ def test_transform(clip, crop_size, crop_index, num_crops):
     """
     height, width = clip.shape[1:3]
     top, left = crop_offset(height, width, crop_index, num_crops)
-    side = min(height, width)
+    side = max(1, round(share * min(height, width)))
+    rim = (min(height, width) - side) // 2
+    top, left = top + rim, left + rim
     region = clip[:, top : top + side, left : left + side]
     if side == crop_size:
         return region

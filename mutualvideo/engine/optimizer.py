@@ -9,7 +9,10 @@ from mutualvideo.errors import InputError
 
 
 def build_optimizer(model, cfg):
-    """SGD over three groups: BatchNorm parameters, other one-dimensional ones, the rest."""
+    """SGD over groups: BatchNorm parameters, other one-dimensional ones, the rest.
+
+    With SOLVER.ZERO_WD_DEPTHWISE depthwise convolutions are a group of their own, the last.
+    """
     if cfg.SOLVER.OPTIMIZING_METHOD != "sgd":
         raise InputError(f"SOLVER.OPTIMIZING_METHOD {cfg.SOLVER.OPTIMIZING_METHOD}: choose sgd")
     norm_ids = {
@@ -18,12 +21,21 @@ def build_optimizer(model, cfg):
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
         for parameter in module.parameters(recurse=False)
     }
-    norm, vector, matrix = [], [], []
+    depthwise_ids = {
+        id(module.weight)
+        for module in model.modules()
+        if cfg.SOLVER.ZERO_WD_DEPTHWISE
+        and isinstance(module, nn.modules.conv._ConvNd)
+        and module.groups == module.in_channels > 1
+    }
+    norm, vector, matrix, depthwise = [], [], [], []
     for parameter in model.parameters():
         if not parameter.requires_grad:
             continue
         if id(parameter) in norm_ids:
             norm.append(parameter)
+        elif id(parameter) in depthwise_ids:
+            depthwise.append(parameter)
         else:
             (vector if parameter.ndim <= 1 else matrix).append(parameter)
     decay = cfg.SOLVER.WEIGHT_DECAY
@@ -31,6 +43,7 @@ def build_optimizer(model, cfg):
         {"params": norm, "weight_decay": cfg.BN.WEIGHT_DECAY},
         {"params": vector, "weight_decay": 0.0 if cfg.SOLVER.ZERO_WD_1D_PARAM else decay},
         {"params": matrix, "weight_decay": decay},
+        {"params": depthwise, "weight_decay": 0.0},
     ]
     return torch.optim.SGD(
         [group for group in groups if group["params"]],

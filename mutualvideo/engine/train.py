@@ -23,7 +23,7 @@ from mutualvideo.engine.optimizer import build_optimizer, learning_rate, set_lea
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet, load_pretrained, require_runnable
 from mutualvideo.mutual import SubnetSampler, check_finite, mutual_step
-from mutualvideo.slim import order_channels, set_subnet
+from mutualvideo.slim import order_channels, set_subnet, weights_layout
 from mutualvideo.subnet import Subnet
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def build_sampler(cfg, steps_per_epoch=0):
         mutual.ALONE_EPOCHS * steps_per_epoch,
     )
     if mutual.MODE == "mutual":
-        for frames, size in itertools.product(sampler.frames, sampler.sizes):
+        for frames, size in itertools.product(sampler.frames or [None], sampler.sizes):
             shape = Subnet(mutual.WIDTH_RANGE[0], frames, size)
             require_runnable(cfg, shape, "MUTUAL.FRAMES and MUTUAL.SIZES")
     return sampler
@@ -74,7 +74,8 @@ def train(cfg, context):
     loader = build_loader(cfg, "train", context.rank, context.world_size)
     sampler = build_sampler(cfg, len(loader))
     torch.manual_seed(cfg.RNG_SEED)
-    model = build_model(cfg).to(context.device, memory_format=torch.channels_last_3d)
+    model = build_model(cfg)
+    model.to(context.device, memory_format=weights_layout(model))
     optimizer = build_optimizer(model, cfg)
     first_epoch = _start_from(cfg, model, optimizer)
     parallel = _parallel(model, context)
@@ -205,8 +206,8 @@ class _Monitor:
         self.cfg, self.context = cfg, context
         self.subnets = [sampler.full]
         if sampler.mode == "mutual":
-            smallest = Subnet(cfg.MUTUAL.WIDTH_RANGE[0], min(sampler.frames), min(sampler.sizes))
-            self.subnets.append(smallest)
+            frames = min(sampler.frames, default=None)
+            self.subnets.append(Subnet(cfg.MUTUAL.WIDTH_RANGE[0], frames, min(sampler.sizes)))
 
     def run(self, model, epoch, scalars):
         cfg, context = self.cfg, self.context

@@ -85,13 +85,16 @@ def probes(frames, size, mean, std, seed=0):
     """Clips to compare with: pictures as a camera might give them, and noise.
 
     Args:
-        frames, size: of the clips.
+        frames, size: of the clips; frames ``None``: of pictures.
         mean, std: per channel, of values from 0 to 1.
 
     Returns:
-        float32 array (8, 3, frames, size, size): black, white, a moving bar, a drifting wave of
-        colours, a flickering chessboard, noise of pictures, and two of the network's own range.
+        float32 array (8, 3, frames, size, size), of pictures (8, 3, size, size): black, white, a
+        moving bar, a drifting wave of colours, a flickering chessboard, noise of pictures, and
+        two of the network's own range.
     """
+    if frames is None:
+        return probes(1, size, mean, std, seed)[:, :, 0]
     random = np.random.default_rng(seed)
     t, y, x = np.meshgrid(
         np.arange(frames) / frames, np.arange(size) / size, np.arange(size) / size, indexing="ij"

@@ -11,7 +11,14 @@ from mutualvideo.errors import InputError
 from mutualvideo.runtime.folder import is_folder, locate
 from mutualvideo.runtime.manifest import INPUT, OUTPUT, data_section
 from mutualvideo.runtime.network import open_network
-from mutualvideo.slim import extract, input_shape, require_calibrated, set_subnet
+from mutualvideo.slim import (
+    channels_last,
+    extract,
+    input_shape,
+    require_calibrated,
+    set_subnet,
+    weights_layout,
+)
 from mutualvideo.table.query import QueryTable
 
 KEY = "mutualvideo"
@@ -42,27 +49,27 @@ class Source:
         return row
 
     def shape(self, subnet):
-        """(frames, size) of the clip that ``subnet`` takes."""
+        """(frames, size) of the clip that ``subnet`` takes; frames ``None``: of pictures."""
         return input_shape(self.model, subnet)
 
     def network(self, subnet, fold=True):
         """``subnet`` as a plain network without gradients, BatchNorm folded if ``fold``."""
         network = extract(self.model, subnet, fold=fold).requires_grad_(False)
-        return network.to(memory_format=torch.channels_last_3d)
+        return network.to(memory_format=weights_layout(network))
 
     @torch.inference_mode()
     def logits(self, subnet, clips):
         """What the slimmable network itself gives as ``subnet``.
 
         Args:
-            clips: float32 array (B, 3, frames, size, size), as ``subnet`` takes it.
+            clips: float32 array (B, 3, frames, size, size), or of pictures (B, 3, size, size),
+                as ``subnet`` takes it.
 
         Returns:
             float32 array (B, classes).
         """
         set_subnet(self.model, subnet)
-        clips = torch.from_numpy(clips).contiguous(memory_format=torch.channels_last_3d)
-        return self.model(clips).numpy()
+        return self.model(channels_last(torch.from_numpy(clips))).numpy()
 
     def describe(self, subnet, packages=()):
         """What goes into every file, as JSON values.

@@ -7,7 +7,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
     import fvcore.nn  # noqa: F401
 
-from mutualvideo.models import slow, slowfast, x3d  # noqa: F401  (they register themselves)
+from mutualvideo.models import images, slow, slowfast, x3d  # noqa: F401  (they register themselves)
 from mutualvideo.models.checkpoint import adopt_checkpoint_cfg, load_model
 from mutualvideo.models.pretrained import Loaded, load_pretrained, load_weights
 from mutualvideo.models.registry import MODEL_REGISTRY, build_model, full_subnet, require_runnable

@@ -4,12 +4,14 @@ import torch
 from fvcore.common.registry import Registry
 from torch import nn
 
+from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
 from mutualvideo.slim import set_width, slimmable
 from mutualvideo.subnet import Subnet
 
-# All networks here halve the picture five times.
+# Most networks here halve the picture five times; WideResNet does twice.
 MIN_SIZE = 32
+_MIN_SIZES = {"WideResNet": 8}
 
 MODEL_REGISTRY = Registry("MODEL")
 MODEL_REGISTRY.__doc__ = """
@@ -21,7 +23,7 @@ Builders, each named what MODEL.MODEL_NAME says: functions of ``cfg`` that retur
 
 def full_subnet(cfg):
     """The :class:`~mutualvideo.Subnet` that is the full network at training size."""
-    frames = cfg.DATA.NUM_FRAMES
+    frames = None if takes_pictures(cfg) else cfg.DATA.NUM_FRAMES
     if cfg.MODEL.ARCH == "slowfast":
         frames //= cfg.SLOWFAST.ALPHA
     return Subnet(cfg.MUTUAL.WIDTH_RANGE[1], frames, cfg.DATA.TRAIN_CROP_SIZE)
@@ -30,8 +32,9 @@ def full_subnet(cfg):
 def build_model(cfg):
     """The slimmable network of ``cfg``, at full width, on the CPU, with random weights.
 
-    Takes one float32 tensor (B, 3, T, H, W) and returns logits (B, MODEL.NUM_CLASSES).
-    Parameters have the upstream network's names and shapes.
+    Takes one float32 tensor (B, 3, T, H, W), or of pictures (B, 3, H, W), and returns logits
+    (B, MODEL.NUM_CLASSES). Parameters have the upstream network's names and shapes, where there is
+    an upstream network.
 
     Raises:
         InputError: for a network, or a setting of it, that does not exist.
@@ -45,9 +48,10 @@ def build_model(cfg):
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eps, module.momentum = cfg.BN.EPSILON, cfg.BN.MOMENTUM
     size = cfg.DATA.TRAIN_CROP_SIZE
+    shape = (size, size) if takes_pictures(cfg) else (cfg.DATA.NUM_FRAMES, size, size)
     model = slimmable(
         network,
-        example=torch.empty(2, 3, cfg.DATA.NUM_FRAMES, size, size, device="meta"),
+        example=torch.empty(2, 3, *shape, device="meta"),
         width_range=cfg.MUTUAL.WIDTH_RANGE,
         divisor=cfg.MUTUAL.DIVISOR,
         full=full_subnet(cfg),
@@ -67,14 +71,20 @@ def require_runnable(cfg, subnet, key):
             f"{key}: width {subnet.width:g} of {subnet} is outside MUTUAL.WIDTH_RANGE "
             f"[{low:g}, {high:g}]"
         )
-    if subnet.frames is None or not 1 <= subnet.frames <= full.frames:
+    if full.frames is None:
+        if subnet.frames is not None:
+            raise InputError(
+                f"{key}: {cfg.MODEL.MODEL_NAME} takes pictures, {subnet} has {subnet.frames} frames"
+            )
+    elif subnet.frames is None or not 1 <= subnet.frames <= full.frames:
         raise InputError(
             f"{key}: {cfg.MODEL.MODEL_NAME} takes 1 to {full.frames} frames, "
             f"{subnet} has {subnet.frames}"
         )
-    if not MIN_SIZE <= subnet.size <= largest:
+    smallest = _MIN_SIZES.get(cfg.MODEL.MODEL_NAME, MIN_SIZE)
+    if not smallest <= subnet.size <= largest:
         raise InputError(
-            f"{key}: {cfg.MODEL.MODEL_NAME} takes sizes from {MIN_SIZE} (it reduces pictures that "
+            f"{key}: {cfg.MODEL.MODEL_NAME} takes sizes from {smallest} (it reduces pictures that "
             f"many times) to {largest} (the clip's), {subnet} has {subnet.size}"
         )
 

@@ -28,7 +28,7 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
     Returns:
         ``(backend, cfg, table)``; ``cfg`` has what the runtime reads of a configuration: the
         ``DATA`` keys of :func:`~mutualvideo.runtime.manifest.data_section` and
-        ``MODEL.NUM_CLASSES``.
+        ``MODEL.NUM_CLASSES``; ``MODEL.ARCH`` is ``2d`` for networks of pictures.
 
     Raises:
         InputError: if it is no such folder, a file is damaged, or the backend cannot run it.
@@ -48,7 +48,11 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
         made.check(row.subnet)
     cfg = SimpleNamespace(
         DATA=SimpleNamespace(**manifest.data),
-        MODEL=SimpleNamespace(NUM_CLASSES=manifest.num_classes),
+        MODEL=SimpleNamespace(
+            NUM_CLASSES=manifest.num_classes,
+            # What takes_pictures() goes by.
+            ARCH="2d" if manifest.data["NUM_FRAMES"] is None else "",
+        ),
     )
     return made, cfg, table
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.subnet import Subnet
@@ -13,7 +14,10 @@ NAME = "manifest.json"
 FORMAT = "mutualvideo-exported"
 VERSION = 1
 TABLE = "query_table.json"
-INPUT = "float32 (batch, 3, frames, size, size), RGB from 0 to 1, minus mean, divided by std"
+INPUT = (
+    "float32 (batch, 3, frames, size, size), of pictures (batch, 3, size, size), RGB from 0 to 1, "
+    "minus mean, divided by std"
+)
 OUTPUT = "logits, float32 (batch, classes)"
 
 # Keys of the DATA section that running a network needs, and what they must be.
@@ -22,14 +26,20 @@ _DATA = {
     "SAMPLING_RATE": int,
     "TARGET_FPS": (int, float),
     "TEST_CROP_SIZE": int,
+    "TEST_CROP_SHARE": (int, float),
     "MEAN": list,
     "STD": list,
 }
 
 
 def data_section(cfg):
-    """``{key: value}`` of what a manifest keeps of ``cfg.DATA``, as JSON values."""
+    """``{key: value}`` of what a manifest keeps of ``cfg.DATA``, as JSON values.
+
+    ``NUM_FRAMES`` is ``None`` for networks of pictures.
+    """
     values = {key: getattr(cfg.DATA, key) for key in _DATA}
+    if takes_pictures(cfg):
+        values["NUM_FRAMES"] = None
     return {key: list(v) if _DATA[key] is list else v for key, v in values.items()}
 
 
@@ -39,13 +49,13 @@ class Exported:
 
     Args:
         subnet: text, ``0.63x4x112``.
-        frames, size: of the clip that it takes.
+        frames, size: of the clip that it takes; frames ``None``: of pictures.
         files: names in the folder, the one to open first.
         difference: ``{"scores", "logits"}``: largest differences from the torch network's.
     """
 
     subnet: str
-    frames: int
+    frames: int | None
     size: int
     files: list
     difference: dict
@@ -118,6 +128,8 @@ class Manifest:
             _require(isinstance(getattr(self, field), dict), f"{field} must be an object")
         for key, kind in _DATA.items():
             value = self.data.get(key)
+            if key == "NUM_FRAMES" and key in self.data and value is None:
+                continue
             good = isinstance(value, kind) and not isinstance(value, bool)
             good = good and (all(_is_number(v) for v in value) if kind is list else value > 0)
             _require(good, f"data: {key} is {value!r}")
@@ -129,7 +141,8 @@ class Manifest:
         _require(isinstance(self.kind, str), f"kind is {self.kind!r}")
         for row in self.rows:
             Subnet.parse(row.subnet)
-            for value in (row.frames, row.size):
+            pictures = self.data["NUM_FRAMES"] is None and row.frames is None
+            for value in (row.size,) if pictures else (row.frames, row.size):
                 _require(type(value) is int and value > 0, f"row {row.subnet}: bad shape")
             _require(isinstance(row.files, list) and row.files, f"row {row.subnet}: no files")
             for name in row.files:

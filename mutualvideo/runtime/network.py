@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
 from mutualvideo.models import load_model
 from mutualvideo.runtime.backends import make_backend
@@ -56,7 +57,13 @@ def _check_rows(model, table, cfg):
     state = slim_state(model)
     for row in table:
         frames = row.subnet.frames
-        if frames is None or frames > cfg.DATA.NUM_FRAMES:
+        if takes_pictures(cfg):
+            if frames is not None:
+                raise InputError(
+                    f"query table: row {row.subnet}: this network takes pictures; is it another "
+                    "network's table?"
+                )
+        elif frames is None or frames > cfg.DATA.NUM_FRAMES:
             raise InputError(
                 f"query table: row {row.subnet}: this network takes clips of "
                 f"1 to {cfg.DATA.NUM_FRAMES} frames; is it another network's table?"

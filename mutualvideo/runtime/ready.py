@@ -70,8 +70,7 @@ class Frames:
     """One clip, cropped; the input of any sub-network is made from it.
 
     Args:
-        clip: uint8 (T, H, W, 3), (3, T, H, W) or (1, 3, T, H, W), as
-            ``AdaptiveRecognizer.predict`` takes it.
+        clip: one, or one picture, as ``AdaptiveRecognizer.predict`` takes it.
         preprocessing: ``Preprocessing``.
 
     Raises:
@@ -79,14 +78,18 @@ class Frames:
     """
 
     def __init__(self, clip, preprocessing):
-        clips = as_clips(clip)
+        clips = as_clips(clip, pictures=preprocessing.num_frames is None)
         if len(clips) != 1:
             raise InputError(f"clip: expected one, got {len(clips)}: submit each on its own")
-        self._full, self._preprocessing = full_clip(clips[0], preprocessing), preprocessing
+        self._full, self._preprocessing = full_clip(clips[0], preprocessing)
         self._shape = self._input = None
 
     def input(self, shape):
-        """float32 (3, frames, size, size) for ``shape`` = (frames, size); the last is kept."""
+        """float32 (3, frames, size, size), of a picture (3, size, size); the last is kept.
+
+        Args:
+            shape: (frames or ``None``, size).
+        """
         if shape != self._shape:
             self._input = prepare(self._full, self._preprocessing, *shape)
             self._shape = shape
@@ -94,5 +97,5 @@ class Frames:
 
 
 def stack(clips, shape):
-    """float32 (B, 3, frames, size, size) of a list of :class:`Frames`."""
+    """The inputs of a list of :class:`Frames` as one batch."""
     return np.stack([clip.input(shape) for clip in clips])

@@ -216,7 +216,8 @@ class AdaptiveRecognizer:
 
         Args:
             clip: uint8 tensor or array, RGB, of any T, H and W: (T, H, W, 3), (3, T, H, W)
-                or a batch (B, 3, T, H, W). A last dimension of 3 means (T, H, W, 3).
+                or a batch (B, 3, T, H, W). A last dimension of 3 means (T, H, W, 3). For a
+                network of pictures (H, W, 3), (3, H, W), (B, H, W, 3) or (B, 3, H, W).
             subnet: answers as this one of the table instead, and waits until it is prepared.
 
         Returns:
@@ -227,7 +228,7 @@ class AdaptiveRecognizer:
             PreparationError: once, if the sub-network switched to could not be prepared; the
                 one before goes on answering.
         """
-        clips = as_clips(clip)
+        clips = as_clips(clip, pictures=self._preprocessing.num_frames is None)
         runner, cascade = self._runner(subnet)
         if cascade is not None:
             return self._run_cascade(cascade, clips)

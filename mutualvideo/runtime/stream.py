@@ -141,6 +141,8 @@ def _prepare(recognizer, script):
     data = recognizer.cfg.DATA
     blank = np.zeros((data.NUM_FRAMES, data.TEST_CROP_SIZE, data.TEST_CROP_SIZE, 3), np.uint8)
     rows = [recognizer.set_budget(**{kind: value}) for kind, value in script.budgets]
+    if any(row.subnet.frames is None for row in rows):
+        raise InputError("this network takes pictures, not video: play it with --image")
     for subnet in dict.fromkeys(row.subnet for row in rows):
         recognizer.predict(blank, subnet)
 

@@ -13,6 +13,7 @@ from mutualvideo.slim.each import each_subnet
 from mutualvideo.slim.extract import extract
 from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.macs import Costs, count_costs, count_macs
+from mutualvideo.slim.memory import channels_last, weights_layout
 from mutualvideo.slim.order import order_channels
 from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
 
@@ -24,6 +25,7 @@ __all__ = [
     "Segment",
     "batch_norms",
     "calibrate",
+    "channels_last",
     "count_costs",
     "count_macs",
     "each_subnet",
@@ -42,4 +44,5 @@ __all__ = [
     "slim_state",
     "slimmable",
     "subnet_input",
+    "weights_layout",
 ]

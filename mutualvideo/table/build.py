@@ -29,6 +29,7 @@ from mutualvideo.slim import (
     get_statistics,
     load_statistics,
     set_subnet,
+    weights_layout,
 )
 from mutualvideo.table.budget import format_macs
 from mutualvideo.table.cascade import CascadeCurve
@@ -37,6 +38,7 @@ from mutualvideo.table.cascade_plot import plot_cascades
 from mutualvideo.table.fingerprint import fingerprint, manifest
 from mutualvideo.table.grid import find_checkpoint, grid_subnets
 from mutualvideo.table.latency import about_latency, measure_rows
+from mutualvideo.table.published_images import image_curves
 from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
 from mutualvideo.table.results import RESULTS_NAME, versions, write_results
 from mutualvideo.table.work import Work, work_key
@@ -112,7 +114,7 @@ def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
     subnets = grid_subnets(cfg)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
-    model.to(context.device, memory_format=torch.channels_last_3d).eval()
+    model.to(context.device, memory_format=weights_layout(model)).eval()
     shards = (context.rank, context.world_size)
     loader = build_loader(cfg, "test", *shards)
     listing = loader.dataset.videos
@@ -146,7 +148,7 @@ def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
             torch.save(get_statistics(model), temporary)
         if cfg.TABLE.CASCADES:
             _write_cascades(table, evaluation, cfg.OUTPUT_DIR)
-        _write_table(table, cfg.OUTPUT_DIR, overlays)
+        _write_table(table, cfg.OUTPUT_DIR, [*image_curves(cfg), *overlays])
         more = _about_results(cfg, about, origin)
         write_results(cfg.OUTPUT_DIR, table, evaluation, listing, more)
         _log_results(table, evaluation)

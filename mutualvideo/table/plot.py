@@ -10,8 +10,8 @@ _MARKERS = "osD^vPX<>*"
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 3)))
 _LABELS = 5
 _COSTS = {
-    "macs": ("multiply-adds of one clip ({unit}, log scale)", lambda row: row.macs / 1e9),
-    "ms": ("latency of one clip (ms, log scale)", lambda row: row.latency_ms),
+    "macs": ("multiply-adds of one {what} ({unit}, log scale)", lambda row: row.macs / 1e9),
+    "ms": ("latency of one {what} (ms, log scale)", lambda row: row.latency_ms),
 }
 
 
@@ -77,7 +77,8 @@ def plot_table(table, path, title=None, overlays=(), cost="macs"):
     unit, factor = ("M", 1000) if cost == "macs" and value(front[-1]) < 0.5 else ("G", 1)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x * factor:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(axis_label.format(unit=unit), fontsize=12)
+    what = "picture" if table.rows[0].subnet.frames is None else "clip"
+    axes.set_xlabel(axis_label.format(what=what, unit=unit), fontsize=12)
     axes.set_ylabel("top-1 accuracy (%)", fontsize=12)
     axes.tick_params(labelsize=11)
     axes.grid(True, color="0.9", linewidth=0.8)

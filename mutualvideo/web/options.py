@@ -2,6 +2,7 @@
 
 import os
 
+from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
 from mutualvideo.web.clip import Limits
 from mutualvideo.web.samples import samples_in, samples_of_run
@@ -23,6 +24,8 @@ def serve_page(recognizer, args, stop=None):
     Raises:
         InputError: if an argument is wrong or Gradio is not installed.
     """
+    if takes_pictures(recognizer.cfg):
+        raise InputError("--web shows video, this network takes pictures: use --image")
     limits = Limits(megabytes=args.max_mb, seconds=args.max_seconds)
     if not 0 < args.port < 2**16:
         raise InputError(f"--port {args.port}: must be from 1 to 65535")

@@ -96,6 +96,7 @@ def test_regions_of_any_size_become_squares():
 @pytest.mark.parametrize("aa_type, theirs", [
     ("rand-m9-n2", v2.RandAugment),
     ("autoaugment", v2.AutoAugment),
+    ("autoaugment-cifar10", v2.AutoAugmentPolicy.CIFAR10),
     ("", v2.ColorJitter),
 ])
 def test_operations_are_drawn_from_the_seed_of_the_sample(frames, aa_type, theirs):
@@ -104,6 +105,9 @@ def test_operations_are_drawn_from_the_seed_of_the_sample(frames, aa_type, their
     theirs = {
         v2.RandAugment: lambda: v2.RandAugment(2, 27, **moved),
         v2.AutoAugment: lambda: v2.AutoAugment(**moved),
+        v2.AutoAugmentPolicy.CIFAR10: lambda: v2.AutoAugment(
+            v2.AutoAugmentPolicy.CIFAR10, **moved
+        ),
         v2.ColorJitter: lambda: v2.ColorJitter(0.4, 0.4, 0.4),
     }[theirs]()
     batch = _batch(frames)
@@ -168,6 +172,28 @@ def test_boxes_are_those_of_torchvision():
             wanted = v2.RandomErasing(1.0, value="random").make_params([picture])
         assert {key: box[key] for key in "ijhw"} == {key: wanted[key] for key in "ijhw"}
         assert torch.equal(box["v"], wanted["v"])
+
+
+@pytest.mark.parametrize("frames", [CLIP, ()])
+def test_cutout_hides_squares_around_any_pixel(frames):
+    cfg = _cfg(AUG__ENABLE=True, AUG__AA_TYPE="", AUG__COLOR_JITTER=0.0, AUG__RE_PROB=0.0,
+               AUG__CUTOUT=16)
+    batch = _batch(frames, ((SIZE, SIZE),) * 500)
+    plain, (clips, _) = plain_input(batch, cfg, CPU), Augmentation(cfg)(batch, CPU)
+    hidden = (clips == 0).flatten(1, -3).all(1)
+    tops, heights = [], []
+    for picture, before, after in zip(hidden, plain, clips, strict=True):
+        rows, columns = (torch.nonzero(picture.any(axis))[:, 0] for axis in (1, 0))
+        box = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+        assert picture[box].all() and picture.sum() == picture[box].numel()
+        assert torch.equal(after[..., ~picture], before[..., ~picture])
+        tops.append(box[0].start)
+        heights.append(len(rows))
+    # The centre is any of 32 pixels: 8 cut the square at the top, 7 at the bottom, 17 do not.
+    assert min(heights) == 8 and max(heights) == 16
+    assert heights.count(16) / 500 == pytest.approx(17 / 32, abs=0.07)
+    # The first of these squares is whole, and 8 are cut.
+    assert tops.count(0) / 500 == pytest.approx(9 / 32, abs=0.07) and max(tops) == 23
 
 
 _ALL = {"AUG__ENABLE": True, "AUG__RE_PROB": 0.7, "AUG__AA_TYPE": "rand-m9-n3-mstd0.5-inc1"}
@@ -238,7 +264,8 @@ def test_batches_of_testing_are_normalised():
 
 @pytest.mark.parametrize("key, value, named", [
     ("AUG__AA_TYPE", "augmix", "AUG.AA_TYPE"), ("AUG__RE_PROB", 1.5, "AUG.RE_PROB"),
-    ("AUG__RE_MODE", "noise", "AUG.RE_MODE"), ("MIXUP__PROB", -1.0, "MIXUP.PROB"),
+    ("AUG__RE_MODE", "noise", "AUG.RE_MODE"), ("AUG__CUTOUT", -1, "AUG.CUTOUT"),
+    ("MIXUP__PROB", -1.0, "MIXUP.PROB"),
 ])
 def test_bad_keys_are_named_where_they_are_used(key, value, named):
     with pytest.raises(InputError, match=named):

@@ -173,7 +173,7 @@ def test_the_generator_alone_decides():
 
 @pytest.mark.parametrize("key, value", [
     ("TRAIN_JITTER_SCALES", [40, 32]), ("TRAIN_JITTER_SCALES", [32]),
-    ("TRAIN_CROP_SIZE", 33), ("TRAIN_CROP_SIZE", 0),
+    ("TRAIN_CROP_SIZE", 33), ("TRAIN_CROP_SIZE", 0), ("TRAIN_CROP_PADDING", -1),
     ("TRAIN_JITTER_SCALES_RELATIVE", [0.1, 1.0]), ("TRAIN_JITTER_ASPECT_RELATIVE", [0.5, 2.0]),
 ])
 def test_impossible_ranges(key, value):

@@ -41,6 +41,23 @@ def test_weight_decay_groups(zero_1d, bias_decay):
     assert isinstance(optimizer, torch.optim.SGD) and optimizer.defaults["nesterov"]
 
 
+def test_depthwise_layers_without_decay():
+    """MobileNets: 1e-4 on the dense layers' weights alone."""
+    cfg = make_cfg("MobileNetV2", SOLVER__WEIGHT_DECAY=1e-4, SOLVER__ZERO_WD_1D_PARAM=True,
+                   SOLVER__ZERO_WD_DEPTHWISE=True)
+    model = build_model(cfg)
+    decay = {id(p): group["weight_decay"] for group in build_optimizer(model, cfg).param_groups
+             for p in group["params"]}
+    assert len(decay) == len(list(model.parameters()))
+    depthwise = 0
+    for name, parameter in model.named_parameters():
+        # (channels, 1, 3, 3): nothing but depthwise layers has one input channel.
+        depthwise += parameter.ndim == 4 and parameter.shape[1] == 1
+        dense = parameter.ndim == 2 or parameter.ndim == 4 and parameter.shape[1] > 1
+        assert decay[id(parameter)] == (1e-4 if dense else 0), name
+    assert depthwise == 17
+
+
 @pytest.mark.parametrize("key", ["SOLVER.OPTIMIZING_METHOD", "SOLVER.LR_POLICY"])
 def test_bad_input(key):
     cfg = load_cfg(None, [key, "magic"])

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mutualvideo.config import takes_pictures
 from mutualvideo.config.load import cfg_to_dict
 from mutualvideo.export import open_source
 from mutualvideo.export.compare import probes
@@ -16,12 +17,14 @@ KEYS = {
     "X3D": {"X3D__DEPTH_FACTOR": 0.4, "X3D__DIM_C5": 64, "BN__EPSILON": 1e-3},
     "ResNet": {},
     "SlowFast": {},
+    "MobileNetV2": {},
 }
 # The last one is never calibrated.
 SUBNETS = {
     "X3D": ("0.63x2x32", "0.8x4x64", "1x4x64", "0.63x4x64"),
     "ResNet": ("0.63x2x32", "0.63x4x64"),
     "SlowFast": ("0.63x2x48", "0.63x4x64", "0.8x4x64"),
+    "MobileNetV2": ("0.63x32", "0.63x48", "0.8x64"),
 }
 
 
@@ -48,7 +51,8 @@ def write_run(folder, name):
         model = build_model(cfg).eval()
     randomize_norms(model)
     # The kind of clips that files are compared with, so that activations keep in bounds.
-    clip = torch.from_numpy(probes(cfg.DATA.NUM_FRAMES, 64, cfg.DATA.MEAN, cfg.DATA.STD, seed=1))
+    frames = None if takes_pictures(cfg) else cfg.DATA.NUM_FRAMES
+    clip = torch.from_numpy(probes(frames, 64, cfg.DATA.MEAN, cfg.DATA.STD, seed=1))
     calibrate(model, subnets[:-1], [clip])
     with torch.no_grad():
         # Logits of the size that training gives them.

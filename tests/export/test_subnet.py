@@ -10,11 +10,20 @@ import pytest
 import torch
 
 from mutualvideo.errors import InputError
-from mutualvideo.export import FORMATS, DifferenceError, export_subnet, open_source
+from mutualvideo.export import (
+    FORMATS,
+    DifferenceError,
+    export_folder,
+    export_subnet,
+    open_source,
+)
 from mutualvideo.export.formats import get_format
 from mutualvideo.export.source import Source
+from mutualvideo.runtime import AdaptiveRecognizer
+from mutualvideo.runtime.backends.base import batch_shape
 from mutualvideo.slim import input_shape, set_subnet
 from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import QueryTable
 from tests.export.conftest import CLASSES
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
@@ -39,7 +48,7 @@ def check(made, tmp_path, network, text, name):
     assert written.nbytes == sum(file.stat().st_size for file in written.files)
     frames, size = input_shape(model, subnet)
     random = np.random.default_rng(1)
-    clips = random.standard_normal((3, 3, frames, size, size)).astype(np.float32)
+    clips = random.standard_normal(batch_shape((frames, size), 3)).astype(np.float32)
     set_subnet(model, subnet)
     with torch.no_grad():
         expected = model(torch.from_numpy(clips)).numpy()
@@ -70,6 +79,28 @@ def test_who_does_not_have_mutualvideo_gets_the_same(made, tmp_path, name):
 )
 def test_all_networks(made, tmp_path, network, text, name):
     check(made, tmp_path, network, text, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["torch_export", "onnx", "openvino"])
+def test_a_network_of_pictures(made, tmp_path, name):
+    check(made, tmp_path, "MobileNetV2", "0.63x48", name)
+
+
+def test_a_folder_of_a_network_of_pictures(made, tmp_path):
+    run, model = made("MobileNetV2")
+    source = open_source(run)
+    with pytest.raises(InputError, match="PyTorchVideo"):
+        export_subnet(source, Subnet.parse("0.63x32"), "pytorchvideo", tmp_path / "net.pth")
+    rows = [row for row in source.table if row.subnet.size < 64]
+    few = Source(model, source.cfg, QueryTable(rows, source.table.metadata))
+    export_folder(few, "torch_export", tmp_path / "folder", "all", report=lambda _: None)
+    picture = np.random.default_rng(0).integers(0, 256, (80, 70, 3), np.uint8)
+    ours = AdaptiveRecognizer(tmp_path / "folder", device="cpu")
+    theirs = AdaptiveRecognizer(run / "c.pyth", run / "query_table.json", device="cpu")
+    for row in rows:
+        found, expected = (one.predict(picture, row.subnet).scores for one in (ours, theirs))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.slow

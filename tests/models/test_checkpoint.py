@@ -5,7 +5,7 @@ import torch
 
 from mutualvideo.errors import InputError
 from mutualvideo.models import Loaded, build_model, load_model, load_pretrained, load_weights
-from tests.networks import NETWORKS, make_cfg, randomize_norms, upstream, upstream_input
+from tests.networks import make_cfg, randomize_norms, upstream, upstream_input
 
 DEPTHS = {"X3D": (3, 5, 11, 7), "ResNet": (3, 4, 6, 3), "SlowFast": (3, 4, 6, 3)}
 
@@ -46,7 +46,7 @@ def documented_names(name):
 
 
 @pytest.mark.parametrize("zoo", ["PyTorchVideo", "PySlowFast"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["X3D", "ResNet", "SlowFast"])
 def test_released_files_load_and_answer_as_upstream(name, zoo, tmp_path):
     torch.manual_seed(0)
     theirs = upstream(name).eval()

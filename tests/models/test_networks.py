@@ -16,7 +16,16 @@ from mutualvideo.slim import (
     subnet_input,
 )
 from mutualvideo.subnet import Subnet
-from tests.networks import NETWORKS, SHAPES, make_cfg, randomize_norms, upstream, upstream_input
+from tests.networks import (
+    NETWORKS,
+    UPSTREAM,
+    make_cfg,
+    make_clip,
+    randomize_norms,
+    subnets,
+    upstream,
+    upstream_input,
+)
 
 SF_8X8 = {"SLOWFAST__ALPHA": 4, "SLOWFAST__FUSION_KERNEL_SZ": 7}
 # network, settings, sub-network, GMACs, million parameters: published, for 400 classes.
@@ -68,7 +77,7 @@ def test_costs_of_the_papers_curves(name, settings, subnet, gmacs):
     assert count_macs(model, Subnet.parse(subnet)) / 1e9 == pytest.approx(gmacs, rel=0.02)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", UPSTREAM)
 def test_full_width_answers_are_upstreams(name):
     torch.manual_seed(0)
     theirs = upstream(name).eval()
@@ -77,7 +86,7 @@ def test_full_width_answers_are_upstreams(name):
     model = build_model(cfg)
     model.load_state_dict(theirs.state_dict(), strict=True)
     assert list(model.state_dict()) == list(theirs.state_dict())
-    clip = torch.randn(2, 3, cfg.DATA.NUM_FRAMES, 64, 64)
+    clip = make_clip(cfg)
     with torch.no_grad():
         wanted = theirs(upstream_input(name, clip))
         assert (model.eval()(clip) - wanted).abs().max() < 1e-5
@@ -93,12 +102,11 @@ def test_extracted_equals_sliced(name):
     cfg = make_cfg(name)
     model = build_model(cfg)
     randomize_norms(model)
-    subnets = [Subnet.parse(text) for text in SHAPES]
-    clip = torch.randn(2, 3, cfg.DATA.NUM_FRAMES, 64, 64)
-    calibrate(model, subnets, [clip])
-    costs = count_costs(model, subnets)
+    clip = make_clip(cfg)
+    calibrate(model, subnets(cfg), [clip])
+    costs = count_costs(model, subnets(cfg))
     model.eval()
-    for subnet in subnets:
+    for subnet in subnets(cfg):
         static = extract(model, subnet)
         set_subnet(model, subnet)
         x = subnet_input(model, clip, subnet)
@@ -117,11 +125,11 @@ def test_gradients_of_a_narrow_pass_stay_in_the_prefix(name):
     cfg = make_cfg(name)
     # Batch statistics over a handful of values amplify every rounding: float64 decides.
     model = build_model(cfg)
-    subnet = Subnet.parse("0.63x2x32")
+    subnet = subnets(cfg)[1]
     static = extract(model, subnet).double().train()
     model.double().train()
     set_subnet(model, subnet)
-    clip = torch.randn(2, 3, cfg.DATA.NUM_FRAMES, 64, 64, dtype=torch.float64)
+    clip = make_clip(cfg, dtype=torch.float64)
     x = subnet_input(model, clip, subnet)
     torch.manual_seed(1)
     model(x).square().sum().backward()
@@ -154,7 +162,7 @@ def test_the_fast_pathway_is_the_same_for_every_subnetwork():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"MODEL__MODEL_NAME": "X4D"}, "X4D: no such network; known: ResNet, SlowFast, X3D"),
+        ({"MODEL__MODEL_NAME": "X4D"}, "X4D: no such network; known: .*SlowFast, WideResNet, X3D"),
         ({"MODEL__ARCH": "slow"}, "set it to x3d"),
         ({"MUTUAL__WIDTH_RANGE": [0.9, 0.5]}, "width range"),
     ],

@@ -1,11 +1,11 @@
 """The recogniser under budgets that it must watch, and with cascades."""
 
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from mutualvideo.config import get_cfg
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer, PreparationError, network
 from mutualvideo.runtime import recognizer as module
@@ -75,10 +75,8 @@ def simulated(monkeypatch):
     def make(metadata=None, rows=ROWS, **options):
         table = QueryTable(rows, metadata)
         machine = Simulated(table, **options)
-        cfg = SimpleNamespace(
-            DATA=SimpleNamespace(NUM_FRAMES=4, TEST_CROP_SIZE=32, MEAN=[0.5] * 3, STD=[0.5] * 3),
-            MODEL=SimpleNamespace(NUM_CLASSES=3),
-        )
+        cfg = get_cfg()
+        cfg.DATA.NUM_FRAMES, cfg.DATA.TEST_CROP_SIZE, cfg.MODEL.NUM_CLASSES = 4, 32, 3
         monkeypatch.setattr(network, "open_network", lambda *_: (machine, cfg))
         monkeypatch.setattr(module, "time", machine)
         # Outside the network: what overhead_s says.

@@ -13,7 +13,7 @@ from mutualvideo.runtime.backends.base import import_extra, softmax
 from mutualvideo.slim import calibrate, input_shape, set_subnet, slim_state, subnet_input
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.latency import measure
-from tests.networks import NETWORKS, SHAPES, make_cfg, randomize_norms
+from tests.networks import NETWORKS, make_cfg, make_clip, randomize_norms, subnets
 
 NEEDS = {"openvino": ["openvino"], "onnxruntime": ["onnxruntime", "onnx", "onnxscript"]}
 FAST = ("torch", "torch-extracted", "openvino")
@@ -41,20 +41,19 @@ def built():
             cfg = make_cfg("X3D" if name == "small" else name, MODEL__NUM_CLASSES=7, **keys)
             model = build_model(cfg).eval()
             randomize_norms(model)
+            clips = make_clip(cfg, 8)
             # Unlike each other, so that a BatchNorm after the pooling of few frames has a spread.
-            clips = torch.randn(8, 3, cfg.DATA.NUM_FRAMES, 64, 64) + 2 * torch.randn(8, 3, 1, 1, 1)
+            clips += 2 * torch.randn(8, 3, *[1] * (clips.dim() - 2))
             clip = clips[:2]
             full = full_subnet(cfg)
-            subnets = [Subnet.parse(text) for text in SHAPES]
-            subnets = [s for s in subnets if s.frames <= full.frames and s != full]
-            subnets = [full, *subnets]
-            calibrate(model, subnets, [clips])
-            logits = [model_answer(model, subnet, clip)[0] for subnet in subnets]
+            chosen = [full, *(s for s in subnets(cfg) if s != full)]
+            calibrate(model, chosen, [clips])
+            logits = [model_answer(model, subnet, clip)[0] for subnet in chosen]
             with torch.no_grad():
                 # Answers that differ and are far from certain, whatever runs.
                 head = [p for p in model.parameters() if p.dim() == 2][-1]
                 head.div_(max(answer.std() for answer in logits))
-            made[name] = model, subnets, clip
+            made[name] = model, chosen, clip
         return made[name]
 
     return build
@@ -75,9 +74,9 @@ def sliced(model, subnet, clip):
 
 def check(built, backend, network, count):
     needs(backend)
-    model, subnets, clip = built(network)
+    model, known, clip = built(network)
     made = make_backend(backend, model, "cpu")
-    for subnet in subnets[:count]:
+    for subnet in known[:count]:
         runner = made.prepare(subnet)
         assert (runner.subnet, runner.shape) == (subnet, input_shape(model, subnet))
         for batch in (1, 2):
@@ -122,13 +121,13 @@ def test_compiled(built):
 @pytest.mark.parametrize("backend", ["torch-extracted", "torch", "openvino"])
 def test_bf16_is_close(built, backend):
     needs(backend)
-    model, subnets, clip = built("small")
+    model, known, clip = built("small")
     try:
         made = make_backend(backend, model, "cpu", "bf16")
     except InputError as error:
         pytest.skip(str(error))
-    expected, x = sliced(model, subnets[0], clip)
-    found = made.prepare(subnets[0])(x)
+    expected, x = sliced(model, known[0], clip)
+    found = made.prepare(known[0])(x)
     assert found.dtype == np.float32
     # Eight bits of mantissa: near, and not the same.
     np.testing.assert_allclose(found, expected, atol=0.05)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
+from mutualvideo.data.frames import PictureReader
 from mutualvideo.data.transforms import normalize, test_transform
 from mutualvideo.errors import InputError
 from mutualvideo.runtime.prepare import Preprocessing, as_clips, prepare, resize_weights
@@ -22,8 +24,8 @@ def smooth_clip(*shape):
 
 def evaluated(clip, num_frames, crop, frames, size):
     """What evaluation feeds the network."""
-    clip = test_transform(clip[frame_indices(len(clip), num_frames)], crop, 0, 1).movedim(-1, 0)
-    return resample_clip(normalize(clip[None], MEAN, STD), frames, size)[0].numpy()
+    clip = test_transform(clip[frame_indices(len(clip), num_frames)], crop, 0, 1)
+    return resample_clip(normalize(clip.movedim(-1, 0)[None], MEAN, STD), frames, size)[0].numpy()
 
 
 @pytest.mark.parametrize("shape", [(6, 40, 40), (11, 40, 57), (3, 61, 40)])
@@ -46,6 +48,47 @@ def test_equals_evaluation_within_one_level_of_eight_bits(shape, frames, size):
     np.testing.assert_allclose(
         found, evaluated(clip, 6, 48, frames, size), atol=level + 1e-5
     )
+
+
+def of_pictures(crop, share):
+    return Preprocessing(None, crop, MEAN, STD, share)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (70, 57), (91, 122), (35, 60)])
+@pytest.mark.parametrize("share", [1.0, 0.875])
+@pytest.mark.parametrize("size", [40, 28])
+def test_pictures_equal_evaluation(shape, share, size, tmp_path):
+    torch.manual_seed(2)
+    picture = smooth_clip(1, *shape)[0]
+    Image.fromarray(picture.numpy()).save(tmp_path / "a.png")
+    # As the data set does it: read at the scale of the crop, then cut.
+    read = PictureReader(tmp_path / "a.png").read([0], round(40 / share))
+    view = test_transform(torch.from_numpy(read), 40, 0, 1, share).movedim(-1, 1)
+    expected = resample_clip(normalize(view, MEAN, STD), None, size)[0].numpy()
+    (clip,) = as_clips(picture, pictures=True)
+    found = prepare(clip, of_pictures(40, share), None, size)
+    assert found.shape == (3, size, size)
+    # Eight bits are rounded elsewhere, and the rim of a crop that is scaled afterwards differs.
+    level = 1 / 255 / min(STD)
+    difference = np.abs(found - expected)
+    assert np.quantile(difference, 0.9) < level + 1e-5 and difference.mean() < level / 2
+    if share < 1 and min(shape) > 46 or shape == (40, 40) and share == 1:
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape, count", [
+    ((8, 9, 3), 1), ((3, 8, 9), 1), ((5, 8, 9, 3), 5), ((5, 3, 8, 9), 5), ((3, 8, 3), 1),
+])  # fmt: skip
+def test_pictures_and_batches_of_them(shape, count):
+    clips = as_clips(np.zeros(shape, np.uint8), pictures=True)
+    assert len(clips) == count and all(clip.shape[0] == 1 for clip in clips)
+    assert all(clip.shape[-1] == 3 for clip in clips)
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (8, 9, 4), (2, 3, 4, 5, 6), (0, 8, 9, 3)])
+def test_no_pictures(shape):
+    with pytest.raises(InputError, match=r"expected uint8 \(H, W, 3\), .* got uint8"):
+        as_clips(np.zeros(shape, np.uint8), pictures=True)
 
 
 @pytest.mark.parametrize(("side", "size"), [(224, 112), (224, 160), (37, 36), (32, 50), (9, 1)])

@@ -7,21 +7,22 @@ from mutualvideo.errors import InputError
 from mutualvideo.models import build_model
 from mutualvideo.slim import each_subnet, subnet_input
 from mutualvideo.subnet import Subnet
-from tests.networks import NETWORKS, SHAPES, make_cfg
+from tests.networks import NETWORKS, make_cfg, make_clip, subnets
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_sub_network_once_and_every_input_shape_made_once(name):
-    model = build_model(make_cfg(name)).eval()
-    frames = 32 if name == "SlowFast" else 4
-    clip = torch.randn(1, 3, frames, 64, 64)
-    subnets = [Subnet.parse(text) for text in (*SHAPES, "0.9x2x32", "0.9x3x48")]
+    cfg = make_cfg(name)
+    model = build_model(cfg).eval()
+    clip = make_clip(cfg, 1)
+    wanted = subnets(cfg)
+    wanted += [Subnet(0.9, subnet.frames, subnet.size) for subnet in wanted[1:3]]
     inputs = {}
-    for subnet, x in each_subnet(model, clip, subnets):
+    for subnet, x in each_subnet(model, clip, wanted):
         assert model.slim_state.subnet == subnet and subnet not in inputs
         assert torch.equal(x, subnet_input(model, clip, subnet))
         inputs[subnet] = x
-    assert inputs.keys() == set(subnets)
+    assert inputs.keys() == set(wanted)
     # SlowFast makes its pathways inside: all of its sub-networks take the whole clip.
     assert len({id(x) for x in inputs.values()}) == (1 if name == "SlowFast" else 3)
 

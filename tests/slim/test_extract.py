@@ -14,7 +14,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.models import build_model
 from mutualvideo.slim import count_costs, extract, set_subnet, slimmable, subnet_input
 from mutualvideo.subnet import Subnet
-from tests.networks import NETWORKS, SHAPES, make_cfg, randomize_norms
+from tests.networks import NETWORKS, make_cfg, make_clip, randomize_norms, subnets
 
 
 def make(name):
@@ -22,14 +22,13 @@ def make(name):
     torch.manual_seed(0)
     if name in NETWORKS:
         cfg = make_cfg(name)
-        model, x = build_model(cfg), torch.randn(1, 3, cfg.DATA.NUM_FRAMES, 64, 64)
-        subnets = [Subnet.parse(text) for text in SHAPES]
+        model, x, some = build_model(cfg), make_clip(cfg, 1), subnets(cfg)
     else:
         model = slimmable(getattr(torchvision.models, name)(num_classes=7))
         x = torch.randn(1, 3, 64, 64)
-        subnets = [Subnet(width, None, size) for width, size in ((1, 64), (0.25, 32), (0.8, 48))]
+        some = [Subnet(width, None, size) for width, size in ((1, 64), (0.25, 32), (0.8, 48))]
     randomize_norms(model)
-    return model.eval(), x, subnets
+    return model.eval(), x, some
 
 
 def bytes_of(network):
@@ -41,8 +40,8 @@ def bytes_of(network):
 @pytest.mark.parametrize("fold", [False, True])
 @pytest.mark.parametrize("name", [*NETWORKS, "resnet18"])
 def test_the_state_is_as_small_as_the_sub_network(name, fold):
-    model, _, subnets = make(name)
-    subnet = subnets[1]
+    model, _, some = make(name)
+    subnet = some[1]
     params = count_costs(model, [subnet])[subnet].params
     static = extract(model, subnet, fold=fold)
     state = static.state_dict()
@@ -64,8 +63,8 @@ def test_the_state_is_as_small_as_the_sub_network(name, fold):
 
 @pytest.mark.parametrize("fold", [False, True])
 def test_only_torchs_own_layers_and_the_networks_are_left(fold):
-    model, _, subnets = make("X3D")
-    static = extract(model, subnets[1], fold=fold)
+    model, _, some = make("X3D")
+    static = extract(model, some[1], fold=fold)
     assert not hasattr(static, "slim_state")
     for module in static.modules():
         assert not type(module).__module__.startswith("mutualvideo.slim")
@@ -97,8 +96,8 @@ torch.save(answers, "answers.pt")
 def test_exported_networks_answer_without_this_package(tmp_path):
     inputs, wanted = {}, {}
     for name in (*NETWORKS, "resnet18"):
-        model, x, subnets = make(name)
-        for subnet, fold in ((subnets[1], False), (subnets[2], True)):
+        model, x, some = make(name)
+        for subnet, fold in ((some[1], False), (some[2], True)):
             clip = subnet_input(model, x, subnet)
             exported = torch.export.export(extract(model, subnet, fold=fold), (clip,))
             path = f"{name}_{subnet}.pt2"

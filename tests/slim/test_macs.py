@@ -14,7 +14,7 @@ from mutualvideo.slim.flops import MetaFlops
 from mutualvideo.slim.macs import example_input
 from mutualvideo.slim.twin import meta_twin
 from mutualvideo.subnet import Subnet
-from tests.networks import NETWORKS, SHAPES, make_cfg
+from tests.networks import NETWORKS, make_cfg, subnets
 
 
 @torch.library.custom_op("mutualvideo_test::twice", mutates_args=())
@@ -66,11 +66,12 @@ def counted(network, *args):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_cost_what_the_flop_counter_says(name):
-    model = build_model(make_cfg(name))
-    subnets = [Subnet.parse(text) for text in SHAPES]
-    costs = count_costs(model, [*subnets, subnets[0]])
+    cfg = make_cfg(name)
+    model = build_model(cfg)
+    some = subnets(cfg)
+    costs = count_costs(model, [*some, some[0]])
     twin = meta_twin(model)
-    for subnet in subnets:
+    for subnet in some:
         set_subnet(twin, subnet)
         with torch.no_grad():
             assert costs[subnet].macs == counted(twin, example_input(twin, subnet)) // 2

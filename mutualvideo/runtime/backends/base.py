@@ -10,12 +10,18 @@ from mutualvideo.errors import InputError
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
+def batch_shape(shape, batch):
+    """Of ``batch`` clips, or pictures, of ``shape`` (frames or ``None``, size), channels first."""
+    frames, size = shape
+    return (batch, 3, size, size) if frames is None else (batch, 3, frames, size, size)
+
+
 class Runner(ABC):
     """One sub-network, ready to answer. Calls from several threads are safe.
 
     Attributes:
         subnet: the :class:`~mutualvideo.Subnet`.
-        shape: (frames, size) of the clips it takes.
+        shape: (frames, size) of the clips it takes; frames ``None``: pictures.
         nbytes: memory of its own, beside what the backend holds anyway, in bytes.
     """
 
@@ -29,7 +35,8 @@ class Runner(ABC):
         """Softmax scores of clips.
 
         Args:
-            clips: normalised float32 array (B, 3, frames, size, size), contiguous.
+            clips: normalised float32 array (B, 3, frames, size, size), or of pictures
+                (B, 3, size, size), contiguous.
 
         Returns:
             float32 array (B, classes); each row sums to 1.
@@ -37,8 +44,7 @@ class Runner(ABC):
 
     def blank(self, batch=1):
         """Zeros of the shape that it takes."""
-        frames, size = self.shape
-        return np.zeros((batch, 3, frames, size, size), np.float32)
+        return np.zeros(batch_shape(self.shape, batch), np.float32)
 
 
 class Backend(ABC):
@@ -61,7 +67,7 @@ class Backend(ABC):
 
     @abstractmethod
     def input_shape(self, subnet):
-        """(frames, size) of the clip that ``subnet`` takes."""
+        """(frames, size) of the clip that ``subnet`` takes; frames ``None``: pictures."""
 
     @abstractmethod
     def prepare(self, subnet):

@@ -5,33 +5,33 @@ import warnings
 
 import torch
 
+from mutualvideo.runtime.backends.base import batch_shape
+from mutualvideo.slim import channels_last
+
 # Not with a context manager: conversion runs in the background, filters belong to all threads.
 warnings.filterwarnings("ignore", r".*torch\.jit\.trace", FutureWarning)
 warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
 
 
 def _blank(shape, batch):
-    frames, size = shape
-    clip = torch.zeros(batch, 3, frames, size, size)
-    return clip.contiguous(memory_format=torch.channels_last_3d)
+    return channels_last(torch.zeros(batch_shape(shape, batch)))
 
 
 @torch.no_grad()
 def to_openvino(network, shape):
-    """``openvino.Model`` that takes clips (B, 3, frames, size, size) and gives logits.
+    """``openvino.Model`` that takes clips, as a ``Runner`` does, and gives logits.
 
     Args:
         network: a plain network in eval mode, float32, on the CPU. The model refers to its
             weights.
-        shape: (frames, size) of the clip. Only the batch is free.
+        shape: (frames or ``None``, size) of the clip. Only the batch is free.
     """
     import openvino
 
-    frames, size = shape
     # Traced here: convert_model() would run the network a dozen times to do so.
     traced = torch.jit.trace(network, _blank(shape, 1), check_trace=False)
     model = openvino.convert_model(traced)
-    model.reshape([-1, 3, frames, size, size])
+    model.reshape(list(batch_shape(shape, -1)))
     return model
 
 

@@ -24,8 +24,8 @@ class OnnxRuntimeRunner(Runner):
 
     Args:
         subnet, shape: see :class:`~mutualvideo.runtime.backends.base.Runner`.
-        model: bytes of an ONNX model, or the path of one, that takes a clip
-            (B, 3, frames, size, size), B of any number, and gives logits (B, classes).
+        model: bytes of an ONNX model, or the path of one, that takes what
+            the runner takes, B of any number, and gives logits (B, classes).
         provider: from :func:`provider_of`.
         threads: of the CPU; ``None``: ONNX Runtime's choice.
     """

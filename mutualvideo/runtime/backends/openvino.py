@@ -40,8 +40,8 @@ class OpenVINORunner(Runner):
 
     Args:
         subnet, shape: see :class:`~mutualvideo.runtime.backends.base.Runner`.
-        model: ``openvino.Model``, or the path of one (``.xml``, ``.onnx``), that takes a clip
-            (B, 3, frames, size, size), B of any number, and gives logits (B, classes).
+        model: ``openvino.Model``, or the path of one (``.xml``, ``.onnx``), that takes what
+            the runner takes, B of any number, and gives logits (B, classes).
         device: from :func:`check_device`.
         precision: of the arithmetic; OpenVINO would choose bf16 by itself where there is any.
         threads: of the CPU; ``None``: OpenVINO's choice.

@@ -11,6 +11,7 @@ from mutualvideo.runtime.backends.network import (
     on_device,
     scores_of,
 )
+from mutualvideo.slim import weights_layout
 
 
 class ExtractedBackend(TorchBackend):
@@ -19,7 +20,8 @@ class ExtractedBackend(TorchBackend):
     name = "torch-extracted"
 
     def prepare(self, subnet):
-        network = self.extracted(subnet).to(self.dtype, memory_format=torch.channels_last_3d)
+        network = self.extracted(subnet)
+        network.to(self.dtype, memory_format=weights_layout(network))
         runner = self.runner(subnet, self.input_shape(subnet), network)
         # The first call chooses kernels, which takes many times as long.
         runner(runner.blank())
