@@ -43,6 +43,7 @@ def parse_args():
     add("--timeout", type=float, default=10.0, help="seconds without data: the stream is lost")
     add("--reconnects", type=int, default=5, help="attempts to get a lost stream back")
     add("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
+    add("--backend", help="torch, openvino, ... (default: torch, or what a folder was made for)")
     add_options(parser)
     return parser.parse_args()
 
@@ -51,7 +52,7 @@ def main():
     args = parse_args()
     budgets = [parse_budget(text) for text in args.budget]
     checkpoint, table = locate(args.run, args.checkpoint, args.table)
-    recognizer = AdaptiveRecognizer(checkpoint, table, device=args.device)
+    recognizer = AdaptiveRecognizer(checkpoint, table, args.device, args.backend)
     opening = {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}
     failed = False
     if args.image:

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from pytorchvideo.models.x3d import create_x3d
 
+from mutualvideo.backends import make_backend
 from mutualvideo.benchmark.side_by_side import side_by_side
 from mutualvideo.config import load_cfg
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model
-from mutualvideo.runtime.backends import make_backend
 from mutualvideo.slim import calibrate
 from mutualvideo.subnet import Subnet
 

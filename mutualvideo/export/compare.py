@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mutualvideo.runtime.backends.base import softmax
+from mutualvideo.backends.base import softmax
 
 TOLERANCE = 1e-3
 # Share of a clip's largest logit that float32 may cost beside: a clip unlike those of training can

@@ -1,9 +1,9 @@
 """ONNX models, weights inside. The metadata is the model's property ``mutualvideo``."""
 
+from mutualvideo.backends.base import import_extra
+from mutualvideo.backends.convert import to_onnx
+from mutualvideo.backends.onnxruntime import OnnxRuntimeRunner
 from mutualvideo.export.source import KEY, as_text
-from mutualvideo.runtime.backends.base import import_extra
-from mutualvideo.runtime.backends.convert import to_onnx
-from mutualvideo.runtime.backends.onnxruntime import OnnxRuntimeRunner
 
 ENDINGS = (".onnx",)
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")

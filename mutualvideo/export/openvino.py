@@ -4,10 +4,10 @@ The metadata is ``rt_info``'s entry ``mutualvideo``. Weights and arithmetic are 
 OpenVINO runs a model in bf16 where the CPU has it, unless INFERENCE_PRECISION_HINT says f32.
 """
 
+from mutualvideo.backends.base import import_extra
+from mutualvideo.backends.convert import to_openvino
+from mutualvideo.backends.openvino import OpenVINORunner
 from mutualvideo.export.source import KEY, as_text
-from mutualvideo.runtime.backends.base import import_extra
-from mutualvideo.runtime.backends.convert import to_openvino
-from mutualvideo.runtime.backends.openvino import OpenVINORunner
 
 ENDINGS = (".xml", ".bin")
 PACKAGES = ("openvino",)

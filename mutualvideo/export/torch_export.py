@@ -7,9 +7,9 @@ import warnings
 
 import torch
 
+from mutualvideo.backends.convert import to_program
+from mutualvideo.backends.torch_exported import TorchExportedRunner
 from mutualvideo.export.source import KEY, as_text
-from mutualvideo.runtime.backends.convert import to_program
-from mutualvideo.runtime.backends.torch_exported import TorchExportedRunner
 
 ENDINGS = (".pt2",)
 PACKAGES = ()

@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
+from mutualvideo.backends.exported import ExportedBackend
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import manifest as manifests
-from mutualvideo.runtime.backends.exported import ExportedBackend
 from mutualvideo.table.query import QueryTable
 
 
@@ -23,7 +23,7 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
         table: ``QueryTable`` or path of one to use instead of the folder's, such as one with
             latencies of this machine; its rows must all be in the folder.
         device, backend, precision: see
-            :class:`~mutualvideo.runtime.backends.exported.ExportedBackend`.
+            :class:`~mutualvideo.backends.exported.ExportedBackend`.
 
     Returns:
         ``(backend, cfg, table)``; ``cfg`` has what the runtime reads of a configuration: the

@@ -2,10 +2,10 @@
 
 from torch import nn
 
+from mutualvideo.backends import make_backend
 from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
 from mutualvideo.models import load_model
-from mutualvideo.runtime.backends import make_backend
 from mutualvideo.slim import load_statistics, set_subnet, set_width, slim_state
 from mutualvideo.table.fingerprint import fingerprint
 
@@ -17,7 +17,7 @@ def open_network(checkpoint, table, device=None, backend="torch", cfg=None, prec
         checkpoint: path of a mutualvideo checkpoint, or a slimmable network that carries its
             calibrated statistics, in which case ``cfg`` is needed.
         table: ``QueryTable``.
-        device, backend, precision: see :func:`~mutualvideo.runtime.backends.make_backend`.
+        device, backend, precision: see :func:`~mutualvideo.backends.make_backend`.
         cfg: configuration of an already built network.
 
     Returns:

@@ -32,7 +32,7 @@ class PreparedRunners:
     those to :meth:`keep` stay whatever their size.
 
     Args:
-        backend: :class:`~mutualvideo.runtime.backends.Backend`.
+        backend: :class:`~mutualvideo.backends.Backend`.
         cache_mib: bound of the sum of the runners' ``nbytes``, in MiB.
     """
 

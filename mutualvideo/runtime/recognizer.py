@@ -40,7 +40,7 @@ class AdaptiveRecognizer:
             CPU.
         backend: ``torch``, ``torch-extracted``, ``torch-compiled``, ``torch-cudagraph``,
             ``openvino`` or ``onnxruntime``; see
-            :func:`~mutualvideo.runtime.backends.make_backend`. ``None``: ``torch``, or for a
+            :func:`~mutualvideo.backends.make_backend`. ``None``: ``torch``, or for a
             folder what its format is made for.
         cfg: configuration of an already built network; a checkpoint carries its own.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic.
@@ -89,7 +89,7 @@ class AdaptiveRecognizer:
 
     @property
     def backend(self):
-        """The :class:`~mutualvideo.runtime.backends.Backend`; ``describe()`` says what it is."""
+        """The :class:`~mutualvideo.backends.Backend`; ``describe()`` says what it is."""
         return self._backend
 
     @property

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from mutualvideo.backends import make_backend
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos
 from mutualvideo.engine.distributed import barrier
@@ -22,7 +23,6 @@ from mutualvideo.models import (
     load_weights,
     read_checkpoint,
 )
-from mutualvideo.runtime.backends import make_backend
 from mutualvideo.slim import (
     calibrate,
     count_costs,

@@ -29,7 +29,7 @@ def measure_rows(backend, subnets, batch=1, seconds=0.5, least=5):
     """How long sub-networks take, measured in turns.
 
     Args:
-        backend: :class:`~mutualvideo.runtime.backends.Backend`.
+        backend: :class:`~mutualvideo.backends.Backend`.
         subnets: which.
         batch: also measures calls with so many clips, if it is above 1.
         seconds: each for about this long ...

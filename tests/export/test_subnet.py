@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mutualvideo.backends.base import batch_shape
 from mutualvideo.errors import InputError
 from mutualvideo.export import (
     FORMATS,
@@ -20,7 +21,6 @@ from mutualvideo.export import (
 from mutualvideo.export.formats import get_format
 from mutualvideo.export.source import Source
 from mutualvideo.runtime import AdaptiveRecognizer
-from mutualvideo.runtime.backends.base import batch_shape
 from mutualvideo.slim import input_shape, set_subnet
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable

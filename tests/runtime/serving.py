@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from mutualvideo.runtime.backends.base import Backend, Runner
+from mutualvideo.backends.base import Backend, Runner
 from mutualvideo.runtime.prepare import Preprocessing
 from mutualvideo.runtime.prepared import PreparedRunners
 from mutualvideo.subnet import Subnet

@@ -5,11 +5,11 @@ import threading
 import numpy as np
 import pytest
 
+from mutualvideo.backends.base import Backend, Runner
 from mutualvideo.config import get_cfg
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer, PreparationError, network
 from mutualvideo.runtime import recognizer as module
-from mutualvideo.runtime.backends.base import Backend, Runner
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import Cascade
 from mutualvideo.table.query import QueryTable, Row

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from mutualvideo.backends.base import softmax
 from mutualvideo.errors import InputError
 from mutualvideo.export import DifferenceError, Source, export_folder, open_source
 from mutualvideo.export.folder import choose_rows
 from mutualvideo.runtime import AdaptiveRecognizer
-from mutualvideo.runtime.backends.base import softmax
 from mutualvideo.runtime.folder import locate
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import Cascade, CascadeCurve

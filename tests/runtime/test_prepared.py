@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
+from mutualvideo.backends.base import Backend, Runner
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.backends.base import Backend, Runner
 from mutualvideo.runtime.prepared import PreparationError, PreparedRunners
 from mutualvideo.subnet import Subnet
 

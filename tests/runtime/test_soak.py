@@ -10,8 +10,8 @@ import numpy as np
 import psutil
 import pytest
 
+from mutualvideo.backends import convert
 from mutualvideo.runtime import AdaptiveRecognizer
-from mutualvideo.runtime.backends import convert
 from mutualvideo.runtime.service import Service
 
 SHAPES = ((6, 40, 40, 3), (3, 12, 48, 40), (1, 3, 4, 33, 61), (9, 64, 48, 3), (1, 40, 56, 3))
@@ -119,7 +119,7 @@ def test_soak_with_a_cache_that_is_too_small(run_dir, monkeypatch):
             converted[shape] = convert.to_openvino(network, shape)
         return converted[shape]
 
-    monkeypatch.setattr("mutualvideo.runtime.backends.converted.to_openvino", to_openvino)
+    monkeypatch.setattr("mutualvideo.backends.converted.to_openvino", to_openvino)
     # Two of the three rows fit.
     recognizer = AdaptiveRecognizer(
         run_dir / "c.pyth", run_dir / "query_table.json", backend="openvino", cache_mib=1.2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mutualvideo.runtime.backends.base import Backend, Runner
+from mutualvideo.backends.base import Backend, Runner
 from mutualvideo.subnet import Subnet
 from mutualvideo.table import latency
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from mutualvideo.backends.base import Runner, import_extra, softmax
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.backends.base import Runner, import_extra, softmax
 
 NAME = "onnxruntime"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -23,7 +23,7 @@ class OnnxRuntimeRunner(Runner):
     """A session; calls from several threads run side by side.
 
     Args:
-        subnet, shape: see :class:`~mutualvideo.runtime.backends.base.Runner`.
+        subnet, shape: see :class:`~mutualvideo.backends.base.Runner`.
         model: bytes of an ONNX model, or the path of one, that takes what
             the runner takes, B of any number, and gives logits (B, classes).
         provider: from :func:`provider_of`.

@@ -2,15 +2,15 @@
 
 import torch
 
-from mutualvideo.errors import InputError
-from mutualvideo.runtime.backends.base import Runner
-from mutualvideo.runtime.backends.cuda_graph import CudaGraphRunner
-from mutualvideo.runtime.backends.network import (
+from mutualvideo.backends.base import Runner
+from mutualvideo.backends.cuda_graph import CudaGraphRunner
+from mutualvideo.backends.network import (
     TorchBackend,
     network_bytes,
     on_device,
     scores_of,
 )
+from mutualvideo.errors import InputError
 from mutualvideo.slim import weights_layout
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from mutualvideo.backends import BACKENDS, make_backend
+from mutualvideo.backends.base import import_extra, softmax
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet
-from mutualvideo.runtime.backends import BACKENDS, make_backend
-from mutualvideo.runtime.backends.base import import_extra, softmax
 from mutualvideo.slim import calibrate, input_shape, set_subnet, slim_state, subnet_input
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.latency import measure

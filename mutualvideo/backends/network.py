@@ -2,8 +2,8 @@
 
 import torch
 
+from mutualvideo.backends.base import Backend, check_precision
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.backends.base import Backend, check_precision
 from mutualvideo.slim import (
     channels_last,
     extract,

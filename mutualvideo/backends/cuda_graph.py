@@ -4,8 +4,8 @@ import threading
 
 import torch
 
-from mutualvideo.runtime.backends.base import Runner
-from mutualvideo.runtime.backends.network import network_bytes, on_device, scores_of
+from mutualvideo.backends.base import Runner
+from mutualvideo.backends.network import network_bytes, on_device, scores_of
 
 _WARM_UP = 3
 
@@ -18,7 +18,7 @@ class CudaGraphRunner(Runner):
     then capture).
 
     Args:
-        subnet, shape: see :class:`~mutualvideo.runtime.backends.base.Runner`.
+        subnet, shape: see :class:`~mutualvideo.backends.base.Runner`.
         network: a plain network in eval mode on ``device``, in ``dtype``.
         device: a CUDA ``torch.device``.
     """

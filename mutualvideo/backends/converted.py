@@ -4,10 +4,10 @@ from importlib.metadata import version
 
 import torch
 
-from mutualvideo.runtime.backends import onnxruntime, openvino
-from mutualvideo.runtime.backends.base import check_precision, import_extra
-from mutualvideo.runtime.backends.convert import to_onnx, to_openvino
-from mutualvideo.runtime.backends.network import NetworkBackend
+from mutualvideo.backends import onnxruntime, openvino
+from mutualvideo.backends.base import check_precision, import_extra
+from mutualvideo.backends.convert import to_onnx, to_openvino
+from mutualvideo.backends.network import NetworkBackend
 
 
 class _ConvertedBackend(NetworkBackend):

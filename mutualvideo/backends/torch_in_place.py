@@ -4,8 +4,8 @@ import threading
 
 import torch
 
-from mutualvideo.runtime.backends.base import Runner
-from mutualvideo.runtime.backends.network import TorchBackend, on_device, scores_of
+from mutualvideo.backends.base import Runner
+from mutualvideo.backends.network import TorchBackend, on_device, scores_of
 from mutualvideo.slim import set_subnet, slim_state
 
 

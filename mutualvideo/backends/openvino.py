@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 
+from mutualvideo.backends.base import Runner, check_precision, import_extra, softmax
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.backends.base import Runner, check_precision, import_extra, softmax
 
 NAME = "openvino"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -39,7 +39,7 @@ class OpenVINORunner(Runner):
     """Compiles a model for low latency and answers one call at a time.
 
     Args:
-        subnet, shape: see :class:`~mutualvideo.runtime.backends.base.Runner`.
+        subnet, shape: see :class:`~mutualvideo.backends.base.Runner`.
         model: ``openvino.Model``, or the path of one (``.xml``, ``.onnx``), that takes what
             the runner takes, B of any number, and gives logits (B, classes).
         device: from :func:`check_device`.

@@ -2,8 +2,8 @@
 
 import torch
 
-from mutualvideo.runtime.backends.base import Runner
-from mutualvideo.runtime.backends.network import network_bytes, on_device
+from mutualvideo.backends.base import Runner
+from mutualvideo.backends.network import network_bytes, on_device
 
 NAME = "torch-exported"
 
@@ -12,7 +12,7 @@ class TorchExportedRunner(Runner):
     """A program; calls from several threads run side by side.
 
     Args:
-        subnet, shape: see :class:`~mutualvideo.runtime.backends.base.Runner`.
+        subnet, shape: see :class:`~mutualvideo.backends.base.Runner`.
         path: of a ``.pt2`` file whose program takes a clip (B, 3, frames, size, size), B of any
             number, and gives logits (B, classes).
         device: ``torch.device``.

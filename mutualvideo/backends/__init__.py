@@ -2,8 +2,8 @@
 
 from importlib import import_module
 
+from mutualvideo.backends.base import Backend, Runner
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.backends.base import Backend, Runner
 
 # Imported when asked for: openvino and onnxruntime are extras, and slow to import.
 _BACKENDS = {
@@ -44,5 +44,5 @@ def make_backend(name, model, device=None, precision="fp32"):
     if name not in _BACKENDS:
         raise InputError(f"backend {name!r}: expected one of {', '.join(_BACKENDS)}")
     module, cls = _BACKENDS[name]
-    module = import_module(f"mutualvideo.runtime.backends.{module}")
+    module = import_module(f"mutualvideo.backends.{module}")
     return getattr(module, cls)(model, device, precision)

@@ -6,9 +6,9 @@ Imports torch for those that torch wrote alone.
 from importlib.metadata import version
 from pathlib import Path
 
+from mutualvideo.backends import onnxruntime, openvino
+from mutualvideo.backends.base import Backend, check_precision
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.backends import onnxruntime, openvino
-from mutualvideo.runtime.backends.base import Backend, check_precision
 from mutualvideo.subnet import Subnet
 
 # What runs a format; the first where nothing is asked for.
@@ -26,7 +26,7 @@ class ExportedBackend(Backend):
     Args:
         folder: where they lie; their checksums are not looked at here.
         manifest: :class:`~mutualvideo.runtime.manifest.Manifest`.
-        device, precision: as in :func:`~mutualvideo.runtime.backends.make_backend`.
+        device, precision: as in :func:`~mutualvideo.backends.make_backend`.
         name: the backend; ``None``: the first that runs the folder's format.
         threads: of the CPU; ``None``: the runtime's choice.
 
@@ -60,8 +60,8 @@ class ExportedBackend(Backend):
         if self.name == onnxruntime.NAME:
             more = (onnxruntime.provider_of(device), self.threads)
             return lambda *args: onnxruntime.OnnxRuntimeRunner(*args, *more), device or "cpu"
-        from mutualvideo.runtime.backends.network import torch_device
-        from mutualvideo.runtime.backends.torch_exported import TorchExportedRunner
+        from mutualvideo.backends.network import torch_device
+        from mutualvideo.backends.torch_exported import TorchExportedRunner
 
         where = torch_device(device)
         return lambda *args: TorchExportedRunner(*args, where), str(where)
