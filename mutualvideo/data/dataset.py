@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from mutualvideo.config import takes_pictures
 from mutualvideo.data.decode import DecodeError
 from mutualvideo.data.reading import open_source
-from mutualvideo.data.regions import GeometrySampler
+from mutualvideo.data.regions import GeometrySampler, RelativeGeometry
 from mutualvideo.data.sampling import clip_indices, segment_indices, test_positions
 from mutualvideo.data.transforms import test_transform
 from mutualvideo.errors import InputError
@@ -158,19 +158,26 @@ class VideoDataset(Dataset):
         generator = torch.Generator().manual_seed(seed)
         geometry = self._geometry.draw(generator)
         with self._open(row) as reader:
-            indices = self._random_indices(reader, generator)
-            # The decoder scales down for next to nothing; what is left is a crop.
-            frames = reader.read(indices, geometry.short_side(reader.size))
-        if geometry.padding:
-            edge = (geometry.padding, geometry.padding)
-            frames = np.pad(frames, ((0, 0), edge, edge, (0, 0)), mode="reflect")
-        top, left, height, width = geometry.region(*frames.shape[1:3])
-        region = torch.from_numpy(frames)[:, top : top + height, left : left + width]
+            if self._open_picture is not None and isinstance(geometry, RelativeGeometry):
+                # Pillow scales nothing but the region.
+                region = torch.from_numpy(reader.read_crop(geometry.region, geometry.crop_size))
+            else:
+                region = self._random_region(reader, geometry, generator)
         return {
             **self._sample(row, 0, region),
             "mirror": torch.tensor(geometry.mirror),
             "seed": torch.tensor(later_seed),
         }
+
+    def _random_region(self, reader, geometry, generator):
+        indices = self._random_indices(reader, generator)
+        # The decoder scales down for next to nothing; what is left is a crop.
+        frames = reader.read(indices, geometry.short_side(reader.size))
+        if geometry.padding:
+            edge = (geometry.padding, geometry.padding)
+            frames = np.pad(frames, ((0, 0), edge, edge, (0, 0)), mode="reflect")
+        top, left, height, width = geometry.region(*frames.shape[1:3])
+        return torch.from_numpy(frames)[:, top : top + height, left : left + width]
 
     def _views(self, row, views):
         size, share = self._data.TEST_CROP_SIZE, self._data.TEST_CROP_SHARE

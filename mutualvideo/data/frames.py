@@ -5,7 +5,7 @@ import re
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from mutualvideo.data.decode.reader import DecodeError, Reader, scaled_size
 from mutualvideo.errors import InputError
@@ -93,6 +93,28 @@ class PictureReader(Reader):
             with image:
                 return [np.asarray(_rgb(image, short_side))]
 
+    def read_crop(self, region, size):
+        """A region scaled to a square: as torchvision's ``resized_crop`` of a PIL image.
+
+        But for the outermost pixels, whose filter sees what lies beyond the region.
+        Several times as fast as scaling the whole picture and cropping then.
+
+        Args:
+            region: function of (height, width) of the upright picture that returns (top, left,
+                height, width) in its pixels.
+            size: side of the square, in pixels.
+
+        Returns:
+            uint8 array (1, size, size, 3), RGB.
+
+        Raises:
+            DecodeError: if the picture does not decode.
+        """
+        with _errors_named(self.path, _ALONE):
+            image, self._image = self._image or Image.open(self.path), None
+            with image:
+                return _crop(image, region, size)
+
 
 class ArrayReader(Reader):
     """A picture that lies in memory: one frame.
@@ -114,6 +136,10 @@ class ArrayReader(Reader):
         if short_side is None or short_side >= min(self.size):
             return [self._pixels]
         return [np.asarray(_rgb(Image.fromarray(self._pixels), short_side))]
+
+    def read_crop(self, region, size):
+        """As :meth:`PictureReader.read_crop`."""
+        return _crop(Image.fromarray(self._pixels), region, size)
 
 
 def _load(path, short_side, remedy):
@@ -145,6 +171,23 @@ def _rgb(image, short_side):
     if rgb.size != scaled:
         rgb = rgb.resize(scaled, Image.Resampling.BILINEAR, box)
     return ImageOps.exif_transpose(rgb)
+
+
+def _crop(image, region, size):
+    """What :meth:`PictureReader.read_crop` returns, of an opened picture."""
+    wide, tall = image.size
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+        wide, tall = image.size
+    top, left, height, width = region(tall, wide)
+    drafted = image.draft(
+        None, tuple(_REDUCING_GAP * size * n // side for n, side in ((wide, width), (tall, height)))
+    )
+    # A reduced picture is rounded up to whole pixels: the box is what it shows.
+    across, down = (drafted[1][2] / wide, drafted[1][3] / tall) if drafted else (1, 1)
+    box = left * across, top * down, (left + width) * across, (top + height) * down
+    square = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box)
+    return np.array(square)[None]
 
 
 def _list_pictures(folder):

@@ -3,13 +3,13 @@ import os
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional as F
 
 from mutualvideo.data.annotations import Video
 from mutualvideo.data.decode import DecodeError
-from mutualvideo.data.frames import FrameReader
+from mutualvideo.data.frames import ArrayReader, FrameReader, PictureReader
 from mutualvideo.data.reading import open_source
 from mutualvideo.errors import InputError
 
@@ -109,6 +109,36 @@ def test_rotation_is_applied(tmp_path, orientation, turns):
         expected = np.rot90(upright, turns)
         assert turned.shape == expected.shape
         assert np.abs(turned.astype(float) - expected).mean() < 1
+
+
+@pytest.mark.parametrize("ending, limit", [("png", 0), ("jpg", 1.5)])
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("top, left, height, width", [(10, 20, 90, 120), (0, 0, 230, 200)])
+def test_crops_are_torchvisions(tmp_path, ending, limit, orientation, top, left, height, width):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    _save(tmp_path, [f"1.{ending}"], (320, 240), exif=exif)
+    path = tmp_path / f"1.{ending}"
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        expected = F.resized_crop(upright, top, left, height, width, [48, 48])
+    sizes = []
+
+    def region(tall, wide):
+        sizes.append((tall, wide))
+        return top, left, height, width
+
+    with PictureReader(path) as reader:
+        found = reader.read_crop(region, 48)
+    assert found.shape == (1, 48, 48, 3) and found.dtype == np.uint8
+    assert sizes == [upright.size[::-1]]
+    # At the edge Pillow's filter sees what lies beyond it.
+    inside = (slice(1, -1), slice(1, -1))
+    expected = np.asarray(expected)[inside].astype(float)
+    # JPEGs are decoded at half the size where that leaves enough.
+    assert np.abs(found[0][inside] - expected).mean() <= limit
+    with ArrayReader("pixels", np.array(upright.convert("RGB"))) as reader:
+        assert np.array_equal(reader.read_crop(region, 48)[0][inside], expected)
 
 
 def test_indices_outside_raise(tmp_path):
