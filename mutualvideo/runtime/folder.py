@@ -34,11 +34,6 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
         InputError: if it is no such folder, a file is damaged, or the backend cannot run it.
     """
     folder = Path(folder)
-    if not (folder / manifests.NAME).is_file():
-        raise InputError(
-            f"{folder}: is a folder without {manifests.NAME}: name a checkpoint file, or a folder "
-            "that tools/export.py --folder wrote"
-        )
     manifest = manifests.Manifest.load(folder)
     manifest.verify(folder)
     table = folder / manifests.TABLE if table is None else table
@@ -58,24 +53,34 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
 
 
 def locate(run, checkpoint=None, table=None):
-    """What to open for a command-line ``--run``, ``--checkpoint`` and ``--table``.
+    """What to open for a folder, and for ``--checkpoint`` and ``--table`` of a command line.
 
     Args:
         run: a run's OUTPUT_DIR, or a folder of exported sub-networks; ``None`` if both others
             are given.
-        checkpoint, table: paths that take precedence over what lies in ``run``.
+        checkpoint, table: paths that take precedence over what lies in ``run``; the table may
+            be a ``QueryTable``.
 
     Returns:
         ``(checkpoint, table)`` as :class:`~mutualvideo.runtime.AdaptiveRecognizer` takes them.
 
     Raises:
-        InputError: if the table cannot be read, or nothing names a checkpoint.
+        InputError: if ``run`` is neither, the table cannot be read, or nothing names a
+            checkpoint.
     """
     if checkpoint is None and run is not None and (Path(run) / manifests.NAME).is_file():
         return run, table
     if run is None and (checkpoint is None or table is None):
         raise InputError("give --run, or both --checkpoint and --table")
-    table = QueryTable.load_json(table or Path(run) / manifests.TABLE)
+    if table is None:
+        table = Path(run) / manifests.TABLE
+        if os.path.isdir(run) and not table.is_file():
+            raise InputError(
+                f"{run}: is a folder without {manifests.NAME} and {manifests.TABLE}: name the "
+                "OUTPUT_DIR of a run, a folder that tools/export.py --folder wrote, or a "
+                "checkpoint file"
+            )
+    table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
     checkpoint = checkpoint or table.path_of("checkpoint")
     if checkpoint is None:
         raise InputError("the query table names no checkpoint: give --checkpoint")

@@ -9,7 +9,7 @@ import numpy as np
 from mutualvideo.errors import InputError
 from mutualvideo.runtime.cascade import CascadeRunner
 from mutualvideo.runtime.controller import Controller
-from mutualvideo.runtime.folder import is_folder, open_folder
+from mutualvideo.runtime.folder import is_folder, locate, open_folder
 from mutualvideo.runtime.prediction import Prediction
 from mutualvideo.runtime.prepare import Preprocessing, as_clips, prepare
 from mutualvideo.runtime.prepared import PreparedRunners
@@ -30,9 +30,9 @@ class AdaptiveRecognizer:
     :class:`~mutualvideo.runtime.controller.Controller`.
 
     Args:
-        checkpoint: path of a mutualvideo checkpoint; or a slimmable network that carries its
-            calibrated statistics, in which case ``cfg`` is needed; or a folder that
-            ``tools/export.py --folder`` wrote, which needs nothing else.
+        checkpoint: OUTPUT_DIR of a run, or a folder that ``tools/export.py --folder`` wrote:
+            these need nothing else; or path of a mutualvideo checkpoint; or a slimmable network
+            that carries its calibrated statistics, in which case ``cfg`` is needed.
         table: path of a query table in JSON, or a ``QueryTable``. Its metadata names the
             file of BatchNorm statistics (``statistics``), the classes (``classes``) and
             the checkpoint it was made from (``fingerprint``). ``None``: the folder's own.
@@ -64,6 +64,8 @@ class AdaptiveRecognizer:
         cache_mib=512,
         cascades=None,
     ):
+        if is_folder(checkpoint):
+            checkpoint, table = locate(checkpoint, table=table)
         if is_folder(checkpoint):
             opened = open_folder(checkpoint, table, device, backend, precision)
             self._backend, self.cfg, self.table = opened

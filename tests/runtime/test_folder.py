@@ -246,6 +246,7 @@ def test_locate(run_dir, copied):
     assert locate(copied) == (copied, None)
     checkpoint, table = locate(run_dir)
     assert checkpoint == run_dir / "c.pyth" and len(table) == 4
+    assert AdaptiveRecognizer(run_dir).set_budget(macs=1e12).subnet == table.rows[-2].subnet
     assert locate(None, "a.pyth", run_dir / "query_table.json")[0] == "a.pyth"
     with pytest.raises(InputError, match="both --checkpoint and --table"):
         locate(None, "a.pyth")
