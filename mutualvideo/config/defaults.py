@@ -69,6 +69,9 @@ _C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2
 _C.SLOWFAST.FUSION_KERNEL_SZ = 5
 
 _C.BN = CfgNode()
+# batchnorm: every process normalises by its own clips; sync_batchnorm: by those of all processes
+# together, for few clips a process: two small all-reduces a layer and pass.
+_C.BN.NORM_TYPE = "batchnorm"
 _C.BN.EPSILON = 1e-5
 # Weight of the newest batch in the full network's running statistics.
 _C.BN.MOMENTUM = 0.1
@@ -176,6 +179,9 @@ _C.SOLVER = CfgNode()
 _C.SOLVER.OPTIMIZING_METHOD = "sgd"
 # Peak learning rate for TRAIN.BATCH_SIZE clips.
 _C.SOLVER.BASE_LR = 0.1
+# BASE_LR, WARMUP_START_LR and COSINE_END_LR are for one machine's share of TRAIN.BATCH_SIZE: they
+# are multiplied by the number of machines (linear scaling, arXiv 1706.02677). Off: as written.
+_C.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False
 # cosine: from BASE_LR to COSINE_END_LR, step by step.
 _C.SOLVER.LR_POLICY = "cosine"
 _C.SOLVER.COSINE_END_LR = 0.0
