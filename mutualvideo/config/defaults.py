@@ -84,6 +84,9 @@ _C.DATA = CfgNode()
 _C.DATA.PATH_TO_DATA_DIR = ""
 # Folder that relative paths in the CSV files start from; empty: PATH_TO_DATA_DIR.
 _C.DATA.PATH_PREFIX = ""
+# With PATH_PREFIX: paths in lists may be absolute, or lead out of it by "..". Else such a list is
+# refused: one from elsewhere shall read nothing but videos. Without PATH_PREFIX they always may.
+_C.DATA.ALLOW_ABSOLUTE_PATHS = False
 # What stands between path and label in a CSV line.
 _C.DATA.PATH_LABEL_SEPARATOR = " "
 # Frames of a full clip. Networks of pictures do not read this.
