@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 from mutualvideo.slim.convert import slim_state
 from mutualvideo.slim.each import each_subnet
 from mutualvideo.slim.layers import batch_norms
@@ -107,6 +107,16 @@ def get_statistics(model):
     return {"format": _FORMAT, "subnets": subnets}
 
 
+def _fits(pair, channels):
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        return False
+    return all(
+        isinstance(t, torch.Tensor) and t.dtype == torch.float32 and t.dim() == 1
+        and t.layout == torch.strided and not t.is_meta and len(t) <= channels
+        for t in pair
+    ) and len(pair[0]) == len(pair[1])
+
+
 def load_statistics(model, source):
     """Gives ``model`` the statistics of :func:`get_statistics`; replaces what it had.
 
@@ -131,13 +141,22 @@ def load_statistics(model, source):
         raise InputError(f"{origin}: not a file of BatchNorm statistics of mutualvideo")
     norms = dict(batch_norms(model))
     loaded = {name: {} for name in norms}
-    for key, by_layer in source["subnets"].items():
+    subnets = source.get("subnets")
+    if not isinstance(subnets, dict) or not all(isinstance(v, dict) for v in subnets.values()):
+        raise InputError(f"{origin}: holds no statistics by sub-network and layer; make it anew")
+    for key, by_layer in subnets.items():
+        subnet = Subnet.parse(key)
         if by_layer.keys() != norms.keys():
-            odd = sorted(by_layer.keys() ^ norms.keys())[0]
-            raise InputError(f"{origin}: {key} belongs to another network (layer {odd})")
-        for name, (mean, var) in by_layer.items():
-            device = next(norms[name].parameters(), mean).device
-            loaded[name][Subnet.parse(key)] = (mean.to(device), var.to(device))
+            odd = min(by_layer.keys() ^ norms.keys(), key=str)
+            raise InputError(f"{origin}: {subnet} belongs to another network (layer {shown(odd)})")
+        for name, pair in by_layer.items():
+            if not _fits(pair, norms[name].num_features):
+                raise InputError(
+                    f"{origin}: {subnet} belongs to another network: the mean and variance of "
+                    f"{name} are not two float32 tensors of at most {norms[name].num_features}"
+                )
+            device = next(norms[name].parameters(), pair[0]).device
+            loaded[name][subnet] = tuple(tensor.to(device) for tensor in pair)
     for name, norm in norms.items():
         norm.statistics = loaded[name]
     state = slim_state(model)

@@ -7,7 +7,7 @@ from mutualvideo.data.annotations import Video, VideoList, unreadable
 from mutualvideo.data.sources.frame_lists import is_frame_list, read_frame_list
 from mutualvideo.data.sources.layout import check_classes, lists_folder, videos_place
 from mutualvideo.data.sources.registry import DATASET_REGISTRY
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 
 # Names of the three files, with 20BN's first release and with Qualcomm's.
 _NAMES = (
@@ -90,7 +90,8 @@ def _read_labels(path):
             labels[text] = int(index)
         except (TypeError, ValueError, OverflowError):
             raise InputError(
-                f"{path}: {text!r}: the label {index!r} is not an integer; take the official file"
+                f"{path}: {shown(text)}: the label {shown(index)} is not an integer; take the "
+                "official file"
             ) from None
     if sorted(labels.values()) != list(range(len(labels))):
         raise InputError(f"{path}: the labels are not 0 .. {len(labels) - 1}; number them so")
@@ -106,7 +107,7 @@ def _parse(entry, where, labels, labels_path):
     text = found["template"].replace("[", "").replace("]", "")
     if text not in labels:
         raise InputError(
-            f"{where} (id {found['id']}): the template {text!r} is not in {labels_path}; take "
+            f"{where} (id {found['id']}): the template {shown(text)} is not in {labels_path}; take "
             "the files of one release"
         )
     return found["id"], labels[text]
