@@ -5,7 +5,7 @@ memory, clips_per_s for the loader, both for resize); ratios hold better than va
 that others use too.
 """
 
-from mutualvideo.benchmark import decode, grid, networks, resize, runtime, service
+from mutualvideo.benchmark import decode, gpu, grid, networks, resize, runtime, service
 
 COMMANDS = {
     "train": networks.train_step,
@@ -19,4 +19,5 @@ COMMANDS = {
     "resize": resize.resized,
     "runtime": runtime.latency,
     "service": service.throughput,
+    "gpu": gpu.measure,
 }
