@@ -45,6 +45,7 @@ setup(
     extras_require={
         "test": [
             "pytest>=7.4",
+            "hypothesis>=6.80",
             "ruff>=0.4",
             # Networks that the tests make slimmable; the package does not use it.
             "timm>=1.0",

@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 
+# Longer ones would take the pattern, which tries every way to split the digits, minutes.
+_LONGEST = 60
 _PATTERN = re.compile(r"(?P<width>\d*\.?\d+)(?:x(?P<frames>\d+))?x(?P<size>\d+)")
 
 
@@ -50,10 +52,13 @@ class Subnet:
         Raises:
             InputError: if ``text`` has another form.
         """
-        match = _PATTERN.fullmatch(str(text).strip())
+        text = str(text).strip() if isinstance(text, (str, cls)) else text
+        match = None
+        if isinstance(text, str) and len(text) <= _LONGEST:
+            match = _PATTERN.fullmatch(text)
         if match is None:
             raise InputError(
-                f"sub-network {text!r}: expected WIDTHxFRAMESxSIZE such as 0.75x8x160, "
+                f"sub-network {shown(text)}: expected WIDTHxFRAMESxSIZE such as 0.75x8x160, "
                 "or WIDTHxSIZE such as 0.75x160 for images"
             )
         frames = match["frames"]

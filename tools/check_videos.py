@@ -8,7 +8,7 @@ Exit code 0 if all are good, 1 if some are bad, 2 if the list or the folder cann
 import argparse
 
 from mutualvideo.cli import run_tool
-from mutualvideo.data.check import check_list, list_root
+from mutualvideo.data.check import check_list, training_keys
 
 
 def main():
@@ -27,8 +27,8 @@ def main():
     total, bad = check_list(
         args.csv, args.output, args.separator, args.prefix, args.workers, args.timeout
     )
-    root = list_root(args.csv, args.prefix)
-    print(f"train with {args.output}/good.csv and DATA.PATH_PREFIX {root}")
+    keys = training_keys(args.csv, args.separator, args.prefix)
+    print(f"train with {args.output}/good.csv and {keys}")
     print(f"{total - bad} of {total} videos are good; {bad} bad: see {args.output}/bad.csv")
     return 1 if bad else 0
 

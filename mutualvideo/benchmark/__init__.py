@@ -5,7 +5,16 @@ memory, clips_per_s for the loader, both for resize); ratios hold better than va
 that others use too.
 """
 
-from mutualvideo.benchmark import decode, grid, images, networks, resize, runtime, service
+from mutualvideo.benchmark import (
+    decode,
+    gpu,
+    grid,
+    images,
+    networks,
+    resize,
+    runtime,
+    service,
+)
 
 COMMANDS = {
     "train": networks.train_step,
@@ -20,4 +29,5 @@ COMMANDS = {
     "runtime": runtime.latency,
     "service": service.throughput,
     "images": images.images,
+    "gpu": gpu.measure,
 }

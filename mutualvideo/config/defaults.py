@@ -69,6 +69,9 @@ _C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2
 _C.SLOWFAST.FUSION_KERNEL_SZ = 5
 
 _C.BN = CfgNode()
+# batchnorm: every process normalises by its own clips; sync_batchnorm: by those of all processes
+# together, for few clips a process: two small all-reduces a layer and pass.
+_C.BN.NORM_TYPE = "batchnorm"
 _C.BN.EPSILON = 1e-5
 # Weight of the newest batch in the full network's running statistics.
 _C.BN.MOMENTUM = 0.1
@@ -81,6 +84,9 @@ _C.DATA = CfgNode()
 _C.DATA.PATH_TO_DATA_DIR = ""
 # Folder that relative paths in the CSV files start from; empty: PATH_TO_DATA_DIR.
 _C.DATA.PATH_PREFIX = ""
+# With PATH_PREFIX: paths in lists may be absolute, or lead out of it by "..". Else such a list is
+# refused: one from elsewhere shall read nothing but videos. Without PATH_PREFIX they always may.
+_C.DATA.ALLOW_ABSOLUTE_PATHS = False
 # What stands between path and label in a CSV line.
 _C.DATA.PATH_LABEL_SEPARATOR = " "
 # Frames of a full clip. Networks of pictures do not read this.
@@ -176,6 +182,9 @@ _C.SOLVER = CfgNode()
 _C.SOLVER.OPTIMIZING_METHOD = "sgd"
 # Peak learning rate for TRAIN.BATCH_SIZE clips.
 _C.SOLVER.BASE_LR = 0.1
+# BASE_LR, WARMUP_START_LR and COSINE_END_LR are for one machine's share of TRAIN.BATCH_SIZE: they
+# are multiplied by the number of machines (linear scaling, arXiv 1706.02677). Off: as written.
+_C.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False
 # cosine: from BASE_LR to COSINE_END_LR, step by step.
 _C.SOLVER.LR_POLICY = "cosine"
 _C.SOLVER.COSINE_END_LR = 0.0

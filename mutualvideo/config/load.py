@@ -10,7 +10,7 @@ from fvcore.common.config import CfgNode
 
 from mutualvideo.config.defaults import get_cfg
 from mutualvideo.config.pyslowfast import is_ignored
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ def _read_yaml(path):
     try:
         with open(path, encoding="utf-8") as file:
             values = yaml.safe_load(file)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # Beside its own errors PyYAML lets through whatever dates, numbers and tags raise.
+    except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a YAML file ({reason})") from error
     if not isinstance(values, dict):
@@ -75,9 +76,10 @@ def _read_yaml(path):
 
 
 def _flatten(values, prefix=""):
+    """(key, value) of sections and what is in them; no deeper, for a file may refer to itself."""
     for key, value in values.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not prefix:
             yield from _flatten(value, f"{name}.")
         else:
             yield name, value
@@ -87,7 +89,7 @@ def _literal(text):
     """The Python value a command-line string stands for, or the string itself."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
@@ -105,6 +107,7 @@ def _assign(cfg, key, value, origin, ignored):
         node = node.get(section) if isinstance(node, CfgNode) else None
     known = isinstance(node, CfgNode) and leaf in node and not isinstance(node[leaf], CfgNode)
     if not known:
+        key = key if len(key) <= 100 else f"{key[:100]}..."
         nearest = difflib.get_close_matches(key, _known_keys(cfg), n=1, cutoff=0.0)
         raise InputError(f"{origin}: unknown key {key}; the nearest known key is {nearest[0]}")
     node[leaf] = _convert(key, value, node[leaf], origin)
@@ -120,15 +123,15 @@ def _convert(key, value, default, origin):
         except ValueError:
             pass
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        value = _as_float(value)
     if expected is list and isinstance(value, tuple):
         value = list(value)
     if expected is str and key in _TEXT_FROM_NUMBER and isinstance(value, (int, float)):
-        value = str(value)
+        value = str(value) if abs(value) < 1e18 else value
     if type(value) is not expected:
         names = {float: "a number", int: "a whole number", bool: "True or False", str: "text"}
         wanted = names.get(expected, "a list such as [1, 2]")
-        raise InputError(f"{origin}: {key} is {value!r}, expected {wanted}")
+        raise InputError(f"{origin}: {key} is {shown(value)}, expected {wanted}")
     if expected is list:
         value = [_convert_item(key, item, default, origin) for item in value]
     return value
@@ -136,11 +139,19 @@ def _convert(key, value, default, origin):
 
 def _convert_item(key, item, default, origin):
     wanted = type(default[0]) if default else _ITEMS[key]
-    kinds = (int, float) if wanted is float else (wanted,)
-    if type(item) not in kinds:
+    item = _as_float(item) if wanted is float and type(item) is int else item
+    if type(item) is not wanted:
         kind = {float: "numbers", int: "whole numbers", str: "texts"}[wanted]
-        raise InputError(f"{origin}: {key} contains {item!r}, expected a list of {kind}")
-    return wanted(item)
+        raise InputError(f"{origin}: {key} contains {shown(item)}, expected a list of {kind}")
+    return item
+
+
+def _as_float(number):
+    """``number`` as a float, or itself, an int, if no float is as large."""
+    try:
+        return float(number)
+    except OverflowError:
+        return number
 
 
 # What lists that are empty by default hold.

@@ -10,11 +10,9 @@ _IGNORED = {
     "NUM_SHARDS",
     "SHARD_ID",
     "DIST_BACKEND",
-    "SOLVER.BASE_LR_SCALE_NUM_SHARDS",
     # Every sub-network is calibrated, see TABLE.CALIBRATION_BATCHES.
     "BN.USE_PRECISE_STATS",
     "BN.NUM_BATCHES_PRECISE",
-    "BN.NORM_TYPE",
     "BN.NUM_SPLITS",
     "BN.NUM_SYNC_DEVICES",
     # The builder of each architecture knows these.
@@ -50,8 +48,12 @@ _IGNORED = {
 }
 
 
-# Its default decoder: torchvision has removed it, and the frames are PyAV's.
-_IGNORED_VALUES = {("DATA.DECODING_BACKEND", "torchvision")}
+_IGNORED_VALUES = {
+    # Its default decoder: torchvision has removed it, and the frames are PyAV's.
+    ("DATA.DECODING_BACKEND", "torchvision"),
+    # Statistics of parts of a process's batch, for batches that its multigrid schedule enlarges.
+    ("BN.NORM_TYPE", "sub_batchnorm"),
+}
 
 
 def is_ignored(key, value):

@@ -1,5 +1,6 @@
 """Videos and lists of them; PySlowFast's CSV, one ``path label`` a line."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +57,9 @@ class VideoList:
     open_picture: object = None
 
 
-def read_annotations(csv_path, separator=" ", prefix="", num_classes=None):
+def read_annotations(
+    csv_path, separator=" ", prefix="", num_classes=None, allow_absolute=False
+):
     """Read a list of labelled videos in PySlowFast's format.
 
     The label is what follows the last separator of a line, so paths may hold the
@@ -66,27 +69,60 @@ def read_annotations(csv_path, separator=" ", prefix="", num_classes=None):
         csv_path: text file in UTF-8.
         separator: what stands between path and label (``DATA.PATH_LABEL_SEPARATOR``).
         prefix: folder that relative paths start from (``DATA.PATH_PREFIX``); empty: the
-            folder of the CSV. Absolute paths are left alone.
+            folder of the CSV.
         num_classes: labels must be below it (``MODEL.NUM_CLASSES``); ``None``: unchecked.
+        allow_absolute: paths may lead out of ``prefix`` (``DATA.ALLOW_ABSOLUTE_PATHS``).
 
     Returns:
         list of :class:`Video`, in the order of the lines.
 
     Raises:
         InputError: for a missing, unreadable or empty list, a line without a label, a label
-            that is not an integer or is outside ``0 .. num_classes - 1``; with the line.
+            that is not an integer or is outside ``0 .. num_classes - 1``, a path that leads out
+            of ``prefix``; with the line.
     """
     csv_path = Path(csv_path)
     if not separator:
         raise InputError("DATA.PATH_LABEL_SEPARATOR is empty: give what stands before the label")
-    root = Path(prefix) if prefix else csv_path.parent
+    place = Place(prefix or csv_path.parent, not prefix or allow_absolute)
     advice = (
         "write one 'path label' a line, or point DATA.PATH_TO_DATA_DIR to the folder that holds it"
     )
     return [
-        _parse(line, f"{csv_path}:{number}", number, separator, root, num_classes)
+        _parse(line, f"{csv_path}:{number}", number, separator, place, num_classes)
         for number, line in read_lines(csv_path, "video", advice)
     ]
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder that the paths of a list start from.
+
+    Args:
+        root: the folder.
+        is_open: whether they may be absolute or lead out of it by ``..``. Links are followed
+            either way: whoever made them may write to the folder.
+    """
+
+    root: object
+    is_open: bool
+
+    def join(self, name, where):
+        """Path, as str, of what a list calls ``name``.
+
+        Raises:
+            InputError: naming ``where``, if it leads out and may not, or holds a zero byte.
+        """
+        if "\0" in name:
+            raise InputError(f"{where}: the path {name!r} holds a zero byte; correct the list")
+        if not self.is_open and (
+            os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir
+        ):
+            raise InputError(
+                f"{where}: the path {name!r} leads out of DATA.PATH_PREFIX {self.root}; correct "
+                "it, or set DATA.ALLOW_ABSOLUTE_PATHS True if you trust the list"
+            )
+        return str(Path(self.root) / name)
 
 
 def read_lines(path, what, advice):
@@ -131,7 +167,7 @@ def check_label(label, where, num_classes):
         )
 
 
-def _parse(line, where, number, separator, root, num_classes):
+def _parse(line, where, number, separator, place, num_classes):
     path, found, label = line.rpartition(separator)
     if not (found and path.strip() and label.strip()):
         raise InputError(
@@ -146,4 +182,5 @@ def _parse(line, where, number, separator, root, num_classes):
             "number the classes from 0 or set DATA.PATH_LABEL_SEPARATOR"
         ) from None
     check_label(label, where, num_classes)
-    return Video(str(root / path.strip()), label, number, path.strip())
+    path = path.strip()
+    return Video(place.join(path, where), label, number, path)

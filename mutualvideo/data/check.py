@@ -33,7 +33,7 @@ def check_list(
     Raises:
         InputError: for a bad list, or a folder that cannot be written or would lose the list.
     """
-    videos = read_annotations(csv_path, separator, prefix)
+    videos = read_annotations(csv_path, separator, prefix, allow_absolute=True)
     lines = Path(csv_path).read_text(encoding="utf-8-sig").splitlines()
     good, bad = Path(output) / "good.csv", Path(output) / "bad.csv"
     for path in (good, bad):
@@ -122,3 +122,14 @@ def write_rows(path, rows):
 def list_root(csv_path, prefix=""):
     """Absolute folder that relative paths of a list start from: its ``DATA.PATH_PREFIX``."""
     return os.path.abspath(prefix or Path(csv_path).parent)
+
+
+def training_keys(csv_path, separator=" ", prefix=""):
+    """Keys and values, as text, with which training finds the videos of a list moved elsewhere."""
+    root = list_root(csv_path, prefix)
+    keys = f"DATA.PATH_PREFIX {root}"
+    try:
+        read_annotations(csv_path, separator, root)
+    except InputError:
+        return f"{keys} DATA.ALLOW_ABSOLUTE_PATHS True"
+    return keys

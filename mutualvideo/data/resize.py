@@ -160,7 +160,7 @@ def _new_lists(lists, source, separator, prefix):
         if csv_path.name in texts or csv_path.name in ("bad.csv", "resize.json"):
             raise InputError(f"{csv_path}: another file of the output has this name; rename it")
         lines = []
-        for video in read_annotations(csv_path, separator, prefix):
+        for video in read_annotations(csv_path, separator, prefix, allow_absolute=True):
             where = f"{csv_path}:{video.line}"
             path = Path(os.path.abspath(video.path))
             # The folder alone is resolved: the videos themselves may be links.
@@ -189,7 +189,7 @@ def _resume(output, targets, settings):
                 "else; give another --output"
             ) from None
         found = None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = "something unreadable"
     if found not in (None, wanted):
         raise InputError(

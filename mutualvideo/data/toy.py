@@ -95,7 +95,7 @@ def _holds(output, arguments):
         found = json.loads((output / "toy.json").read_text())
     except FileNotFoundError:
         return False
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = "something unreadable"
     if found != arguments:
         raise InputError(

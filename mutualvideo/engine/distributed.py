@@ -1,10 +1,13 @@
 """What this process runs on, and how it talks to the others."""
 
+import logging
 import os
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -15,11 +18,13 @@ class Context:
         device: where its tensors live.
         rank: its number among all processes, from 0.
         world_size: how many processes there are.
+        nodes: how many machines they run on.
     """
 
     device: torch.device
     rank: int = 0
     world_size: int = 1
+    nodes: int = 1
 
     @property
     def is_main(self):
@@ -32,7 +37,8 @@ class Context:
             what = f"{self.world_size} x {torch.cuda.get_device_name(self.device)}"
         else:
             what = f"CPU, {torch.get_num_threads()} threads"
-        return f"running on {what}, {self.world_size} process(es)"
+        nodes = f" on {self.nodes} nodes" if self.nodes > 1 else ""
+        return f"running on {what}, {self.world_size} process(es){nodes}"
 
 
 def setup():
@@ -47,8 +53,30 @@ def setup():
         torch.cuda.set_device(device)
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
         return Context(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Context(device, dist.get_rank(), dist.get_world_size())
+    store, rank, world_size = next(dist.rendezvous("env://"))
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=_of_this_start(store), rank=rank, world_size=world_size)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
+    return Context(device, rank, world_size, world_size // here)
+
+
+def _of_this_start(store):
+    """``store`` without what processes wrote that ``torchrun`` has replaced since.
+
+    ``torchrun`` shares its store with all starts of its workers, and they would look for one
+    another where the last start's were. It counts starts for each machine by itself, so the
+    count tells them apart on one machine alone.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return store
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        return dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    if os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0" and os.environ["RANK"] == "0":
+        logger.warning(
+            "processes that are restarted on several machines cannot join again: set "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 where torchrun starts, see docs/distributed.md"
+        )
+    return store
 
 
 def cleanup():

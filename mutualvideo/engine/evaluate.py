@@ -7,10 +7,10 @@ import torch
 from tqdm import tqdm
 
 from mutualvideo.data.augment import plain_input
-from mutualvideo.engine.distributed import from_main, gather_to_main, sum_over_processes
+from mutualvideo.engine.distributed import from_main, gather_to_main
 from mutualvideo.engine.scores import Evaluation, Missing, Tally, merge
 from mutualvideo.errors import InputError
-from mutualvideo.slim import batch_norms, calibrate, each_subnet, require_calibrated
+from mutualvideo.slim import calibrate, each_subnet, require_calibrated
 
 logger = logging.getLogger(__name__)
 
@@ -18,16 +18,12 @@ logger = logging.getLogger(__name__)
 def calibrate_from(loader, model, subnets, cfg, context):
     """:func:`~mutualvideo.slim.calibrate` on the first TABLE.CALIBRATION_BATCHES of ``loader``.
 
-    Under several processes the statistics are averaged over them; each saw as many clips.
+    Several processes see parts of the batches that one would see, and get the same statistics.
     """
     batches = min(cfg.TABLE.CALIBRATION_BATCHES, len(loader))
     bar = tqdm(islice(loader, batches), "calibrate", batches, disable=None, leave=False)
-    calibrate(model, subnets, (plain_input(batch, cfg, context.device) for batch in bar))
-    if context.world_size > 1:
-        for _, norm in batch_norms(model):
-            for subnet in subnets:
-                for tensor in norm.statistics[subnet]:
-                    sum_over_processes(tensor).div_(context.world_size)
+    clips = (plain_input(batch, cfg, context.device) for batch in bar)
+    calibrate(model, subnets, clips, over_processes=context.world_size > 1)
 
 
 @torch.inference_mode()

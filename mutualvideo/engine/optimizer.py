@@ -54,13 +54,18 @@ def build_optimizer(model, cfg):
     )
 
 
-def learning_rate(cfg, epoch):
+def learning_rate(cfg, epoch, nodes=1):
     """Rate at ``epoch``, a fraction counted from the start of training.
 
     Half a cosine from BASE_LR to COSINE_END_LR over MAX_EPOCH; during the first
-    WARMUP_EPOCHS a straight line from WARMUP_START_LR to where the cosine is by then.
+    WARMUP_EPOCHS a straight line from WARMUP_START_LR to where the cosine is by then. With
+    BASE_LR_SCALE_NUM_SHARDS ``nodes``-fold, the number of machines.
     """
-    solver = cfg.SOLVER
+    scale = nodes if cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS else 1
+    return scale * _rate(cfg.SOLVER, epoch)
+
+
+def _rate(solver, epoch):
     if solver.LR_POLICY != "cosine":
         raise InputError(f"SOLVER.LR_POLICY {solver.LR_POLICY}: choose cosine")
     if epoch < solver.WARMUP_EPOCHS:

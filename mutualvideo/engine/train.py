@@ -19,11 +19,12 @@ from mutualvideo.engine.checkpoint import (
 from mutualvideo.engine.distributed import barrier, gather_to_main, sum_over_processes
 from mutualvideo.engine.evaluate import calibrate_from, evaluate
 from mutualvideo.engine.log import Scalars, log_json_stats
+from mutualvideo.engine.means import means_over_processes
 from mutualvideo.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet, load_pretrained, require_runnable
 from mutualvideo.mutual import SubnetSampler, check_finite, mutual_step
-from mutualvideo.slim import order_channels, set_subnet, weights_layout
+from mutualvideo.slim import order_channels, set_subnet, slim_state, weights_layout
 from mutualvideo.subnet import Subnet
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def train(cfg, context):
     model.to(context.device, memory_format=weights_layout(model))
     optimizer = build_optimizer(model, cfg)
     first_epoch = _start_from(cfg, model, optimizer)
-    parallel = _parallel(model, context)
+    parallel = _parallel(model, cfg, context)
     scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
     monitor = _Monitor(cfg, context, sampler)
     for epoch in range(first_epoch, cfg.SOLVER.MAX_EPOCH):
@@ -118,7 +119,11 @@ def _start_from(cfg, model, optimizer):
     return 0
 
 
-def _parallel(model, context):
+def _parallel(model, cfg, context):
+    norm = cfg.BN.NORM_TYPE
+    if norm not in ("batchnorm", "sync_batchnorm"):
+        raise InputError(f"BN.NORM_TYPE {norm}: choose batchnorm or sync_batchnorm")
+    slim_state(model).over_processes = norm == "sync_batchnorm" and context.world_size > 1
     if context.world_size == 1:
         return None
     on_gpu = context.device.type == "cuda"
@@ -136,7 +141,7 @@ def _train_epoch(
     for position, batch in enumerate(bar):
         data_wait = time.perf_counter() - mark
         step = epoch * steps + position
-        rate = learning_rate(cfg, step / steps)
+        rate = learning_rate(cfg, step / steps, context.nodes)
         set_learning_rate(optimizer, rate)
         # Dropout depends on (seed, step) alone, so a resumed run is the uninterrupted one.
         torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
@@ -154,10 +159,11 @@ def _train_epoch(
             [losses[0] * count, results[0].correct.item(), count], device=totals.device
         )
         now = time.perf_counter()
-        if (position + 1) % cfg.LOG_PERIOD == 0 and context.is_main:
+        if (position + 1) % cfg.LOG_PERIOD == 0:
             timing = {"dt": now - mark, "dt_data": data_wait, "lr": rate}
             timing["eta_s"] = round((now - mark) * (cfg.SOLVER.MAX_EPOCH * steps - step))
-            _log_step(epoch, position, steps, results, losses, count, timing, scalars)
+            means = means_over_processes(results, count)
+            _log_step(epoch, position, steps, results, means, timing, scalars)
         mark = now
     replaced = gather_to_main(loader.bad)
     loss, correct, clips = sum_over_processes(totals).tolist()
@@ -177,11 +183,13 @@ def _train_epoch(
         scalars.add({"train/loss": loss / clips, "train/top1_err": top1_err}, (epoch + 1) * steps)
 
 
-def _log_step(epoch, position, steps, results, losses, clips, timing, scalars):
-    """One ``json_stats`` line for each sub-network of a step, and the scalars by its role."""
+def _log_step(epoch, position, steps, results, means, timing, scalars):
+    """One ``json_stats`` line for each sub-network of a step, and the scalars by its role.
+
+    Silent but in the main process, as the log and ``Scalars`` are.
+    """
     roles = ["full", "narrowest"] + [f"random{i + 1}" for i in range(len(results) - 2)]
-    for role, result, loss in zip(roles, results, losses, strict=False):
-        top1_err = 100 - 100 * result.correct.item() / clips
+    for role, result, (loss, top1_err) in zip(roles, results, means, strict=False):
         log_json_stats({
             "_type": "train_iter",
             "epoch": epoch + 1,

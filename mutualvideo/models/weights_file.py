@@ -5,10 +5,11 @@ import pickletools
 import re
 import warnings
 import zipfile
+from itertools import islice
 
 import torch
 
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 
 # Where the weights lie in a checkpoint: of training here, PyTorchVideo and PySlowFast; of timm
 # and many others; of torchvision's and MutualNet's training scripts.
@@ -60,7 +61,8 @@ def read_checkpoint(path):
     for key in _WEIGHTS:
         if isinstance(content.get(key), dict):
             return {**content, "model_state": _checked(content[key], path)}
-    keys = ", ".join(map(str, content)) or "nothing"
+    keys = ", ".join(k[:40] if isinstance(k, str) else shown(k) for k in islice(content, 20))
+    keys = keys or "nothing"
     raise InputError(
         f"{path}: holds no model_state, state_dict or model but {keys}, so it is not a checkpoint "
         f"of a network; {_SAVE_AGAIN}"
@@ -70,9 +72,16 @@ def read_checkpoint(path):
 def _checked(state, path):
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            name = name if isinstance(name, str) else shown(name)
             raise InputError(
                 f"{path}: {name} is a {type(value).__name__} where a tensor is expected; "
                 f"{_SAVE_AGAIN}"
+            )
+        plain = value.layout == torch.strided and not (value.is_meta or value.is_quantized)
+        if not plain or value.is_nested or value.is_complex():
+            raise InputError(
+                f"{path}: {name} is no plain tensor of numbers ({value.dtype}, {value.layout}, "
+                f"{value.device}); {_SAVE_AGAIN}"
             )
     return dict(state)
 
@@ -82,9 +91,8 @@ def _why_not(path, error):
     if isinstance(error, OSError):
         return error.strerror or str(error)
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                return f"it is a TorchScript archive, code with weights; {_SAVE_AGAIN}"
+        if any(name.endswith("/constants.pkl") for name in _names_in(path)):
+            return f"it is a TorchScript archive, code with weights; {_SAVE_AGAIN}"
         return _what_it_wants(error) or _CUT_OFF
     with open(path, "rb") as file:
         head = file.read(len(_LEGACY_MAGIC))
@@ -108,6 +116,15 @@ def _why_not(path, error):
     return f"it is a plain pickle, no file of torch.save; {_SAVE_AGAIN}"
 
 
+def _names_in(path):
+    """Names of the files in an archive, none if it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except Exception:  # what a damaged one raises is not documented
+        return []
+
+
 def _what_it_wants(error):
     if match := _GLOBAL.search(str(error)):
         return (
@@ -121,5 +138,5 @@ def _strings(file):
     """Strings of the pickle that ``file`` is at, in order; ``None`` if it is not a whole one."""
     try:
         return [arg for _, arg, _ in pickletools.genops(file) if isinstance(arg, str)]
-    except (ValueError, IndexError):
+    except Exception:  # of damaged ones more than is documented
         return None

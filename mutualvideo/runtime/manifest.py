@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mutualvideo.config import takes_pictures
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.fingerprint import fingerprint
@@ -113,7 +113,8 @@ class Manifest:
         version = content.pop("version", None)
         if type(version) is not int or version != VERSION:
             raise InputError(
-                f"{path}: has version {version!r}, this release reads {VERSION}: export it anew"
+                f"{path}: has version {shown(version)}, "
+                f"this release reads {VERSION}: export it anew"
             )
         try:
             rows = [Exported(**row) for row in content.pop("rows")]
@@ -132,13 +133,13 @@ class Manifest:
                 continue
             good = isinstance(value, kind) and not isinstance(value, bool)
             good = good and (all(_is_number(v) for v in value) if kind is list else value > 0)
-            _require(good, f"data: {key} is {value!r}")
+            _require(good, f"data: {key} is {shown(value)}")
         _require(set(self.data) == set(_DATA), f"data must have {', '.join(_DATA)} alone")
         count, names = self.num_classes, self.classes
-        _require(type(count) is int and count > 0, f"num_classes is {count!r}")
+        _require(type(count) is int and count > 0, f"num_classes is {shown(count)}")
         good = names is None or (isinstance(names, list) and len(names) == count)
         _require(good, f"classes must be null or {count} names")
-        _require(isinstance(self.kind, str), f"kind is {self.kind!r}")
+        _require(isinstance(self.kind, str), f"kind is {shown(self.kind)}")
         for row in self.rows:
             Subnet.parse(row.subnet)
             pictures = self.data["NUM_FRAMES"] is None and row.frames is None
@@ -146,10 +147,10 @@ class Manifest:
                 _require(type(value) is int and value > 0, f"row {row.subnet}: bad shape")
             _require(isinstance(row.files, list) and row.files, f"row {row.subnet}: no files")
             for name in row.files:
-                _require(name in self.sha256, f"row {row.subnet}: {name!r} has no sha256")
+                _require(name in self.sha256, f"row {row.subnet}: {shown(name)} has no sha256")
         for name in self.sha256:
             # Nothing outside the folder is read, whatever the manifest says.
-            _require(Path(name).name == name and "\\" not in name, f"{name!r} is no file name")
+            _require(Path(name).name == name and "\\" not in name, f"{shown(name)} is no file name")
         _require(TABLE in self.sha256, f"{TABLE} has no sha256")
 
     def verify(self, folder):

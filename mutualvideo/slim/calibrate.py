@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 import torch
 
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 from mutualvideo.slim.convert import slim_state
 from mutualvideo.slim.each import each_subnet
 from mutualvideo.slim.layers import batch_norms
+from mutualvideo.slim.processes import count_over_processes
 from mutualvideo.subnet import Subnet
 
 _FORMAT = "mutualvideo-statistics"
@@ -18,12 +19,12 @@ _FORMAT = "mutualvideo-statistics"
 def _as_before(model):
     """Restores modes and the current sub-network on leaving."""
     state = slim_state(model)
-    width, subnet = state.width, state.subnet
+    width, subnet, over_processes = state.width, state.subnet, state.over_processes
     modes = [(module, module.training) for module in model.modules()]
     try:
         yield state
     finally:
-        state.calibration_momentum = None
+        state.calibration_momentum, state.over_processes = None, over_processes
         for module, mode in modes:
             module.training = mode
         state.select(width, subnet)
@@ -32,7 +33,7 @@ def _as_before(model):
 
 
 @torch.no_grad()
-def calibrate(model, subnets, clips):
+def calibrate(model, subnets, clips, over_processes=False):
     """Recomputes the BatchNorm statistics of every sub-network of ``subnets``.
 
     The statistics of each are reset, then are the mean over the batches of the batch mean
@@ -48,6 +49,10 @@ def calibrate(model, subnets, clips):
         subnets: the sub-networks to calibrate.
         clips: iterable of full-size batches, float32 (B, C, T, H, W) or (B, C, H, W), on the
             model's device; each is read once and derived for every sub-network.
+        over_processes: the processes of ``torch.distributed`` calibrate together: what each of
+            them gives is a part of the batch, whose statistics are those of all parts, so that
+            every process gets what one alone gets for the whole batches. All must give as many
+            parts; these may differ in size.
 
     Raises:
         InputError: if ``clips`` is empty, or a sub-network cannot be run.
@@ -56,13 +61,17 @@ def calibrate(model, subnets, clips):
     norms = [norm for _, norm in batch_norms(model)]
     with _as_before(model) as state:
         model.eval()
+        state.over_processes = over_processes
         for norm in norms:
             for subnet in subnets:
                 norm.statistics.pop(subnet, None)
         total = 0
         for batch in clips:
-            total += len(batch)
-            state.calibration_momentum = len(batch) / total
+            count = len(batch)
+            if over_processes:
+                count = count_over_processes(count, batch.device)
+            total += count
+            state.calibration_momentum = count / total
             for _, x in each_subnet(model, batch, subnets):
                 model(x)
     if total == 0:
@@ -98,6 +107,16 @@ def get_statistics(model):
     return {"format": _FORMAT, "subnets": subnets}
 
 
+def _fits(pair, channels):
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        return False
+    return all(
+        isinstance(t, torch.Tensor) and t.dtype == torch.float32 and t.dim() == 1
+        and t.layout == torch.strided and not t.is_meta and len(t) <= channels
+        for t in pair
+    ) and len(pair[0]) == len(pair[1])
+
+
 def load_statistics(model, source):
     """Gives ``model`` the statistics of :func:`get_statistics`; replaces what it had.
 
@@ -122,13 +141,22 @@ def load_statistics(model, source):
         raise InputError(f"{origin}: not a file of BatchNorm statistics of mutualvideo")
     norms = dict(batch_norms(model))
     loaded = {name: {} for name in norms}
-    for key, by_layer in source["subnets"].items():
+    subnets = source.get("subnets")
+    if not isinstance(subnets, dict) or not all(isinstance(v, dict) for v in subnets.values()):
+        raise InputError(f"{origin}: holds no statistics by sub-network and layer; make it anew")
+    for key, by_layer in subnets.items():
+        subnet = Subnet.parse(key)
         if by_layer.keys() != norms.keys():
-            odd = sorted(by_layer.keys() ^ norms.keys())[0]
-            raise InputError(f"{origin}: {key} belongs to another network (layer {odd})")
-        for name, (mean, var) in by_layer.items():
-            device = next(norms[name].parameters(), mean).device
-            loaded[name][Subnet.parse(key)] = (mean.to(device), var.to(device))
+            odd = min(by_layer.keys() ^ norms.keys(), key=str)
+            raise InputError(f"{origin}: {subnet} belongs to another network (layer {shown(odd)})")
+        for name, pair in by_layer.items():
+            if not _fits(pair, norms[name].num_features):
+                raise InputError(
+                    f"{origin}: {subnet} belongs to another network: the mean and variance of "
+                    f"{name} are not two float32 tensors of at most {norms[name].num_features}"
+                )
+            device = next(norms[name].parameters(), pair[0]).device
+            loaded[name][subnet] = tuple(tensor.to(device) for tensor in pair)
     for name, norm in norms.items():
         norm.statistics = loaded[name]
     state = slim_state(model)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mutualvideo.slim import depthwise, pointwise
+from mutualvideo.slim import depthwise, pointwise, processes
 from mutualvideo.slim.rules import Scaled
 
 
@@ -230,6 +230,13 @@ class SlimLinear(LinearTwin, nn.Linear):
     static = nn.Linear
 
 
+@torch.no_grad()
+def _move(held, found, momentum):
+    """Moves the statistics ``held`` towards those of a batch, in place."""
+    for mine, batch in zip(held, found, strict=True):
+        mine.lerp_(batch.to(mine.dtype), momentum)
+
+
 class BatchNormTwin(Twin):
     """BatchNorm whose running statistics belong to the full network.
 
@@ -278,9 +285,12 @@ class BatchNormTwin(Twin):
         """
         arriving = x.shape[1]
         if self.slim.calibration_momentum is not None:
-            return (
-                *self._collected(x), *self._affine(arriving), True, self.slim.calibration_momentum
-            )
+            collected, momentum = self._collected(x), self.slim.calibration_momentum
+            if not self.slim.over_processes:
+                return *collected, *self._affine(arriving), True, momentum
+            mean, var, unbiased = processes.batch_moments(x)
+            _move(collected, (mean, unbiased), momentum)
+            return mean, var, *self._affine(arriving), False, 0.0
         if self.training or self.running_mean is None:
             return None, None, *self._affine(arriving), True, 0.0
         return *self.in_use(arriving), False, 0.0
@@ -289,9 +299,20 @@ class BatchNormTwin(Twin):
         return *self._population(arriving), *self._affine(arriving)
 
     def forward(self, x):
+        if self.training and self.slim.over_processes:
+            return self._forward_over_processes(x)
         if self.training and self.slim.is_full:
             return super().forward(x)
         return F.batch_norm(x, *self.normalization(x), self.eps)
+
+    def _forward_over_processes(self, x):
+        mean, var, unbiased = processes.batch_moments(x)
+        if self.slim.is_full and self.running_mean is not None:
+            self.num_batches_tracked += 1
+            momentum = self.momentum
+            momentum = 1 / float(self.num_batches_tracked) if momentum is None else momentum
+            _move((self.running_mean, self.running_var), (mean, unbiased), momentum)
+        return processes.normalize(x, mean, var, *self._affine(x.shape[1]), self.eps)
 
     def to_static(self, arriving):
         weight, bias = self._affine(arriving)

@@ -19,6 +19,8 @@ class SlimState:
         plan: :class:`~mutualvideo.slim.plan.Plan` that the layers were told.
         calibration_momentum: while calibrating, the weight of the batch at hand in the
             statistics of the current sub-network; else ``None``.
+        over_processes: BatchNorm takes the batches of all processes together, in training and
+            while calibrating; all of them must run the same passes.
     """
 
     def __init__(self, width_range, divisor):
@@ -37,6 +39,7 @@ class SlimState:
         self.full = None
         self.plan = None
         self.calibration_momentum = None
+        self.over_processes = False
 
     @property
     def is_full(self):

@@ -7,6 +7,7 @@ does. Such a layer's own forward runs unchanged; while it runs, the attributes t
 
 from functools import cache
 
+from mutualvideo.errors import InputError
 from mutualvideo.slim.layers import TWINS, BatchNormTwin, ConvTwin, LinearTwin
 
 
@@ -50,6 +51,12 @@ class _LentLinear(_Lent):
 
 class _LentBatchNorm(_Lent):
     def _lend(self, x):
+        if self.training and self.slim.over_processes:
+            # What it would be lent are constants to its gradient.
+            raise InputError(
+                f"{self.static.__name__}: a BatchNorm with a forward of its own cannot train on "
+                "the batches of all processes together; set BN.NORM_TYPE batchnorm"
+            )
         if self.training and self.slim.is_full:
             return None
         mean, var, weight, bias, by_batch, momentum = self.normalization(x)

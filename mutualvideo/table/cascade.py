@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.budget import check_budget, format_cost
@@ -203,7 +203,8 @@ class CascadeCurve:
         version = content.get("version")
         if type(version) is not int or version != VERSION:
             raise InputError(
-                f"{path}: has version {version!r}, this release reads {VERSION}: make it anew"
+                f"{path}: has version {shown(version)}, "
+                f"this release reads {VERSION}: make it anew"
             )
         points, metadata = content.get("points"), content.get("metadata")
         if not isinstance(points, list) or not isinstance(metadata, dict):
@@ -233,6 +234,6 @@ def _point_from_json(fields):
     for key, value in [*numbers.items(), *(("thresholds", t) for t in chain["thresholds"])]:
         # The comparison is also what refuses NaN.
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e18:
-            raise InputError(f"{key} must be a number of at least 0, got {value!r}")
+            raise InputError(f"{key} must be a number of at least 0, got {shown(value)}")
     cascade = Cascade([Subnet.parse(name) for name in chain["stages"]], chain["thresholds"])
     return CascadePoint(**{**fields, "cascade": cascade, "static": Subnet.parse(fields["static"])})

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
 from mutualvideo.table.budget import check_budget, format_cost
 from mutualvideo.table.row import Row, row_from_json
@@ -135,7 +135,7 @@ class QueryTable:
         if name is None:
             return None
         if not isinstance(name, str):
-            raise InputError(f"query table: metadata {key!r} must be a path, got {name!r}")
+            raise InputError(f"query table: metadata {key!r} must be a path, got {shown(name)}")
         if self.folder is None and not Path(name).is_absolute():
             raise InputError(f"query table: {key} {name} is relative to a file: load it from one")
         return Path(self.folder or "") / name
@@ -205,7 +205,8 @@ class QueryTable:
         version = content.get("version")
         if type(version) is not int or not 1 <= version <= VERSION:
             raise InputError(
-                f"{path}: has version {version!r}, this release reads 1 to {VERSION}: make it anew"
+                f"{path}: has version {shown(version)}, "
+                f"this release reads 1 to {VERSION}: make it anew"
             )
         if not isinstance(content.get("metadata"), dict):
             raise InputError(f"{path}: metadata must be an object")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 from mutualvideo.subnet import Subnet
 
 _WHOLE = {"macs": (1, 10**18), "params": (0, 10**18), "macs_per_video": (1, 10**21)}
@@ -48,7 +48,7 @@ class Row:
 
     def __post_init__(self):
         if not isinstance(self.subnet, Subnet):
-            raise InputError(f"row {self.subnet!r}: subnet must be a Subnet")
+            raise InputError(f"row {shown(self.subnet)}: subnet must be a Subnet")
         for name, limits in _WHOLE.items():
             if name != "macs_per_video" or self.macs_per_video is not None:
                 self._check(name, int, "a whole number", limits)
@@ -62,7 +62,8 @@ class Row:
         good = isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
         if not good:
             raise InputError(
-                f"row {self.subnet}: {name} must be {wanted} from {low} to {high}, got {value!r}"
+                f"row {self.subnet}: {name} must be {wanted} from {low} to {high}, "
+                f"got {shown(value)}"
             )
 
 
@@ -73,7 +74,7 @@ def row_from_json(fields):
         raise InputError("must be an object")
     for name in fields:
         if name not in known:
-            raise InputError(f"unknown field {name!r}; the fields are {', '.join(known)}")
+            raise InputError(f"unknown field {shown(name)}; the fields are {', '.join(known)}")
     for name in ("subnet", "macs", "params"):
         if name not in fields:
             raise InputError(f"field {name!r} is missing")

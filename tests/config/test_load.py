@@ -16,8 +16,8 @@ SLOWFAST: {ALPHA: 8, BETA_INV: 8, FUSION_CONV_CHANNEL_RATIO: 2, FUSION_KERNEL_SZ
 RESNET: {ZERO_INIT_FINAL_BN: True, DEPTH: 50, TRANS_FUNC: bottleneck_transform,
          NUM_BLOCK_TEMP_KERNEL: [[3, 3], [4, 4], [6, 6], [3, 3]]}
 NONLOCAL: {LOCATION: [[[], []], [[], []], [[], []], [[], []]], INSTANTIATION: dot_product}
-BN: {USE_PRECISE_STATS: True, NUM_BATCHES_PRECISE: 200}
-SOLVER: {WEIGHT_DECAY: 1e-4, WARMUP_EPOCHS: 34.0, MAX_EPOCH: 196}
+BN: {USE_PRECISE_STATS: True, NUM_BATCHES_PRECISE: 200, NORM_TYPE: sub_batchnorm}
+SOLVER: {BASE_LR_SCALE_NUM_SHARDS: True, WEIGHT_DECAY: 1e-4, WARMUP_EPOCHS: 34.0, MAX_EPOCH: 196}
 MODEL: {NUM_CLASSES: 400, ARCH: slowfast, MODEL_NAME: SlowFast}
 NUM_GPUS: 8
 NUM_SHARDS: 1
@@ -47,9 +47,10 @@ def test_pyslowfasts_files_load_with_one_warning(tmp_path, caplog):
     assert cfg.DATA.NUM_FRAMES == 32 and cfg.MODEL.MODEL_NAME == "SlowFast"
     assert cfg.SOLVER.WEIGHT_DECAY == 1e-4  # YAML itself reads 1e-4 as text
     assert cfg.DATA.DECODING_BACKEND == "pyav"
+    assert cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS and cfg.BN.NORM_TYPE == "batchnorm"
     assert len(caplog.records) == 1
-    for key in ("NUM_GPUS", "DATA.DECODING_BACKEND", "BN.USE_PRECISE_STATS", "NONLOCAL.LOCATION",
-                "RESNET.TRANS_FUNC"):
+    for key in ("NUM_GPUS", "DATA.DECODING_BACKEND", "BN.USE_PRECISE_STATS", "BN.NORM_TYPE",
+                "NONLOCAL.LOCATION", "RESNET.TRANS_FUNC"):
         assert key in caplog.text
 
 

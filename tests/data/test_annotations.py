@@ -24,6 +24,26 @@ def test_separator_and_prefix(tmp_path):
     assert read_annotations(path, ",", "/videos") == [Video("/videos/a,1.mp4", 7, 1)]
 
 
+@pytest.mark.parametrize("name", ["/abs/a.mp4", "../a.mp4", "b/../../a.mp4", ".."])
+def test_paths_stay_below_the_prefix_unless_allowed(tmp_path, name):
+    path = _write(tmp_path, f"b.mp4 0\n{name} 1\n")
+    refused = rf"train.csv:2: the path '{name}' leads out of DATA.PATH_PREFIX /videos"
+    with pytest.raises(InputError, match=refused):
+        read_annotations(path, prefix="/videos")
+    allowed = read_annotations(path, prefix="/videos", allow_absolute=True)
+    # PySlowFast's lists: absolute paths, no prefix.
+    free = read_annotations(path)
+    absolute = name.startswith("/")
+    assert allowed[1].path == (name if absolute else f"/videos/{name}")
+    assert free[1].path == (name if absolute else f"{tmp_path}/{name}")
+
+
+@pytest.mark.parametrize("name", ["c/../a.mp4", "..a.mp4", "...", "a..b/c.mp4"])
+def test_paths_with_dots_that_stay_below_the_prefix(tmp_path, name):
+    path = _write(tmp_path, f"{name} 1\n")
+    assert read_annotations(path, prefix="/videos")[0].path == f"/videos/{name}"
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
@@ -34,6 +54,7 @@ def test_separator_and_prefix(tmp_path):
         ("a.mp4 3\n", r"train.csv:1: the label 3 is outside 0 .. 2; .*MODEL.NUM_CLASSES"),
         ("a.mp4 -1\n", r"train.csv:1: the label -1 is outside"),
         ("\n\n", r"train.csv: holds no video"),
+        ("a\0.mp4 1\n", r"train.csv:1: the path 'a\\x00.mp4' holds a zero byte"),
     ],
 )
 def test_bad_lists(tmp_path, text, words):

@@ -1,99 +1,206 @@
-"""Two gloo processes on the CPU against one process on the whole batch."""
+"""Two and four gloo processes on the CPU against one process on the whole batches."""
 
+import multiprocessing
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+import simplejson
 import torch
 import torch.multiprocessing as mp
-from torch import nn
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
-from torch.nn.parallel import DistributedDataParallel
+import yaml
 
-from mutualvideo import QueryTable, Subnet, slimmable
-from mutualvideo.engine import distributed
-from mutualvideo.mutual import SubnetSampler, mutual_step
+from mutualvideo import QueryTable
+from mutualvideo.config.load import cfg_to_dict
+from mutualvideo.engine.distributed import Context
+from mutualvideo.engine.log import setup_logging
+from mutualvideo.engine.train import train
+from mutualvideo.errors import InputError
+from tests.engine import together
+from tests.engine.conftest import KEYS
+from tests.networks import make_cfg
 from tests.tools.test_run_net import ROOT, plain
 
-FULL = Subnet(1, 4, 16)
+CPU = Context(torch.device("cpu"))
+WORLDS = (2, 4)
 
 
-def network():
-    torch.manual_seed(0)
-    return slimmable(
-        nn.Sequential(
-            nn.Conv3d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv3d(16, 16, 3, padding=1, groups=16),
-            nn.Conv3d(16, 32, 1), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(),
-            nn.Linear(32, 5),
-        ),
-        (0.5, 1),
-        full=FULL,
-    ).train()
+@pytest.fixture(scope="module")
+def cfg(video_folder):
+    return make_cfg("X3D", **{**KEYS, "DATA__PATH_TO_DATA_DIR": video_folder})
 
 
-def data():
-    generator = torch.Generator().manual_seed(1)
-    clips = torch.randn(8, 3, 4, 16, 16, generator=generator)
-    return clips, torch.randint(0, 5, (8,), generator=generator)
-
-
-def draw():
-    return SubnetSampler(FULL, "mutual", (0.5, 1), 2, [4, 2], [16, 8], 0).draw(5)
-
-
-def one_rank(rank, world_size, port, folder):
+@pytest.fixture(scope="module")
+def alone(cfg):
     torch.set_num_threads(1)
-    os.environ.update(
-        RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank),
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+    return together.everything(cfg, CPU)
+
+
+@pytest.fixture(scope="module")
+def groups(cfg, tmp_path_factory, unused_ports):
+    """``{world size: [what each process found]}``."""
+    folder = tmp_path_factory.mktemp("ranks")
+    ports = dict(zip(sorted(WORLDS, reverse=True), unused_ports(len(WORLDS)), strict=True))
+    # Forked from a process that imports torch once, which takes longer than all the rest.
+    multiprocessing.set_forkserver_preload(["tests.engine.together"])
+    mp.start_processes(
+        together.one_rank, (cfg, ports, folder), nprocs=max(WORLDS), start_method="forkserver"
     )
-    context = distributed.setup()
-    model = network()
-    parallel = DistributedDataParallel(model)
-    reductions = 0
-
-    def count(state, bucket):
-        nonlocal reductions
-        reductions += 1
-        return allreduce_hook(state, bucket)
-
-    parallel.register_comm_hook(None, count)
-    clips, labels = data()
-    share = slice(rank * 8 // world_size, (rank + 1) * 8 // world_size)
-    mutual_step(model, clips[share], labels[share], draw(), parallel=parallel)
-    torch.save([p.grad for p in model.parameters()], f"{folder}/{rank}.pt")
-    assert reductions == 1, "one all-reduce a step (the tiny network is one bucket)"
-    assert distributed.sum_over_processes(torch.tensor(1)) == world_size
-    assert context.is_main == (rank == 0)
-    distributed.cleanup()
+    return {
+        size: [torch.load(f"{folder}/{rank}of{size}.pt", weights_only=False)
+               for rank in range(size)]
+        for size in WORLDS
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("world_size", [2, 4])
-def test_gradients_equal_the_whole_batchs(tmp_path, world_size, unused_ports):
-    mp.spawn(one_rank, (world_size, *unused_ports(1), tmp_path), nprocs=world_size)
-    model = network()
-    mutual_step(model, *data(), draw())
-    for rank in range(world_size):
-        found = torch.load(tmp_path / f"{rank}.pt")
-        for mine, whole in zip(found, model.parameters(), strict=True):
-            torch.testing.assert_close(mine, whole.grad, rtol=1e-5, atol=1e-6)
+@pytest.fixture(params=WORLDS)
+def ranks(request, groups):
+    return groups[request.param]
+
+
+def check_equal(found, wanted, atol):
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=atol, msg=name)
+
+
+def test_gradients_are_those_of_the_whole_batch(ranks, alone):
+    for rank in ranks:
+        check_equal(rank["frozen"]["gradients"], alone["frozen"]["gradients"], 1e-5)
+
+
+def test_gradients_are_reduced_once_a_step(ranks, alone):
+    count = sum(tensor.numel() for tensor in alone["frozen"]["gradients"].values())
+    for rank in ranks:
+        # The network is smaller than one bucket of DDP.
+        assert rank["frozen"]["reduced"] == [[count]] * together.STEPS
+
+
+def test_synchronised_norms_are_those_of_the_whole_batch(ranks, alone):
+    for rank in ranks:
+        check_equal(rank["synchronised"]["gradients"], alone["synchronised"]["gradients"], 1e-5)
+        check_equal(rank["synchronised"]["statistics"], alone["synchronised"]["statistics"], 1e-5)
+
+
+def test_every_process_draws_the_same_sub_networks(ranks, alone):
+    assert len({subnet for draw in alone["draws"] for subnet in draw}) > 10
+    for rank in ranks:
+        assert rank["draws"] == alone["draws"]
+
+
+@pytest.mark.parametrize("case", ["calibrated", "videos"])
+def test_calibration_gives_the_statistics_of_the_whole_batches(ranks, alone, case):
+    wanted = alone[case] if case == "calibrated" else alone[case][0]
+    for rank in ranks:
+        found = rank[case] if case == "calibrated" else rank[case][0]
+        assert found.keys() == wanted.keys() == {str(subnet) for subnet in together.SUBNETS}
+        for subnet, layers in wanted.items():
+            for name, pair in layers.items():
+                for mine, whole in zip(found[subnet][name], pair, strict=True):
+                    torch.testing.assert_close(mine, whole, rtol=1e-4, atol=1e-5, msg=name)
+    read = [row for rank in ranks for row in rank["videos"][1]]
+    assert sorted(read) == sorted(alone["videos"][1])
+
+
+def test_evaluation_counts_every_video_once(ranks, alone):
+    for rank in ranks:
+        accuracies, videos, rows = rank["evaluated"]
+        assert (accuracies, videos) == alone["evaluated"][:2]
+        assert rows == (list(range(together.VIDEOS)) if rank["main"] else [])
+
+
+def test_logged_losses_are_means_over_all_clips(ranks, alone):
+    for rank in ranks:
+        for found, wanted in zip(rank["frozen"]["means"], alone["frozen"]["means"], strict=True):
+            assert found == pytest.approx(wanted, rel=1e-5)
+        world = range(len(ranks))
+        clips = sum(number + 1 for number in world)
+        (loss, top1_err), = rank["means"]
+        assert loss == pytest.approx(sum(number * (number + 1) for number in world) / clips)
+        assert top1_err == pytest.approx(100 - 100 * len(ranks) / clips)
+
+
+def test_every_process_knows_its_place(ranks):
+    assert [rank["main"] for rank in ranks] == [True] + [False] * (len(ranks) - 1)
+    assert {rank["sum"] for rank in ranks} == {len(ranks)}
+    assert {rank["nodes"] for rank in ranks} == {len(ranks) // 2}
+
+
+def test_an_unknown_norm_is_refused(tiny):
+    with pytest.raises(InputError, match="BN.NORM_TYPE layernorm: choose batchnorm or sync"):
+        train(tiny(BN__NORM_TYPE="layernorm"), CPU)
+
+
+def torchrun(*options):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    return subprocess.run(
+        [*command, *map(str, options)],
+        cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
+
+
+def write_cfg(tiny, path, **changes):
+    path.write_text(yaml.safe_dump(plain(cfg_to_dict(tiny(**changes)))))
+    return path
 
 
 @pytest.mark.slow
 def test_torchrun_trains_and_evaluates_every_video_once(tiny, tmp_path):
-    import yaml
-
-    from mutualvideo.config.load import cfg_to_dict
-
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(plain(cfg_to_dict(tiny(SOLVER__MAX_EPOCH=1)))))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*command, "tools/run_net.py", "--cfg", str(path)],
-        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    path = write_cfg(
+        tiny, tmp_path / "tiny.yaml", SOLVER__MAX_EPOCH=1, BN__NORM_TYPE="sync_batchnorm"
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = torchrun("tools/run_net.py", "--cfg", path)
+    assert done.returncode == 0, done.stderr[-6000:]
     assert "2 process(es)" in done.stdout
     table = QueryTable.load_json(tmp_path / "run" / "query_table.json")
     assert table.metadata["videos"] == 4 and len(table) == 4
+
+
+# Kills the second process once, without warning, when the first epoch's checkpoint is there.
+KILLING = """
+import os, runpy, signal, sys
+from mutualvideo.data.loader import ClipLoader
+
+whole = ClipLoader.set_epoch
+
+def set_epoch(self, epoch, *rest):
+    first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+    if first and epoch == 1 and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(self, epoch, *rest)
+
+ClipLoader.set_epoch = set_epoch
+sys.argv[0] = "tools/run_net.py"
+runpy.run_path("tools/run_net.py", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_resumes_to_the_losses_of_one_alone(tiny, tmp_path):
+    (tmp_path / "killing.py").write_text(KILLING)
+    # Neither the statistics nor dropout depend on how many processes there are.
+    changes = {"SOLVER__MAX_EPOCH": 2, "TEST__ENABLE": False, "MODEL__DROPOUT_RATE": 0}
+    changes |= {"BN__NORM_TYPE": "sync_batchnorm", "SOLVER__BASE_LR": 0.002}
+    path = write_cfg(tiny, tmp_path / "tiny.yaml", **changes)
+    done = torchrun("--max-restarts=1", tmp_path / "killing.py", "--cfg", path)
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert "exitcode: -9" in done.stderr
+    assert done.stdout.count("resumed from") == 1 and ", 1 epochs done" in done.stdout
+    alone = tiny(OUTPUT_DIR=tmp_path / "alone", **changes)
+    setup_logging(alone.OUTPUT_DIR, True)
+    train(alone, CPU)
+    wanted = stats((tmp_path / "alone" / "stdout.log").read_text())
+    found = stats(done.stdout)
+    assert [line["epoch"] for line in found] == [line["epoch"] for line in wanted]
+    assert len({line["epoch"] for line in found if line["_type"] == "train_epoch"}) == 2
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert mine.get("subnet") == theirs.get("subnet")
+        assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-4)
+        assert mine["top1_err"] == theirs["top1_err"]
+
+
+def stats(text):
+    return [simplejson.loads(line) for line in re.findall(r"json_stats: (\{.*\})", text)]

@@ -22,6 +22,10 @@ def test_schedule(epoch):
     end = 0.1 * (math.cos(math.pi * 34 / 196) + 1) / 2
     wanted = 0.01 + epoch * (end - 0.01) / 34 if epoch < 34 else cosine
     assert learning_rate(load_cfg(None, SOLVER), epoch) == pytest.approx(wanted, rel=1e-12)
+    # As PySlowFast, which multiplies all rates by the number of machines, if asked to.
+    assert learning_rate(load_cfg(None, SOLVER), epoch, 8) == pytest.approx(wanted, rel=1e-12)
+    scaled = load_cfg(None, [*SOLVER, "SOLVER.BASE_LR_SCALE_NUM_SHARDS", "True"])
+    assert learning_rate(scaled, epoch, 8) == pytest.approx(8 * wanted, rel=1e-12)
 
 
 @pytest.mark.parametrize("zero_1d, bias_decay", [("False", 5e-5), ("True", 0.0)])

@@ -43,6 +43,11 @@ def test_check_videos(folder):
     assert (code, error) == (0, "")
     assert out[-1] == f"2 of 2 videos are good; 0 bad: see {folder}/out/bad.csv"
     assert out[-2].endswith(f"DATA.PATH_PREFIX {folder}/in")
+    (folder / "in/absolute.csv").write_text(f"{folder}/in/a.mp4 0\n")
+    absolute = "--csv", folder / "in/absolute.csv", "--output", folder / "other"
+    assert run("check_videos", *absolute, "--workers", 1)[1][-2].endswith(
+        f"DATA.PATH_PREFIX {folder}/in DATA.ALLOW_ABSOLUTE_PATHS True"
+    )
     (folder / "in/b.mkv").write_text("not a video")
     code, out, error = run("check_videos", *arguments, "--workers", 1)
     assert (code, error) == (1, "")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mutualvideo.data.annotations import Video, VideoList, check_label
 from mutualvideo.data.sources.frame_lists import read_frame_list
-from mutualvideo.data.sources.layout import read_class_names
+from mutualvideo.data.sources.layout import read_class_names, videos_place
 from mutualvideo.data.sources.registry import DATASET_REGISTRY
 from mutualvideo.errors import InputError
 
@@ -22,7 +22,7 @@ def charades(cfg, split):
     """
     folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
     path = folder / ("train.csv" if split == "train" else "val.csv")
-    root = Path(cfg.DATA.PATH_PREFIX or folder)
+    place = videos_place(cfg, folder)
     videos = []
     for name, video in read_frame_list(path).items():
         where = f"{path}:{video.line}"
@@ -34,7 +34,7 @@ def charades(cfg, split):
         (label,) = video.labels
         check_label(label, where, cfg.MODEL.NUM_CLASSES)
         videos.append(Video(
-            str(root / video.folder), label, video.line, name,
+            place.join(video.folder, where), label, video.line, name,
             fps=cfg.DATA.TARGET_FPS, frames=video.frames,
         ))  # fmt: skip
     return VideoList(str(path), videos, classes=read_class_names(cfg))

@@ -7,7 +7,7 @@ from mutualvideo.data.sources.layout import (
     check_classes,
     lists_folder,
     official_split,
-    videos_folder,
+    videos_place,
 )
 from mutualvideo.data.sources.registry import DATASET_REGISTRY
 from mutualvideo.errors import InputError
@@ -36,15 +36,16 @@ def hmdb51(cfg, split):
     classes = _list_classes(folder, ending)
     check_classes(folder / f"*{ending}", classes, cfg)
     wanted = _TRAIN if split == "train" else _TEST
-    root = videos_folder(cfg, "hmdb51_org")
+    place = videos_place(cfg, lists_folder(cfg, "hmdb51_org"))
     videos = []
     for label, name in enumerate(classes):
         path = folder / f"{name}{ending}"
         for number, line in read_lines(path, "video", _ADVICE):
-            video, use = _parse(line, f"{path}:{number}")
+            where = f"{path}:{number}"
+            video, use = _parse(line, where)
             if use == wanted:
                 video = f"{name}/{video}"
-                videos.append(Video(str(root / video), label, number, video))
+                videos.append(Video(place.join(video, where), label, number, video))
     if not videos:
         raise InputError(f"{folder}/*{ending}: no video is marked {wanted}; {_ADVICE}")
     return VideoList(f"{folder}/*{ending}", videos, classes=classes)

@@ -22,6 +22,7 @@ def kinetics(cfg, split):
         separator=cfg.DATA.PATH_LABEL_SEPARATOR,
         prefix=cfg.DATA.PATH_PREFIX,
         num_classes=cfg.MODEL.NUM_CLASSES,
+        allow_absolute=cfg.DATA.ALLOW_ABSOLUTE_PATHS,
     )
     return VideoList(str(path), videos, classes=read_class_names(cfg))
 

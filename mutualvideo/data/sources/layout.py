@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mutualvideo.data.annotations import read_lines
+from mutualvideo.data.annotations import Place, read_lines
 from mutualvideo.errors import InputError
 
 NUM_OFFICIAL_SPLITS = 3
@@ -24,9 +24,10 @@ def lists_folder(cfg, name):
     return folder / name if (folder / name).is_dir() else folder
 
 
-def videos_folder(cfg, name):
-    """``DATA.PATH_PREFIX``; empty: as :func:`lists_folder`."""
-    return Path(cfg.DATA.PATH_PREFIX) if cfg.DATA.PATH_PREFIX else lists_folder(cfg, name)
+def videos_place(cfg, folder):
+    """The ``Place`` of the videos: ``DATA.PATH_PREFIX``; empty: ``folder``."""
+    data = cfg.DATA
+    return Place(data.PATH_PREFIX or folder, not data.PATH_PREFIX or data.ALLOW_ABSOLUTE_PATHS)
 
 
 def check_classes(path, names, cfg):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from mutualvideo.data.annotations import Video, VideoList, unreadable
 from mutualvideo.data.sources.frame_lists import is_frame_list, read_frame_list
-from mutualvideo.data.sources.layout import check_classes, videos_folder
+from mutualvideo.data.sources.layout import check_classes, lists_folder, videos_place
 from mutualvideo.data.sources.registry import DATASET_REGISTRY
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 
 # Names of the three files, with 20BN's first release and with Qualcomm's.
 _NAMES = (
@@ -75,6 +75,8 @@ def _read_json(path, kind, what):
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, what, error, _ADVICE) from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits; nested deeply
+        raise InputError(f"{path}: not JSON ({error}); download it again") from None
     if not isinstance(content, kind):
         raise InputError(f"{path}: is not {what}; take the official file")
     return content
@@ -86,9 +88,10 @@ def _read_labels(path):
     for text, index in _read_json(path, dict, "a table of labels").items():
         try:
             labels[text] = int(index)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InputError(
-                f"{path}: {text!r}: the label {index!r} is not an integer; take the official file"
+                f"{path}: {shown(text)}: the label {shown(index)} is not an integer; take the "
+                "official file"
             ) from None
     if sorted(labels.values()) != list(range(len(labels))):
         raise InputError(f"{path}: the labels are not 0 .. {len(labels) - 1}; number them so")
@@ -104,14 +107,14 @@ def _parse(entry, where, labels, labels_path):
     text = found["template"].replace("[", "").replace("]", "")
     if text not in labels:
         raise InputError(
-            f"{where} (id {found['id']}): the template {text!r} is not in {labels_path}; take "
+            f"{where} (id {found['id']}): the template {shown(text)} is not in {labels_path}; take "
             "the files of one release"
         )
     return found["id"], labels[text]
 
 
 def _from_frame_list(entries, path, frame_list, cfg):
-    root = Path(cfg.DATA.PATH_PREFIX or frame_list.parent)
+    place = videos_place(cfg, frame_list.parent)
     listed = read_frame_list(frame_list)
     videos = []
     for number, (name, label) in enumerate(entries, 1):
@@ -122,28 +125,31 @@ def _from_frame_list(entries, path, frame_list, cfg):
             )
         found = listed[name]
         videos.append(Video(
-            str(root / found.folder), label, number, name,
+            place.join(found.folder, f"{frame_list}:{found.line}"), label, number, name,
             fps=cfg.DATA.TARGET_FPS, frames=found.frames,
         ))  # fmt: skip
     return videos
 
 
 def _from_files(entries, path, cfg):
-    root = videos_folder(cfg, "20bn-something-something-v2")
-    for name, _ in entries[:_NUM_PROBED]:
-        ending = next((e for e in (".webm", ".mp4") if (root / f"{name}{e}").is_file()), None)
-        if ending is None and (root / name).is_dir():
+    place = videos_place(cfg, lists_folder(cfg, "20bn-something-something-v2"))
+    paths = [
+        place.join(name, f"{path}: entry {number}") for number, (name, _) in enumerate(entries, 1)
+    ]
+    for found in map(Path, paths[:_NUM_PROBED]):
+        ending = next((e for e in (".webm", ".mp4") if Path(f"{found}{e}").is_file()), None)
+        if ending is None and found.is_dir():
             ending = ""
         if ending is not None:
             break
     else:
         raise InputError(
-            f"{path}: entry 1: there is neither {root / entries[0][0]}.webm nor .mp4 nor a folder "
+            f"{path}: entry 1: there is neither {paths[0]}.webm nor .mp4 nor a folder "
             "of pictures of that name; point DATA.PATH_PREFIX to the folder of the videos"
         )
     # Segments do not depend on the frame rate, which a folder of pictures does not say.
     fps = None if ending else cfg.DATA.TARGET_FPS
     return [
-        Video(str(root / f"{name}{ending}"), label, number, name, fps=fps)
-        for number, (name, label) in enumerate(entries, 1)
+        Video(f"{found}{ending}", label, number, name, fps=fps)
+        for number, ((name, label), found) in enumerate(zip(entries, paths, strict=True), 1)
     ]

@@ -5,7 +5,7 @@ from mutualvideo.data.sources.layout import (
     check_classes,
     lists_folder,
     official_split,
-    videos_folder,
+    videos_place,
 )
 from mutualvideo.data.sources.registry import DATASET_REGISTRY
 from mutualvideo.errors import InputError
@@ -33,11 +33,12 @@ def ucf101(cfg, split):
     classes = _read_classes(folder / "classInd.txt")
     check_classes(folder / "classInd.txt", classes, cfg)
     labels = {name: label for label, name in enumerate(classes)}
-    root = videos_folder(cfg, "UCF-101")
+    place = videos_place(cfg, lists_folder(cfg, "UCF-101"))
     videos = []
     for number, line in read_lines(path, "video", _ADVICE):
-        name, label = _parse(line, f"{path}:{number}", labels, kind == "train")
-        videos.append(Video(str(root / name), label, number, name))
+        where = f"{path}:{number}"
+        name, label = _parse(line, where, labels, kind == "train")
+        videos.append(Video(place.join(name, where), label, number, name))
     return VideoList(str(path), videos, classes=classes)
 
 

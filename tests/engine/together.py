@@ -1,0 +1,136 @@
+"""What every process of a group does in tests/engine/test_distributed.py, and one alone too."""
+
+import os
+
+import torch
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
+
+from mutualvideo import Subnet
+from mutualvideo.data.loader import build_loader
+from mutualvideo.engine import distributed
+from mutualvideo.engine.evaluate import calibrate_from, evaluate
+from mutualvideo.engine.means import means_over_processes
+from mutualvideo.engine.train import build_sampler
+from mutualvideo.models import build_model
+from mutualvideo.mutual import mutual_step
+from mutualvideo.mutual.step import PassResult
+from mutualvideo.slim import calibrate, get_statistics, slim_state
+from tests.engine import listed
+
+STEPS, CLIPS, VIDEOS = 3, 8, 11
+SUBNETS = [Subnet.parse(text) for text in ("0.5x4x40", "1x2x32", "0.5x2x32")]
+
+
+def network(cfg, frozen):
+    """X3D with weights and statistics that are not the initial ones; no dropout."""
+    torch.manual_seed(0)
+    model = build_model(cfg).train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            module.train(not frozen)
+        elif isinstance(module, nn.Dropout):
+            module.p = 0
+    return model
+
+
+def batches(count, sizes=(CLIPS,)):
+    generator = torch.Generator().manual_seed(1)
+    for size in sizes * count:
+        clips = torch.randn(size, 3, 4, 40, 40, generator=generator)
+        yield clips, torch.randint(0, 2, (size,), generator=generator)
+
+
+def share(values, context):
+    return values.tensor_split(context.world_size)[context.rank]
+
+
+def steps(cfg, context, frozen):
+    """Gradients of the first of several mutual steps, statistics after it, what was reduced."""
+    model, parallel, reduced = network(cfg, frozen), None, []
+    slim_state(model).over_processes = not frozen and context.world_size > 1
+    if context.world_size > 1:
+        parallel = DistributedDataParallel(model)
+
+        def count(state, bucket):
+            reduced[-1].append(bucket.buffer().numel())
+            return allreduce_hook(state, bucket)
+
+        parallel.register_comm_hook(None, count)
+    sampler, found = build_sampler(cfg, 1), {"reduced": reduced}
+    for step, (clips, labels) in enumerate(batches(STEPS)):
+        reduced.append([])
+        model.zero_grad(set_to_none=True)
+        subnets = sampler.draw(step)
+        clips, labels = share(clips, context), share(labels, context)
+        results = mutual_step(model, clips, labels, subnets, 0.1, parallel)
+        if step == 0:
+            found["gradients"] = {n: p.grad.clone() for n, p in model.named_parameters()}
+            found["statistics"] = {n: t.clone() for n, t in model.named_buffers()}
+            found["means"] = means_over_processes(results, len(clips))
+    return found
+
+
+def calibrated(cfg, context):
+    """Statistics of sub-networks from batches that do not divide evenly."""
+    model = network(cfg, frozen=True)
+    clips = [share(clips, context) for clips, _ in batches(1, (CLIPS, 5))]
+    calibrate(model, SUBNETS, clips, over_processes=context.world_size > 1)
+    return get_statistics(model)["subnets"]
+
+
+def calibrated_from_videos(cfg, context):
+    """The same as a run has it, and how many clips of which videos this process read."""
+    model = network(cfg, frozen=True)
+    loader = build_loader(cfg, "calibration", context.rank, context.world_size)
+    calibrate_from(loader, model, SUBNETS, cfg, context)
+    videos = [row for batch in loader for row in batch["video"].tolist()]
+    return get_statistics(model)["subnets"], videos
+
+
+def evaluated(context):
+    clips, labels = listed.clips_of(VIDEOS)
+    loader = listed.ListedLoader(clips, labels, 4, context.rank, context.world_size)
+    cfg = listed.configuration()
+    found = evaluate(listed.network(), listed.SUBNETS, loader, cfg, context)
+    rows = {row for one in found.predictions.values() for row in one.rows.tolist()}
+    return found.accuracies, found.videos, sorted(rows)
+
+
+def means(context):
+    """Of losses that are the rank, over rank + 1 clips, of which one is right."""
+    count = context.rank + 1
+    loss = torch.tensor(float(context.rank))
+    return means_over_processes([PassResult(SUBNETS[0], loss, torch.tensor(1))], count)
+
+
+def everything(cfg, context):
+    sampler = build_sampler(cfg, 1)
+    return {
+        "frozen": steps(cfg, context, frozen=True),
+        "synchronised": steps(cfg, context, frozen=False),
+        "calibrated": calibrated(cfg, context),
+        "videos": calibrated_from_videos(cfg, context),
+        "evaluated": evaluated(context),
+        "means": means(context),
+        "draws": [[str(subnet) for subnet in sampler.draw(step)] for step in range(20)],
+        "sum": int(distributed.sum_over_processes(torch.tensor(1))),
+        "main": context.is_main,
+        "nodes": context.nodes,
+    }
+
+
+def one_rank(rank, cfg, ports, folder):
+    """Joins one group after the other: starting a process takes longer than what it does."""
+    torch.set_num_threads(1)
+    for world_size, port in ports.items():
+        if rank < world_size:
+            os.environ.update(
+                RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank),
+                LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+            )
+            context = distributed.setup()
+            torch.save(everything(cfg, context), f"{folder}/{rank}of{world_size}.pt")
+            distributed.cleanup()
