@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mutualvideo.config import takes_pictures
+from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
 from mutualvideo.subnet import Subnet
@@ -102,20 +103,8 @@ class Manifest:
             InputError: if it is missing, of another version, or not what was written.
         """
         path = Path(folder) / NAME
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: is not a JSON file ({error})") from error
-        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-            raise InputError(f'{path}: is not a manifest (no "format": "{FORMAT}")')
-        version = content.pop("version", None)
-        if type(version) is not int or version != VERSION:
-            raise InputError(
-                f"{path}: has version {shown(version)}, "
-                f"this release reads {VERSION}: export it anew"
-            )
+        content = read_document(path, "a manifest", FORMAT, VERSION, remedy="export it anew")
+        del content["format"], content["version"]
         try:
             rows = [Exported(**row) for row in content.pop("rows")]
             found = cls(rows=rows, **content)

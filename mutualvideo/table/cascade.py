@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
 from mutualvideo.subnet import Subnet
@@ -191,21 +192,7 @@ class CascadeCurve:
             InputError: if the file is missing or no such curve, or a point is wrong; file
                 and point are named.
         """
-        try:
-            with open(path, encoding="utf-8") as file:
-                content = json.load(file)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: is not a JSON file ({error})") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise InputError(f'{path}: holds no cascades (no "format": "{FORMAT}")')
-        version = content.get("version")
-        if type(version) is not int or version != VERSION:
-            raise InputError(
-                f"{path}: has version {shown(version)}, "
-                f"this release reads {VERSION}: make it anew"
-            )
+        content = read_document(path, "a file of cascades", FORMAT, VERSION)
         points, metadata = content.get("points"), content.get("metadata")
         if not isinstance(points, list) or not isinstance(metadata, dict):
             raise InputError(f"{path}: points must be a list and metadata an object")

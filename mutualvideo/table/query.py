@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
 from mutualvideo.table.budget import check_budget, format_cost
@@ -193,21 +194,7 @@ class QueryTable:
             InputError: if the file is missing, is not such a table, or a row or field is
                 wrong; file and row are named.
         """
-        try:
-            with open(path, encoding="utf-8") as file:
-                content = json.load(file)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: is not a JSON file ({error})") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise InputError(f'{path}: is not a query table (no "format": "{FORMAT}")')
-        version = content.get("version")
-        if type(version) is not int or not 1 <= version <= VERSION:
-            raise InputError(
-                f"{path}: has version {shown(version)}, "
-                f"this release reads 1 to {VERSION}: make it anew"
-            )
+        content = read_document(path, "a query table", FORMAT, VERSION, oldest=1)
         if not isinstance(content.get("metadata"), dict):
             raise InputError(f"{path}: metadata must be an object")
         if not isinstance(content.get("rows"), list):

@@ -83,7 +83,7 @@ def change(content, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [
-        (["format"], "mutualvideo-query-table", "holds no cascades"),
+        (["format"], "mutualvideo-query-table", "is not a file of cascades"),
         (["version"], 2, "version 2"),
         (["points"], {}, "points must be a list"),
         (["points"], [], "at least one point"),
