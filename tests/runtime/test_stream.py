@@ -1,12 +1,5 @@
 import csv
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
-from pathlib import Path
 
 import av
 import numpy as np
@@ -21,11 +14,8 @@ from mutualvideo.runtime.live import Live
 from mutualvideo.runtime.script import BudgetScript
 from mutualvideo.runtime.stream import play
 from mutualvideo.runtime.window import ClipWindow
-from mutualvideo.table.query import QueryTable
-from tests.runtime.conftest import UNCALIBRATED
 from tests.runtime.fake import FakeRecognizer, data, number_of, numbered, write_numbered
 
-DEMO = Path(__file__).parents[2] / "tools" / "demo.py"
 DEAR, CHEAP = ("macs", 1000), ("macs", 100)
 
 
@@ -332,97 +322,3 @@ def test_every_sub_network_is_warm_before_the_film_begins(tmp_path):
     play_file(Spy(data(frames=4)), path, script, tmp_path / "out")
     assert calls[:2] == [(1000, False), (100, False)]
     assert [macs for macs, filmed in calls if filmed] == [1000, 100, 1000]
-
-
-def demo(*arguments, **options):
-    # The tree that is tested, installed or not.
-    environment = {**os.environ, "PYTHONPATH": str(DEMO.parents[1])}
-    command = [sys.executable, DEMO, *map(str, arguments)]
-    with tempfile.TemporaryDirectory() as empty:
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=120, env=environment, cwd=empty,
-            **options,
-        )  # fmt: skip
-
-
-@pytest.mark.slow
-def test_demo(run_dir, write_video, recognizer, tmp_path):
-    # Under a budget of time any row of the table may be needed: calibrated ones alone.
-    run = shutil.copytree(run_dir, tmp_path / "run")
-    table = QueryTable([r for r in recognizer.table if r.subnet != UNCALIBRATED],
-                       recognizer.table.metadata)  # fmt: skip
-    table.save_json(run / "query_table.json")
-    video = write_video("clip.mp4", 45)
-    done = demo(
-        "--run", run, "--video", video, "--output", tmp_path,
-        "--budget", "1G", "--budget", "900ms", "--budget", recognizer.table[
-            recognizer.table.pareto()[0].subnet
-        ].macs, "--gif", tmp_path / "clip.gif",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    # No progress bar where there is no terminal.
-    assert "frame" not in done.stderr
-    _, *parts, wrote = done.stdout.splitlines()
-    assert [line.split()[2] for line in parts] == ["1x6x40", "1x6x40", "0.5x3x32"]
-    assert "clip.mp4" in wrote and (tmp_path / "clip.mp4").stat().st_size > 1000
-    assert (tmp_path / "clip.gif").read_bytes()[:4] == b"GIF8"
-    (tmp_path / "budgets.txt").write_text("0 1G\n0.6 900ms\n")
-    explicit = demo(
-        "--checkpoint", run / "c.pyth", "--table", run / "query_table.json",
-        "--source", video.parent, "--output", tmp_path, "--realtime", "--smooth", "1",
-        "--budget-script", tmp_path / "budgets.txt",
-    )  # fmt: skip
-    assert explicit.returncode == 0, explicit.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["--run", "nowhere", "--budget", "1G"], "query_table.json"),
-        (["--run", "RUN", "--budget", "cheap"], "'cheap'"),
-        (["--run", "RUN", "--budget", "1K"], "below the cheapest sub-network, 0.5x3x32"),
-        (["--run", "RUN", "--budget", "1G", "--checkpoint", "nowhere.pyth"], "nowhere.pyth"),
-        # Without --run it is what `make demo` leaves, seen from where the command runs.
-        (["--budget", "1G"], "output/toy/query_table.json"),
-        (["--run", "RUN"], "give either budgets or a budget script"),
-        (["--run", "RUN", "--budget-script", "nowhere.txt"], "nowhere.txt: cannot be read"),
-    ],
-)
-def test_demo_errors(run_dir, write_video, tmp_path, arguments, named):
-    arguments = [run_dir if argument == "RUN" else argument for argument in arguments]
-    done = demo(*arguments, "--video", write_video("a.mp4", 12), "--output", tmp_path)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    line = done.stderr.splitlines()[-1]
-    assert "error: " in line and named in line
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_playable_files(run_dir, tmp_path, number):
-    # Ten minutes of film, at its own pace.
-    video = write_numbered(tmp_path / "slow.mp4", range(0, 600, 2))
-    process = subprocess.Popen(
-        [sys.executable, str(DEMO), "--run", str(run_dir), "--source", str(video), "--realtime",
-         "--budget", "1G", "--output", str(tmp_path / "out")],
-        env={**os.environ, "PYTHONPATH": str(DEMO.parents[1])}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        for _ in range(600):
-            # Hidden until they are whole: the film has begun.
-            if list((tmp_path / "out").glob(".slow*.mp4")):
-                break
-            assert process.poll() is None, process.stderr.read()
-            threading.Event().wait(0.1)
-        threading.Event().wait(1.0)
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 0, errors
-    assert "wrote" in output and not errors
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["slow.csv", "slow.mp4"]
-    with VideoReader(tmp_path / "out" / "slow.mp4") as reader:
-        assert reader.read([0]).any()
