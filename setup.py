@@ -26,11 +26,12 @@ setup(
     package_data={"mutualvideo.web": ["*.css"]},
     # Lower bounds only, and none on torchvision's side: pip pairs it with torch itself.
     install_requires=[
-        "torch>=2.4",
+        "torch>=2.6",
         "torchvision",
         "pytorchvideo>=0.1.5",
         "fvcore>=0.1.5",
         "iopath>=0.1.9",
+        "portalocker>=2.5",
         "av>=17.0.1",
         # Faster than PyAV, but there are wheels for this platform alone.
         "decord>=0.6.0; sys_platform == 'linux' and platform_machine == 'x86_64'",

@@ -1,21 +1,31 @@
 """Files that are either complete or not there."""
 
+import errno
 import os
 from contextlib import contextmanager
 from pathlib import Path
 
 from mutualvideo.errors import InputError
 
+# Quotas are not known to every system.
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
 
 @contextmanager
-def atomic_path(path):
+def atomic_path(path, durable=False):
     """Yields a temporary path in the same folder, renamed to ``path`` if the block succeeds.
 
     The folder is made if it is not there. The temporary name keeps the ending, because
     writers choose their format by it. If the block raises, ``path`` is as it was.
 
+    Args:
+        path: the file.
+        durable: whether it must be on the disk, name and content, before the block is left: a
+            power cut then finds the old file or the new one.
+
     Raises:
-        InputError: if the folder cannot be made or written to, or ``path`` is a folder.
+        InputError: if the folder cannot be made or written to, or ``path`` is a folder; if the
+            disk is full.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -29,6 +39,24 @@ def atomic_path(path):
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     try:
         yield temporary
+        if durable:
+            _sync(temporary)
         os.replace(temporary, path)
+        if durable and os.name == "posix":  # elsewhere folders cannot be opened
+            _sync(path.parent)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); what was there before is as it was"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

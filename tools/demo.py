@@ -15,7 +15,8 @@ from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.runtime.folder import locate
 from mutualvideo.runtime.pictures import describe, recognise_pictures
-from mutualvideo.runtime.playlist import play_all, stop_on_signals
+from mutualvideo.runtime.playlist import play_all
+from mutualvideo.signals import stop_on_signals
 from mutualvideo.table import parse_budget
 from mutualvideo.web.options import add_options, serve_page
 

@@ -9,10 +9,12 @@ Run it again to continue after an interruption.
 """
 
 import argparse
+from contextlib import nullcontext
 
 from mutualvideo.cli import run_tool
 from mutualvideo.config import load_cfg
 from mutualvideo.engine import distributed
+from mutualvideo.engine.lock import exclusive
 from mutualvideo.engine.log import setup_logging
 from mutualvideo.table.build import cost_table, evaluate_grid
 from mutualvideo.table.published import CURVES, published_curve
@@ -44,11 +46,12 @@ def main():
     overlays = [published_curve(name) for name in args.overlay]
     context = distributed.setup()
     try:
-        setup_logging(cfg.OUTPUT_DIR, context.is_main)
-        if args.checkpoint is None:
-            cost_table(cfg, context)
-        else:
-            evaluate_grid(cfg, context, args.checkpoint, overlays)
+        with exclusive(cfg.OUTPUT_DIR) if context.is_main else nullcontext():
+            setup_logging(cfg.OUTPUT_DIR, context.is_main)
+            if args.checkpoint is None:
+                cost_table(cfg, context)
+            else:
+                evaluate_grid(cfg, context, args.checkpoint, overlays)
     finally:
         distributed.cleanup()
 

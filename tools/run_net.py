@@ -1,5 +1,7 @@
 """Trains a network with mutual learning, then calibrates and evaluates its sub-networks.
 
+SIGTERM, ^C and TRAIN.TIME_LIMIT end training with a checkpoint; the same command continues.
+
 python tools/run_net.py --cfg configs/Kinetics/X3D_M_mutual.yaml \\
     DATA.PATH_TO_DATA_DIR /data/kinetics OUTPUT_DIR output/x3d_m
 torchrun --nproc_per_node=8 tools/run_net.py --cfg ...
@@ -8,13 +10,16 @@ torchrun --nproc_per_node=8 tools/run_net.py --cfg ...
 import argparse
 import logging
 import os
+from contextlib import nullcontext
 
 from mutualvideo.cli import run_tool
 from mutualvideo.config import load_cfg
 from mutualvideo.engine import distributed
+from mutualvideo.engine.lock import exclusive
 from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.files import atomic_path
+from mutualvideo.table.average import evaluate_average
 from mutualvideo.table.build import evaluate_grid
 from mutualvideo.table.grid import find_checkpoint, grid_subnets
 
@@ -41,16 +46,27 @@ def main():
         grid_subnets(cfg)
     context = distributed.setup()
     try:
-        setup_logging(cfg.OUTPUT_DIR, context.is_main)
-        logging.info(context.describe())
-        if context.is_main:
-            with atomic_path(os.path.join(cfg.OUTPUT_DIR, "config.yaml")) as path:
-                path.write_text(cfg.dump(), encoding="utf-8")
-        trained = train(cfg, context) if cfg.TRAIN.ENABLE else None
-        if cfg.TEST.ENABLE:
-            evaluate_grid(cfg, context, trained)
+        with exclusive(cfg.OUTPUT_DIR) if context.is_main else nullcontext():
+            run(cfg, context)
     finally:
         distributed.cleanup()
+
+
+def run(cfg, context):
+    setup_logging(cfg.OUTPUT_DIR, context.is_main)
+    logging.info(context.describe())
+    if context.is_main:
+        with atomic_path(os.path.join(cfg.OUTPUT_DIR, "config.yaml")) as path:
+            path.write_text(cfg.dump(), encoding="utf-8")
+    trained = None
+    if cfg.TRAIN.ENABLE:
+        trained = train(cfg, context)
+        if trained is None:  # ended early
+            return
+    if cfg.TEST.ENABLE:
+        evaluate_grid(cfg, context, trained)
+    if cfg.TEST.ENABLE and cfg.TEST.EMA:
+        evaluate_average(cfg, context, trained)
 
 
 if __name__ == "__main__":

@@ -170,8 +170,26 @@ _C.TRAIN.BATCH_SIZE = 64
 _C.TRAIN.EVAL_PERIOD = 10
 # Write a checkpoint every so many epochs (and after the last).
 _C.TRAIN.CHECKPOINT_PERIOD = 1
-# Continue from the newest checkpoint in OUTPUT_DIR.
+# And every so many steps within an epoch; 0: only when the run is stopped.
+_C.TRAIN.CHECKPOINT_STEPS = 0
+# Keep so many checkpoints of whole epochs, the newest; 0: all.
+_C.TRAIN.KEEP_CHECKPOINTS = 0
+# Continue from the newest intact checkpoint in OUTPUT_DIR.
 _C.TRAIN.AUTO_RESUME = True
+# Minutes after which training writes a checkpoint and ends; the same command continues. 0: never.
+_C.TRAIN.TIME_LIMIT = 0.0
+# A step whose loss or gradients are not finite changes nothing and is counted; the run ends when
+# an epoch has more of them than this.
+_C.TRAIN.MAX_SKIPPED_STEPS = 5
+# Compute in TRAIN.PRECISION where torch.autocast says so; losses stay float32.
+_C.TRAIN.MIXED_PRECISION = False
+# bfloat16, or float16 with a gradient scaler (what PySlowFast does).
+_C.TRAIN.PRECISION = "bfloat16"
+# Gradient accumulation: a process runs its share of TRAIN.BATCH_SIZE in so many parts, for less
+# memory. BatchNorm sees each part alone.
+_C.TRAIN.MICRO_BATCHES = 1
+# Decay of a moving average of the weights, such as 0.9999; 0: none. See TEST.EMA.
+_C.TRAIN.EMA_DECAY = 0.0
 # Weights to start from: a file of training here, of PyTorchVideo's or PySlowFast's zoo, or for
 # ResNet image weights of torchvision's or MutualNet's ResNet-50, which are inflated. A classifier
 # for other classes is not loaded.
@@ -237,6 +255,9 @@ _C.TEST.BATCH_SIZE = 8
 # Checkpoint to evaluate, of the same formats, but it must fit as it is; empty: the newest of
 # OUTPUT_DIR.
 _C.TEST.CHECKPOINT_FILE_PATH = ""
+# Evaluate the moving average of the weights too (TRAIN.EMA_DECAY), with a table of its own in
+# OUTPUT_DIR/ema.
+_C.TEST.EMA = False
 # Clips per video, spread evenly over it.
 _C.TEST.NUM_ENSEMBLE_VIEWS = 10
 # Crops per clip: 1 (centre) or 3 (along the longer side).

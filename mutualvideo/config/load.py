@@ -60,6 +60,13 @@ def cfg_to_dict(cfg):
     return {k: cfg_to_dict(v) if isinstance(v, CfgNode) else v for k, v in cfg.items()}
 
 
+def changed_keys(before, after):
+    """``{key: (old, new)}`` of two nested plain dicts; ``None`` where one has no such key."""
+    old, new = dict(_flatten(before)), dict(_flatten(after))
+    keys = dict.fromkeys([*old, *new])
+    return {k: (old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)}
+
+
 def _read_yaml(path):
     if not os.path.isfile(path):
         raise InputError(f"{path}: no such config file")

@@ -1,6 +1,10 @@
 """Batches of clips for training, monitoring, testing and calibration."""
 
+import logging
+import signal
+import threading
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -12,7 +16,11 @@ from mutualvideo.data.regions import stack_regions
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 SPLITS = ("train", "val", "test", "calibration")
+# Of workers in an iteration; more is no accident.
+_MAX_DEATHS = 3
 
 
 def build_loader(cfg, split, rank=0, world_size=1):
@@ -94,15 +102,21 @@ class ClipLoader:
             raise InputError(f"DATA.MAX_BAD_FRACTION must be from 0 to 1, got {max_bad}")
         self.dataset, self.bad, self.position = dataset, {}, 0
         self._order, self._max_bad = order, max_bad
-        self._loader = DataLoader(
-            _Guarded(dataset),
+        # Pinning without a GPU warns and does nothing.
+        self._options = {
+            "num_workers": num_workers,
+            "pin_memory": pin_memory and torch.cuda.is_available(),
+            "persistent_workers": num_workers > 0,
+        }
+        self._loader = self._of(order)
+
+    def _of(self, order):
+        return DataLoader(
+            _Guarded(self.dataset),
             batch_sampler=order,
-            num_workers=num_workers,
             collate_fn=_collate,
-            # Pinning without a GPU warns and does nothing.
-            pin_memory=pin_memory and torch.cuda.is_available(),
             worker_init_fn=_start_worker,
-            persistent_workers=num_workers > 0,
+            **self._options,
         )
 
     def set_epoch(self, epoch, start_step=0):
@@ -122,14 +136,14 @@ class ClipLoader:
         return self._order.num_batches
 
     def __iter__(self):
-        """Batches.
+        """Batches. Workers that die are started anew; no batch is lost by it, none comes twice.
 
         Raises:
             InputError: if more videos do not decode than ``max_bad`` allows, or as the data
-                set does.
+                set does; if workers die again and again.
         """
         self.bad, self.position = {}, self._order.start_step
-        for batch in self._loader:
+        for batch in self._batches():
             self.position += 1
             if isinstance(batch, _Failure):
                 raise batch.kind(batch.message)
@@ -140,6 +154,28 @@ class ClipLoader:
                     self._check_bad()
             if batch is not None:
                 yield batch
+
+    def _batches(self):
+        deaths, first, loader = 0, self.position, self._loader
+        while True:
+            try:
+                yield from _quiet_iter(loader)
+                return
+            except RuntimeError as error:
+                # What torch raises for it has no type of its own.
+                if "DataLoader worker" not in str(error):
+                    raise
+                deaths += 1
+                what = " ".join(str(error).split())
+                if deaths > _MAX_DEATHS:
+                    raise InputError(
+                        f"workers of the loader died {deaths} times in an epoch ({what}); the "
+                        "system ends them where memory is short: lower DATA_LOADER.NUM_WORKERS or "
+                        "TRAIN.BATCH_SIZE"
+                    ) from error
+                logger.warning("workers of the loader are started anew: %s", what)
+                self._loader = self._of(self._order)  # of later iterations
+                loader = self._of(list(islice(self._order, self.position - first, None)))
 
     def _check_bad(self):
         total = self._order.num_videos
@@ -239,6 +275,24 @@ def _collate(found):
     return batch, failures
 
 
+def _quiet_iter(loader):
+    """``iter(loader)``, which tells of a dead worker when a batch is asked for, and only then.
+
+    torch's handler of SIGCHLD would raise wherever the main thread is, within an optimiser's step
+    too, and half a step cannot be taken back.
+    """
+    mine = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGCHLD) if mine else None
+    found = iter(loader)
+    if mine:
+        signal.signal(signal.SIGCHLD, before)
+    return found
+
+
 def _start_worker(worker):
     # The workers themselves are the parallelism.
     torch.set_num_threads(1)
+    # ^C reaches all processes of a terminal; what is done about it, the main one decides, and
+    # what it made of SIGTERM is not for those that it ends by it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -19,12 +19,15 @@ class Context:
         rank: its number among all processes, from 0.
         world_size: how many processes there are.
         nodes: how many machines they run on.
+        store: what the processes tell each other beside tensors (``torch.distributed.Store``);
+            ``None`` where there is one process and no group.
     """
 
     device: torch.device
     rank: int = 0
     world_size: int = 1
     nodes: int = 1
+    store: object = None
 
     @property
     def is_main(self):
@@ -54,10 +57,11 @@ def setup():
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
         return Context(device)
     store, rank, world_size = next(dist.rendezvous("env://"))
+    store = _of_this_start(store)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=_of_this_start(store), rank=rank, world_size=world_size)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
     here = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
-    return Context(device, rank, world_size, world_size // here)
+    return Context(device, rank, world_size, world_size // here, store)
 
 
 def _of_this_start(store):

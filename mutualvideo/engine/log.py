@@ -34,9 +34,12 @@ def setup_logging(output_dir, is_main):
 
 
 def log_json_stats(stats):
-    """One machine-readable line, ``json_stats: {...}``, keys sorted, as PySlowFast writes it."""
+    """One machine-readable line, ``json_stats: {...}``, keys sorted, as PySlowFast writes it.
+
+    Numbers that are not finite, of steps that were skipped, are ``null``: JSON has none.
+    """
     rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in stats.items()}
-    logger.info("json_stats: %s", simplejson.dumps(rounded, sort_keys=True))
+    logger.info("json_stats: %s", simplejson.dumps(rounded, sort_keys=True, ignore_nan=True))
 
 
 class Scalars:

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 import time
 
 import torch
@@ -13,17 +14,28 @@ from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.checkpoint import (
     checkpoint_path,
     newest_checkpoint,
+    read_newest,
     resume,
     save_checkpoint,
 )
-from mutualvideo.engine.distributed import barrier, gather_to_main, sum_over_processes
+from mutualvideo.engine.distributed import barrier, from_main
 from mutualvideo.engine.evaluate import calibrate_from, evaluate
 from mutualvideo.engine.log import Scalars, log_json_stats
 from mutualvideo.engine.means import means_over_processes
-from mutualvideo.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
+from mutualvideo.engine.optimizer import learning_rate
+from mutualvideo.engine.progress import Progress
+from mutualvideo.engine.stopping import Stop
+from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
-from mutualvideo.models import build_model, full_subnet, load_pretrained, require_runnable
-from mutualvideo.mutual import SubnetSampler, check_finite, mutual_step
+from mutualvideo.models import (
+    build_model,
+    full_subnet,
+    load_pretrained,
+    read_checkpoint,
+    require_runnable,
+)
+from mutualvideo.mutual import SubnetSampler
+from mutualvideo.signals import stop_on_signals
 from mutualvideo.slim import order_channels, set_subnet, slim_state, weights_layout
 from mutualvideo.subnet import Subnet
 
@@ -63,48 +75,193 @@ def train(cfg, context):
 
     Checkpoints, ``json_stats`` lines and TensorBoard scalars go to OUTPUT_DIR. With
     TRAIN.AUTO_RESUME a run continues from its newest checkpoint to the losses that the
-    uninterrupted run would have had.
+    uninterrupted run would have had. SIGTERM, ^C and TRAIN.TIME_LIMIT end it after the step at
+    hand, with a checkpoint; a second signal ends it at once.
+
+    Returns:
+        The path, or ``None`` if the run was ended early.
 
     Raises:
-        InputError: for bad configuration, data or checkpoints; DivergedError if a loss is
-            not finite.
+        InputError: for bad configuration, data or checkpoints, or if a checkpoint cannot be
+            written; DivergedError if more than TRAIN.MAX_SKIPPED_STEPS steps of an epoch have
+            losses that are not finite.
     """
     if cfg.MODEL.LOSS_FUNC != "cross_entropy":
         raise InputError(f"MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC}: choose cross_entropy")
-    augmentation = Augmentation(cfg)
-    loader = build_loader(cfg, "train", context.rank, context.world_size)
-    sampler = build_sampler(cfg, len(loader))
-    torch.manual_seed(cfg.RNG_SEED)
-    model = build_model(cfg)
-    model.to(context.device, memory_format=weights_layout(model))
-    optimizer = build_optimizer(model, cfg)
-    first_epoch = _start_from(cfg, model, optimizer)
-    parallel = _parallel(model, cfg, context)
-    scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
-    monitor = _Monitor(cfg, context, sampler)
-    for epoch in range(first_epoch, cfg.SOLVER.MAX_EPOCH):
-        loader.set_epoch(epoch)
-        _train_epoch(
-            cfg, context, epoch, loader, augmentation, model, parallel, optimizer, sampler, scalars
-        )
-        done = epoch + 1
-        is_last = done == cfg.SOLVER.MAX_EPOCH
-        if context.is_main and (done % cfg.TRAIN.CHECKPOINT_PERIOD == 0 or is_last):
-            logger.info("wrote %s", save_checkpoint(cfg, model, optimizer, done))
-        if cfg.TRAIN.EVAL_PERIOD and done % cfg.TRAIN.EVAL_PERIOD == 0 and not is_last:
-            monitor.run(model, done, scalars)
-    scalars.close()
-    barrier()
-    return checkpoint_path(cfg.OUTPUT_DIR, max(first_epoch, cfg.SOLVER.MAX_EPOCH))
+    for key in ("TIME_LIMIT", "CHECKPOINT_STEPS", "KEEP_CHECKPOINTS", "MAX_SKIPPED_STEPS"):
+        if cfg.TRAIN[key] < 0:
+            raise InputError(f"TRAIN.{key} must not be negative, got {cfg.TRAIN[key]}")
+    with stop_on_signals() as event:
+        training = _Training(cfg, context, event)
+        try:
+            return training.run()
+        finally:
+            training.scalars.close()
 
 
-def _start_from(cfg, model, optimizer):
-    """Loads what the run starts from; returns the number of epochs already done."""
-    newest = newest_checkpoint(cfg.OUTPUT_DIR) if cfg.TRAIN.AUTO_RESUME else None
-    if newest is not None:
-        epoch = resume(newest, cfg, model, optimizer)
-        logger.info("resumed from %s, %d epochs done", newest, epoch)
-        return epoch
+class DivergedError(InputError):
+    """Too many steps had losses that are not finite."""
+
+
+class _Training:
+    """A run: what it is made of, and how far it is."""
+
+    def __init__(self, cfg, context, event):
+        self.cfg, self.context = cfg, context
+        self.augmentation = Augmentation(cfg)
+        self.loader = build_loader(cfg, "train", context.rank, context.world_size)
+        self.steps = len(self.loader)
+        sampler = build_sampler(cfg, self.steps)
+        torch.manual_seed(cfg.RNG_SEED)
+        model = build_model(cfg)
+        model.to(context.device, memory_format=weights_layout(model))
+        newest = _newest(cfg, context)
+        if newest is None:
+            _load_initial(cfg, model)
+        parallel = _parallel(model, cfg, context)
+        self.model, self.sampler = model, sampler
+        self.updater = Updater(cfg, context.device, model, parallel)
+        self.progress = Progress()
+        if newest is not None:
+            self.progress = resume(*newest, cfg, self.updater)
+            if self.progress.step > self.steps:
+                raise InputError(
+                    f"{newest[0]}: {self.progress.step} steps of an epoch are done, which has "
+                    f"{self.steps} now: the list or TRAIN.BATCH_SIZE was changed"
+                )
+            logger.info(
+                "resumed from %s, %d epochs and %d steps done",
+                newest[0], self.progress.epoch, self.progress.step,
+            )  # fmt: skip
+            self.progress = self.progress.share_of(context.rank)
+        self.scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
+        self.monitor = _Monitor(cfg, context, sampler)
+        self.stop = Stop(context, event, 60 * cfg.TRAIN.TIME_LIMIT, self._number())
+
+    def run(self):
+        """See :func:`train`."""
+        cfg = self.cfg
+        while self.progress.epoch < cfg.SOLVER.MAX_EPOCH:
+            reason = self._epoch()
+            if self.progress.step < self.steps:
+                self._save(self.progress.gathered())
+                logger.info("ended early, %s: the same command continues", reason)
+                return None
+            whole = self.progress.gathered()
+            self._log_epoch(whole)
+            done = self.progress.epoch + 1
+            self.progress = Progress(done)
+            is_last = done == cfg.SOLVER.MAX_EPOCH
+            if done % cfg.TRAIN.CHECKPOINT_PERIOD == 0 or is_last or reason:
+                self._save(self.progress)
+            if reason and not is_last:
+                logger.info("ended early, %s: the same command continues", reason)
+                return None
+            if cfg.TRAIN.EVAL_PERIOD and done % cfg.TRAIN.EVAL_PERIOD == 0 and not is_last:
+                self.monitor.run(self.model, done, self.scalars)
+        barrier()
+        return checkpoint_path(cfg.OUTPUT_DIR, self.progress.epoch)
+
+    def _number(self):
+        """Steps done since the very beginning."""
+        return self.progress.epoch * self.steps + self.progress.step
+
+    def _save(self, whole):
+        """``whole``: of all processes, in the main one."""
+        if self.context.is_main:
+            logger.info("wrote %s", save_checkpoint(self.cfg, self.updater, whole))
+
+    def _epoch(self):
+        """Trains to the end of an epoch, or to where the run is to end: then why."""
+        cfg, context, progress = self.cfg, self.context, self.progress
+        epoch, steps, reason = progress.epoch, self.steps, None
+        self.loader.set_epoch(epoch, progress.step)
+        self.model.train()
+        mark = time.perf_counter()
+        bar = tqdm(
+            self.loader, f"epoch {epoch + 1}/{cfg.SOLVER.MAX_EPOCH}",
+            initial=progress.step, total=steps, disable=None, leave=False,
+        )  # fmt: skip
+        for batch in bar:
+            data_wait = time.perf_counter() - mark
+            position, step = progress.step, self._number()
+            rate = learning_rate(cfg, step / steps, context.nodes)
+            # Dropout depends on (seed, step) alone, so a resumed run is the uninterrupted one.
+            torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
+            clips, targets = self.augmentation(batch, context.device)
+            smoothing = self.augmentation.label_smoothing
+            done = self.updater(clips, targets, self.sampler.draw(step), smoothing, rate)
+            results, count = done.results, len(clips)
+            if done.fault is None:
+                progress.add(count, results[0].loss.item(), results[0].correct.item())
+            else:
+                self._skip(step, done.fault)
+            progress.replaced |= self.loader.bad
+            now = time.perf_counter()
+            if (position + 1) % cfg.LOG_PERIOD == 0:
+                timing = {"dt": now - mark, "dt_data": data_wait, "lr": rate}
+                timing["eta_s"] = round((now - mark) * (cfg.SOLVER.MAX_EPOCH * steps - step))
+                means = means_over_processes(results, count)
+                _log_step(epoch, position, steps, results, means, timing, self.scalars)
+            mark = now
+            reason = self.stop.after(step)
+            if reason:
+                break
+            period = cfg.TRAIN.CHECKPOINT_STEPS
+            if period and progress.step % period == 0 and progress.step < steps:
+                self._save(progress.gathered())
+        bar.close()
+        return reason
+
+    def _skip(self, step, fault):
+        self.progress.skip()
+        logger.warning("skipped step %d: %s", step, fault)
+        limit = self.cfg.TRAIN.MAX_SKIPPED_STEPS
+        if self.progress.skipped > limit:
+            newest = newest_checkpoint(self.cfg.OUTPUT_DIR)
+            raise DivergedError(
+                f"step {step}: {fault}; {self.progress.skipped} steps of this epoch were skipped, "
+                f"TRAIN.MAX_SKIPPED_STEPS allows {limit}; {newest or 'no checkpoint'} is the last "
+                "good one. Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_EPOCHS or set "
+                "SOLVER.CLIP_GRAD_L2NORM"
+            )
+
+    def _log_epoch(self, whole):
+        """``whole``: of all processes, in the main one."""
+        if not self.context.is_main:
+            return
+        done, cfg = whole.epoch + 1, self.cfg
+        for message in whole.replaced.values():
+            logger.warning("replaced in epoch %d: %s", done, message)
+        # Of none, if every step was skipped.
+        loss = whole.loss / whole.clips if whole.clips else math.nan
+        top1_err = 100 - 100 * whole.correct / whole.clips if whole.clips else math.nan
+        log_json_stats({
+            "_type": "train_epoch",
+            "epoch": f"{done}/{cfg.SOLVER.MAX_EPOCH}",
+            "loss": loss,
+            "lr": learning_rate(cfg, (done * self.steps - 1) / self.steps, self.context.nodes),
+            "top1_err": top1_err,
+            "videos_replaced": len(whole.replaced),
+            "steps_skipped": whole.skipped,
+        })
+        values = {"train/loss": loss, "train/top1_err": top1_err}
+        self.scalars.add(values, done * self.steps)
+
+
+def _newest(cfg, context):
+    """``(path, content)`` of the checkpoint to go on from, the main process's choice; or None."""
+    if not cfg.TRAIN.AUTO_RESUME:
+        return None
+    found = read_newest(cfg.OUTPUT_DIR) if context.is_main else None
+    path = from_main(found and found[0])
+    if path is None or context.is_main:
+        return found
+    return path, read_checkpoint(path)
+
+
+def _load_initial(cfg, model):
+    """Loads and prepares what a new run starts from."""
     path = cfg.TRAIN.CHECKPOINT_FILE_PATH
     if path:
         load_pretrained(model, path, replace_classifier=True)
@@ -116,7 +273,6 @@ def _start_from(cfg, model, optimizer):
                 "their file in TRAIN.CHECKPOINT_FILE_PATH"
             )
         logger.info("ordered the channels of %d sets of layers", order_channels(model))
-    return 0
 
 
 def _parallel(model, cfg, context):
@@ -128,59 +284,6 @@ def _parallel(model, cfg, context):
         return None
     on_gpu = context.device.type == "cuda"
     return DistributedDataParallel(model, device_ids=[context.device.index] if on_gpu else None)
-
-
-def _train_epoch(
-    cfg, context, epoch, loader, augmentation, model, parallel, optimizer, sampler, scalars
-):
-    steps = len(loader)
-    model.train()
-    totals = torch.zeros(3, dtype=torch.float64, device=context.device)  # loss, correct, clips
-    mark = time.perf_counter()
-    bar = tqdm(loader, f"epoch {epoch + 1}/{cfg.SOLVER.MAX_EPOCH}", disable=None, leave=False)
-    for position, batch in enumerate(bar):
-        data_wait = time.perf_counter() - mark
-        step = epoch * steps + position
-        rate = learning_rate(cfg, step / steps, context.nodes)
-        set_learning_rate(optimizer, rate)
-        # Dropout depends on (seed, step) alone, so a resumed run is the uninterrupted one.
-        torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
-        clips, targets = augmentation(batch, context.device)
-        optimizer.zero_grad(set_to_none=True)
-        subnets = sampler.draw(step)
-        smoothing = augmentation.label_smoothing
-        results = mutual_step(model, clips, targets, subnets, smoothing, parallel)
-        losses = check_finite(results, step)
-        if cfg.SOLVER.CLIP_GRAD_L2NORM > 0:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.SOLVER.CLIP_GRAD_L2NORM)
-        optimizer.step()
-        count = len(clips)
-        totals += torch.tensor(
-            [losses[0] * count, results[0].correct.item(), count], device=totals.device
-        )
-        now = time.perf_counter()
-        if (position + 1) % cfg.LOG_PERIOD == 0:
-            timing = {"dt": now - mark, "dt_data": data_wait, "lr": rate}
-            timing["eta_s"] = round((now - mark) * (cfg.SOLVER.MAX_EPOCH * steps - step))
-            means = means_over_processes(results, count)
-            _log_step(epoch, position, steps, results, means, timing, scalars)
-        mark = now
-    replaced = gather_to_main(loader.bad)
-    loss, correct, clips = sum_over_processes(totals).tolist()
-    if context.is_main:
-        messages = [message for part in replaced for message in part.values()]
-        for message in messages:
-            logger.warning("replaced in epoch %d: %s", epoch + 1, message)
-        top1_err = 100 - 100 * correct / clips
-        log_json_stats({
-            "_type": "train_epoch",
-            "epoch": f"{epoch + 1}/{cfg.SOLVER.MAX_EPOCH}",
-            "loss": loss / clips,
-            "lr": rate,
-            "top1_err": top1_err,
-            "videos_replaced": len(messages),
-        })
-        scalars.add({"train/loss": loss / clips, "train/top1_err": top1_err}, (epoch + 1) * steps)
 
 
 def _log_step(epoch, position, steps, results, means, timing, scalars):

@@ -52,6 +52,10 @@ def read_checkpoint(path):
     except Exception as error:
         why = _why_not(path, error)
         raise InputError(f"{path}: cannot be read as a checkpoint: {why}") from error
+    if (name := _damaged_part(path)) is not None:
+        raise InputError(
+            f"{path}: is damaged: the checksum of {name} does not fit its content; fetch it again"
+        )
     if not isinstance(content, dict):
         raise InputError(
             f"{path}: holds no model_state but a {type(content).__name__}; {_SAVE_AGAIN}"
@@ -67,6 +71,17 @@ def read_checkpoint(path):
         f"{path}: holds no model_state, state_dict or model but {keys}, so it is not a checkpoint "
         f"of a network; {_SAVE_AGAIN}"
     )
+
+
+def _damaged_part(path):
+    """Name of the first part of an archive whose checksum is wrong: torch does not look."""
+    if not zipfile.is_zipfile(path):  # before torch 1.6, without checksums
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except Exception as error:  # what a damaged one raises is not documented
+        return f"its parts ({type(error).__name__})"
 
 
 def _checked(state, path):

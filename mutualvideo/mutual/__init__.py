@@ -2,19 +2,19 @@
 
 from mutualvideo.mutual.sampler import MODES, SubnetSampler
 from mutualvideo.mutual.step import (
-    DivergedError,
+    Passes,
     PassResult,
-    check_finite,
     distillation_loss,
     mutual_step,
+    not_finite,
 )
 
 __all__ = [
     "MODES",
-    "DivergedError",
     "PassResult",
+    "Passes",
     "SubnetSampler",
-    "check_finite",
     "distillation_loss",
     "mutual_step",
+    "not_finite",
 ]

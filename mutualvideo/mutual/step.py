@@ -10,10 +10,6 @@ from mutualvideo.errors import InputError
 from mutualvideo.slim import set_subnet, slim_state, subnet_input
 
 
-class DivergedError(InputError):
-    """A loss became NaN or infinite."""
-
-
 @dataclass(frozen=True)
 class PassResult:
     """What one sub-network did in a step; tensors are detached, on the model's device.
@@ -43,12 +39,35 @@ def distillation_loss(logits, teacher):
     return F.kl_div(F.log_softmax(logits.float(), 1), teacher, reduction="batchmean")
 
 
-def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, parallel=None):
+@dataclass(frozen=True)
+class Passes:
+    """How the passes of a step are executed.
+
+    Args:
+        parallel: ``DistributedDataParallel`` around the network, if there is one. Only the last
+            pass synchronises: one all-reduce a step.
+        parts: the clips run in so many parts, one after the other, whose gradients add up: less
+            memory, and the same gradients, but for BatchNorm, which sees each part alone.
+        precision: dtype of ``torch.autocast``, or ``None``: float32. Losses are float32.
+        scale: what is done to a loss before its backward pass, as ``GradScaler.scale``.
+    """
+
+    parallel: object = None
+    parts: int = 1
+    precision: torch.dtype | None = None
+    scale: object = None
+
+
+_PLAIN = Passes()
+
+
+def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, passes=_PLAIN):
     """Accumulates the gradients of one step.
 
     The full network learns from the targets; every other sub-network, on an input of its own
     made on the device from the full clips, learns from the full network's soft output. Each
-    backward pass runs at once, so peak memory is the full network's.
+    backward pass runs at once, so peak memory is the full network's. A loss that is NaN or
+    infinite makes gradients NaN, in all processes.
 
     Args:
         model: the slimmable network, in training mode, gradients zeroed.
@@ -56,43 +75,61 @@ def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, parallel=No
         targets: labels, int64 (B,), or shares of the classes, float (B, classes).
         subnets: as :meth:`SubnetSampler.draw` gives them; the first is the full network.
         label_smoothing: of the full network's loss.
-        parallel: ``DistributedDataParallel`` around ``model``, if there is one. Only the
-            last pass synchronises: one all-reduce a step.
+        passes: :class:`Passes`.
 
     Returns:
-        list of :class:`PassResult`, one for each sub-network, in order.
+        list of :class:`PassResult`, one for each sub-network, in order, of all clips.
+
+    Raises:
+        InputError: if there are fewer clips than parts.
     """
-    forward = model if parallel is None else parallel
+    parts = passes.parts
+    if not 1 <= parts <= len(clips):
+        raise InputError(
+            f"TRAIN.MICRO_BATCHES {parts}: a process has {len(clips)} clips a step, expected 1 to "
+            "as many"
+        )
+    found = []
+    pairs = zip(clips.tensor_split(parts), targets.tensor_split(parts), strict=True)
+    for number, (some, wanted) in enumerate(pairs, 1):
+        share, last = len(some) / len(clips), number == parts
+        found.append(_part(model, some, wanted, subnets, label_smoothing, passes, share, last))
+    set_subnet(model, slim_state(model).full or subnets[0])
+    return [
+        PassResult(of_one[0].subnet, sum(r.loss for r in of_one), sum(r.correct for r in of_one))
+        for of_one in zip(*found, strict=True)
+    ]
+
+
+def _part(model, clips, targets, subnets, label_smoothing, passes, share, last):
+    """All sub-networks on a part of the clips; losses count as its ``share`` of the step's."""
+    forward = model if passes.parallel is None else passes.parallel
+    device, precision = clips.device.type, passes.precision
     labels = targets if targets.dim() == 1 else targets.argmax(1)
     results, teacher = [], None
     for position, subnet in enumerate(subnets):
-        last = position == len(subnets) - 1
+        reduces = last and position == len(subnets) - 1
         set_subnet(model, subnet)
-        silent = nullcontext() if parallel is None or last else parallel.no_sync()
-        with silent:
-            logits = forward(subnet_input(model, clips, subnet))
+        silent = passes.parallel is not None and not reduces
+        with passes.parallel.no_sync() if silent else nullcontext():
+            with torch.autocast(device, precision, enabled=precision is not None):
+                logits = forward(subnet_input(model, clips, subnet)).float()
             if teacher is None:
-                loss = F.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing)
-                teacher = logits.detach().float().softmax(1)
+                loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+                teacher = logits.detach().softmax(1)
             else:
                 loss = distillation_loss(logits, teacher)
-            loss.backward()
+            loss = loss * share
+            found = loss.detach()
+            scaled = loss if passes.scale is None else passes.scale(loss)
+            # 1, or NaN: gradients of an infinite loss may be finite, and nobody else would know.
+            scaled.backward(1 + (found - found))
         correct = (logits.detach().argmax(1) == labels).sum()
-        results.append(PassResult(subnet, loss.detach(), correct))
-    set_subnet(model, slim_state(model).full or subnets[0])
+        results.append(PassResult(subnet, found, correct))
     return results
 
 
-def check_finite(results, step):
-    """Raises DivergedError, naming the sub-network and the step, if a loss is not finite.
-
-    One transfer from the device for all losses.
-    """
-    losses = torch.stack([result.loss for result in results]).tolist()
-    for result, loss in zip(results, losses, strict=True):
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            raise DivergedError(
-                f"step {step}: the loss of sub-network {result.subnet} is {loss}; lower "
-                "SOLVER.BASE_LR, lengthen SOLVER.WARMUP_EPOCHS or set SOLVER.CLIP_GRAD_L2NORM"
-            )
-    return losses
+def not_finite(results):
+    """Those of ``results`` whose loss is NaN or infinite. One transfer from the device."""
+    finite = torch.stack([result.loss for result in results]).isfinite().tolist()
+    return [result for result, good in zip(results, finite, strict=True) if not good]

@@ -1,9 +1,7 @@
 """A file, a folder, a stream or a camera, each played to its film."""
 
-import signal
 import threading
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 from mutualvideo.data.decode import DecodeError
@@ -89,24 +87,3 @@ def _videos(folder):
         raise InputError(f"{folder}: holds no video ({', '.join(sorted(VIDEO_ENDINGS))})")
     count = Counter(path.stem for path in paths)
     return [(path, path.stem if count[path.stem] == 1 else path.name) for path in paths]
-
-
-@contextmanager
-def stop_on_signals():
-    """Yields a ``threading.Event`` that ^C or SIGTERM sets; a second one interrupts as usual.
-
-    A film in the making is thus brought to its end instead of being lost.
-    """
-    stop, before = threading.Event(), {}
-
-    def handle(number, frame):
-        stop.set()
-        signal.signal(number, before[number])
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,3 +1,8 @@
+import multiprocessing
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -116,6 +121,34 @@ def test_leaving_an_epoch_early_does_not_disturb_the_next(cfg):
     for _ in loader:
         break
     assert _equal(_batches(loader, epoch=1), expected)
+
+
+def _killing(loader, times):
+    """The loader's batches, while its workers are killed after each of the first ones."""
+    for number, batch in enumerate(loader):
+        yield batch
+        if number < times:
+            for child in multiprocessing.active_children():
+                os.kill(child.pid, signal.SIGKILL)
+            # Not a word before the next batch is asked for.
+            time.sleep(0.2)
+
+
+def test_workers_that_die_are_started_anew(cfg, caplog):
+    cfg.TRAIN.BATCH_SIZE = 1
+    wanted = _batches(build_loader(cfg, "train"), epoch=3, start_step=2)
+    cfg.DATA_LOADER.NUM_WORKERS = 1
+    loader = build_loader(cfg, "train")
+    loader.set_epoch(3, 2)
+    assert _equal(list(_killing(loader, 3)), wanted)
+    assert caplog.text.count("workers of the loader are started anew") == 3
+    assert _equal(list(loader), wanted)
+
+
+def test_workers_that_die_again_and_again(cfg):
+    cfg.TRAIN.BATCH_SIZE, cfg.DATA_LOADER.NUM_WORKERS = 1, 1
+    with pytest.raises(InputError, match="died 4 times .*DataLoader worker.*NUM_WORKERS"):
+        list(_killing(build_loader(cfg, "train"), 9))
 
 
 def test_processes_share_the_batches_of_one(cfg):

@@ -122,6 +122,21 @@ def test_logged_losses_are_means_over_all_clips(ranks, alone):
         assert top1_err == pytest.approx(100 - 100 * len(ranks) / clips)
 
 
+def test_a_fault_in_one_process_is_skipped_by_all_and_named_in_the_main_one(ranks, alone):
+    for number, subnet in enumerate(["1x4x40", "0.5x2x32"]):
+        for rank in [*ranks, alone]:
+            fault, unchanged = rank["faults"][number]
+            assert fault and unchanged
+        assert f"the loss of {subnet} is nan" in ranks[0]["faults"][number][0]
+    for rank in [*ranks, alone]:
+        assert rank["no fault"] == (None, False)
+
+
+def test_all_processes_end_after_the_same_step(ranks, alone):
+    assert alone["stopped"] == 2
+    assert {rank["stopped"] for rank in ranks} == {3}
+
+
 def test_every_process_knows_its_place(ranks):
     assert [rank["main"] for rank in ranks] == [True] + [False] * (len(ranks) - 1)
     assert {rank["sum"] for rank in ranks} == {len(ranks)}
@@ -159,20 +174,20 @@ def test_torchrun_trains_and_evaluates_every_video_once(tiny, tmp_path):
     assert table.metadata["videos"] == 4 and len(table) == 4
 
 
-# Kills the second process once, without warning, when the first epoch's checkpoint is there.
+# Kills the second process once, without warning, within the second epoch.
 KILLING = """
 import os, runpy, signal, sys
-from mutualvideo.data.loader import ClipLoader
+from mutualvideo.engine.update import Updater
 
-whole = ClipLoader.set_epoch
+take, count = Updater.__call__, iter(range(100))
 
-def set_epoch(self, epoch, *rest):
+def call(self, *args):
     first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-    if first and epoch == 1 and os.environ["RANK"] == "1":
+    if first and next(count) == 3 and os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGKILL)
-    return whole(self, epoch, *rest)
+    return take(self, *args)
 
-ClipLoader.set_epoch = set_epoch
+Updater.__call__ = call
 sys.argv[0] = "tools/run_net.py"
 runpy.run_path("tools/run_net.py", run_name="__main__")
 """
@@ -183,12 +198,13 @@ def test_a_killed_process_resumes_to_the_losses_of_one_alone(tiny, tmp_path):
     (tmp_path / "killing.py").write_text(KILLING)
     # Neither the statistics nor dropout depend on how many processes there are.
     changes = {"SOLVER__MAX_EPOCH": 2, "TEST__ENABLE": False, "MODEL__DROPOUT_RATE": 0}
+    changes |= {"TRAIN__CHECKPOINT_STEPS": 1}
     changes |= {"BN__NORM_TYPE": "sync_batchnorm", "SOLVER__BASE_LR": 0.002}
     path = write_cfg(tiny, tmp_path / "tiny.yaml", **changes)
     done = torchrun("--max-restarts=1", tmp_path / "killing.py", "--cfg", path)
     assert done.returncode == 0, done.stderr[-6000:]
     assert "exitcode: -9" in done.stderr
-    assert done.stdout.count("resumed from") == 1 and ", 1 epochs done" in done.stdout
+    assert done.stdout.count("resumed from") == 1 and ", 1 epochs and 1 steps done" in done.stdout
     alone = tiny(OUTPUT_DIR=tmp_path / "alone", **changes)
     setup_logging(alone.OUTPUT_DIR, True)
     train(alone, CPU)

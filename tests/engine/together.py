@@ -1,6 +1,7 @@
 """What every process of a group does in tests/engine/test_distributed.py, and one alone too."""
 
 import os
+import threading
 
 import torch
 from torch import nn
@@ -12,9 +13,11 @@ from mutualvideo.data.loader import build_loader
 from mutualvideo.engine import distributed
 from mutualvideo.engine.evaluate import calibrate_from, evaluate
 from mutualvideo.engine.means import means_over_processes
+from mutualvideo.engine.stopping import Stop
 from mutualvideo.engine.train import build_sampler
-from mutualvideo.models import build_model
-from mutualvideo.mutual import mutual_step
+from mutualvideo.engine.update import Updater
+from mutualvideo.models import build_model, full_subnet
+from mutualvideo.mutual import Passes, mutual_step
 from mutualvideo.mutual.step import PassResult
 from mutualvideo.slim import calibrate, get_statistics, slim_state
 from tests.engine import listed
@@ -65,7 +68,7 @@ def steps(cfg, context, frozen):
         model.zero_grad(set_to_none=True)
         subnets = sampler.draw(step)
         clips, labels = share(clips, context), share(labels, context)
-        results = mutual_step(model, clips, labels, subnets, 0.1, parallel)
+        results = mutual_step(model, clips, labels, subnets, 0.1, Passes(parallel))
         if step == 0:
             found["gradients"] = {n: p.grad.clone() for n, p in model.named_parameters()}
             found["statistics"] = {n: t.clone() for n, t in model.named_buffers()}
@@ -106,6 +109,37 @@ def means(context):
     return means_over_processes([PassResult(SUBNETS[0], loss, torch.tensor(1))], count)
 
 
+def faulty(cfg, context, subnet, value):
+    """A step in which the last process alone gets scores of ``value`` for one sub-network."""
+    model = network(cfg, frozen=True)
+    parallel = DistributedDataParallel(model) if context.world_size > 1 else None
+    updater = Updater(cfg, context.device, model, parallel)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    clips, labels = next(batches(1))
+    clips, labels = share(clips, context), share(labels, context)
+
+    def hook(model, args, scores):
+        poisoned = context.rank == context.world_size - 1 and slim_state(model).subnet == subnet
+        return scores + value if poisoned else scores
+
+    model.register_forward_hook(hook)
+    done = updater(clips, labels, [full_subnet(cfg), *SUBNETS[1:]], 0.0, 0.1)
+    unchanged = all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+    return done.fault, unchanged
+
+
+def stopped(context):
+    """The step after which a run ends, when the last process is asked to within step 2."""
+    event = threading.Event()
+    stop = Stop(context, event)
+    for step in range(9):
+        if step == 2 and context.rank == context.world_size - 1:
+            event.set()
+        distributed.sum_over_processes(torch.zeros(1))
+        if stop.after(step):
+            return step
+
+
 def everything(cfg, context):
     sampler = build_sampler(cfg, 1)
     return {
@@ -115,6 +149,12 @@ def everything(cfg, context):
         "videos": calibrated_from_videos(cfg, context),
         "evaluated": evaluated(context),
         "means": means(context),
+        "faults": [
+            faulty(cfg, context, subnet, value)
+            for subnet, value in [(full_subnet(cfg), torch.nan), (SUBNETS[2], torch.inf)]
+        ],
+        "no fault": faulty(cfg, context, None, 0),
+        "stopped": stopped(context),
         "draws": [[str(subnet) for subnet in sampler.draw(step)] for step in range(20)],
         "sum": int(distributed.sum_over_processes(torch.tensor(1))),
         "main": context.is_main,

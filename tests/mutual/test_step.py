@@ -7,8 +7,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mutualvideo.mutual import DivergedError, check_finite, distillation_loss, mutual_step
-from mutualvideo.mutual.step import PassResult
+from mutualvideo.errors import InputError
+from mutualvideo.mutual import (
+    Passes,
+    PassResult,
+    distillation_loss,
+    mutual_step,
+    not_finite,
+)
 from mutualvideo.slim import resample_clip, set_subnet, slimmable
 from mutualvideo.subnet import Subnet
 
@@ -122,8 +128,57 @@ def test_mixed_targets(batch):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_names_subnetwork_and_step(value):
+def test_losses_that_are_not_finite_are_found(value):
     results = [PassResult(s, torch.tensor(v), torch.tensor(0)) for s, v in
                zip(SUBNETS, (1.0, value, 1.0), strict=True)]
-    with pytest.raises(DivergedError, match=r"step 7: the loss of sub-network 0\.5x2x8 is"):
-        check_finite(results, 7)
+    assert [result.subnet for result in not_finite(results)] == [SUBNETS[1]]
+
+
+def test_an_infinite_loss_makes_gradients_nan(batch):
+    """Those of the cross-entropy itself are finite: the shares less one."""
+    clips, labels = batch
+    model = network()
+    with torch.no_grad():
+        model[-1].bias.copy_(torch.tensor([-torch.inf, 0, 0, 0, 0]))
+    labels[0] = 0
+    results = mutual_step(model, clips, labels, SUBNETS[:1])
+    assert results[0].loss == torch.inf
+    assert model[-1].bias.grad.isnan().all()
+
+
+def test_parts_add_up_to_the_whole(batch):
+    clips, labels = batch
+    whole, parts = network(norm=False), network(norm=False)
+    wanted = mutual_step(whole, clips, labels, SUBNETS, 0.1)
+    found = mutual_step(parts, clips, labels, SUBNETS, 0.1, Passes(parts=4))  # of 2, 2, 1, 1
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.loss, other.loss)
+        assert one.subnet == other.subnet and one.correct == other.correct
+    for one, other in zip(parts.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [0, 7])
+def test_more_parts_than_clips(batch, parts):
+    with pytest.raises(InputError, match=f"TRAIN.MICRO_BATCHES {parts}: a process has 6 clips"):
+        mutual_step(network(), *batch, SUBNETS, passes=Passes(parts=parts))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_computes_losses_in_float32(batch, dtype):
+    clips, labels = batch
+    exact, half = network(norm=False), network(norm=False)
+    seen = set()
+    half[3].register_forward_hook(lambda module, args, out: seen.add(out.dtype))
+    wanted = mutual_step(exact, clips, labels, SUBNETS)
+    passes = Passes(precision=dtype, scale=lambda loss: 1024 * loss)
+    found = mutual_step(half, clips, labels, SUBNETS, passes=passes)
+    assert seen == {dtype}
+    for one, other in zip(found, wanted, strict=True):
+        assert one.loss.dtype == torch.float32
+        # 8 and 11 bits of mantissa.
+        torch.testing.assert_close(one.loss, other.loss, rtol=0.02, atol=2e-3)
+    for one, other in zip(half.parameters(), exact.parameters(), strict=True):
+        assert one.grad.dtype == torch.float32
+        error = (one.grad / 1024 - other.grad).norm() / other.grad.norm()
+        assert error < 0.05

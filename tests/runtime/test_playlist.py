@@ -1,4 +1,3 @@
-import signal
 import threading
 
 import pytest
@@ -6,7 +5,7 @@ from PIL import Image
 
 from mutualvideo.data.decode import VideoReader
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.playlist import play_all, stop_on_signals
+from mutualvideo.runtime.playlist import play_all
 from tests.runtime.fake import FakeRecognizer, write_numbered
 
 TIMES = [number / 30 for number in range(30)]
@@ -104,13 +103,3 @@ def test_what_is_wrong_for_all_is_an_error(folder, tmp_path, arguments, named):
     with pytest.raises(InputError, match=named):
         list(play_all(FakeRecognizer(), **arguments))
     assert not (tmp_path / "out").exists()
-
-
-def test_the_first_signal_stops_and_the_second_interrupts():
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), stop_on_signals() as stop:
-        assert not stop.is_set()
-        signal.raise_signal(signal.SIGINT)
-        assert stop.is_set()
-        signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before

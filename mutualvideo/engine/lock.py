@@ -1,0 +1,52 @@
+"""One run at a time in an OUTPUT_DIR."""
+
+import os
+import socket
+from contextlib import contextmanager
+
+import portalocker
+
+from mutualvideo.errors import InputError
+
+LOCK_NAME = ".lock"
+# Workers of a run that was killed hold its lock until they notice, after some seconds.
+_PATIENCE_S = 12.0
+
+
+@contextmanager
+def exclusive(folder, patience_s=_PATIENCE_S):
+    """Holds the folder. The system lets go of it when the process ends, however it ends.
+
+    So a lock file that was left behind locks nothing.
+
+    Args:
+        folder: made if it is not there.
+        patience_s: how long to wait for another process to end, in seconds.
+
+    Raises:
+        InputError: if another process holds it, or the folder cannot be written to.
+    """
+    path = os.path.join(folder, LOCK_NAME)
+    flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
+    lock = portalocker.Lock(path, "a+", timeout=patience_s, check_interval=0.5, flags=flags)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        file = lock.acquire()
+    except portalocker.LockException as error:
+        with open(path, encoding="utf-8", errors="replace") as held:
+            holder = held.readline(200).strip()
+        raise InputError(
+            f"OUTPUT_DIR {folder}: another run is writing here ({holder}); wait for it to end or "
+            "choose another folder"
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"OUTPUT_DIR {folder}: cannot be written to ({error.strerror}); choose another folder"
+        ) from error
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+    finally:
+        lock.release()
