@@ -60,7 +60,7 @@ def test_costs_alone(table_of, tiny, tmp_path):  # noqa: F811
     for row in table:
         assert row.macs == count_macs(model, row.subnet)
         assert (row.top1, row.latency_ms) == (None, None)
-    written = {"query_table.json", "query_table.csv", "query_table.md", "stdout.log"}
+    written = {"query_table.json", "query_table.csv", "query_table.md", "stdout.log", ".lock"}
     assert {path.name for path in out.iterdir()} == written
 
 
