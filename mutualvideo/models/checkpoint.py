@@ -1,9 +1,9 @@
 """Checkpoints of training here, whose configuration travels in them."""
 
 from mutualvideo.config.load import cfg_from_dict
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 from mutualvideo.models.pretrained import load_weights
-from mutualvideo.models.registry import build_model
+from mutualvideo.models.registry import build_model, count_numbers
 from mutualvideo.models.weights_file import read_checkpoint
 from mutualvideo.slim import load_statistics
 
@@ -69,8 +69,28 @@ def load_model(path, statistics=None):
     if not isinstance(checkpoint.get("cfg"), dict):
         raise InputError(f"{path}: carries no configuration; give a checkpoint that training wrote")
     cfg = cfg_from_dict(checkpoint["cfg"], str(path))
+    _require_fit(cfg, checkpoint["model_state"], path)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], str(path))
     if statistics is not None:
         load_statistics(model, statistics)
     return model.eval(), cfg
+
+
+def _require_fit(cfg, state, path):
+    """Refuses a configuration that asks for far more than the file holds: it may be hostile."""
+    try:
+        wanted = count_numbers(cfg)
+    except InputError as error:
+        raise InputError(f"{path}: its configuration makes no network: {error}") from error
+    # Of the libraries' builders, for numbers that go together badly.
+    except Exception as error:
+        raise InputError(
+            f"{path}: its configuration makes no network: {shown(str(error))}"
+        ) from error
+    found = sum(tensor.numel() for tensor in state.values())
+    if wanted > found:
+        raise InputError(
+            f"{path}: belongs to another architecture: its configuration asks for {wanted} "
+            f"numbers, it holds {found}"
+        )

@@ -6,6 +6,7 @@ from torch import nn
 
 from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
+from mutualvideo.models.limits import require_plausible
 from mutualvideo.slim import set_width, slimmable
 from mutualvideo.subnet import Subnet
 
@@ -39,11 +40,7 @@ def build_model(cfg):
     Raises:
         InputError: for a network, or a setting of it, that does not exist.
     """
-    name = cfg.MODEL.MODEL_NAME
-    if name not in MODEL_REGISTRY:
-        known = ", ".join(sorted(key for key, _ in MODEL_REGISTRY))
-        raise InputError(f"MODEL.MODEL_NAME {name}: no such network; known: {known}")
-    network, options = MODEL_REGISTRY.get(name)(cfg)
+    network, options = _upstream(cfg)
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eps, module.momentum = cfg.BN.EPSILON, cfg.BN.MOMENTUM
@@ -59,6 +56,26 @@ def build_model(cfg):
     )
     set_width(model, cfg.MUTUAL.WIDTH_RANGE[1])
     return model
+
+
+def _upstream(cfg):
+    name = cfg.MODEL.MODEL_NAME
+    if name not in MODEL_REGISTRY:
+        known = ", ".join(sorted(key for key, _ in MODEL_REGISTRY))
+        raise InputError(f"MODEL.MODEL_NAME {name}: no such network; known: {known}")
+    require_plausible(cfg)
+    return MODEL_REGISTRY.get(name)(cfg)
+
+
+def count_numbers(cfg):
+    """Numbers in the weights and statistics of the network of ``cfg``; no memory is taken.
+
+    Raises:
+        InputError: as :func:`build_model`.
+    """
+    with torch.device("meta"):
+        network, _ = _upstream(cfg)
+    return sum(tensor.numel() for tensor in network.state_dict().values())
 
 
 def require_runnable(cfg, subnet, key):

@@ -18,7 +18,7 @@ from mutualvideo.config.load import cfg_from_dict, cfg_to_dict
 from mutualvideo.data.annotations import read_annotations
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
-from mutualvideo.models import read_checkpoint
+from mutualvideo.models import load_model, read_checkpoint
 from mutualvideo.models.pretrained import load_pretrained
 from mutualvideo.runtime.manifest import Manifest
 from mutualvideo.slim import calibrate, get_statistics, load_statistics
@@ -318,6 +318,38 @@ def test_bytes_as_checkpoints(tmp_path, kind, data):
     path = tmp_path / "file.pyth"
     path.write_bytes(data.draw(damaged(FILES[kind]) | st.binary(max_size=60)))
     load_everything(path)
+
+
+ARCHITECTURES = {
+    key: value for key, value in cfg_to_dict(get_cfg()).items()
+    if key in ("MODEL", "X3D", "RESNET", "SLOWFAST", "MOBILENET", "WIDERESNET", "MUTUAL", "BN")
+}  # fmt: skip
+NUMBERS = st.sampled_from([
+    0, -1, 1, 2, 3, 7, 50, 10**4, 10**9, 10**18, 0.0, -0.5, 1e-300, 0.3, 2.5, 99.0, 1e300,
+    float("nan"), float("inf"), True, [0.5], [0.5, 1.0], [1.0, 0.5], [float("nan"), 1.0], "x3d",
+])  # fmt: skip
+
+
+@fuzz
+@given(st.sampled_from(["X3D", "ResNet", "SlowFast", "MobileNetV2", "WideResNet", "ImageResNet"]),
+       st.dictionaries(
+           st.sampled_from([f"{s}.{k}" for s, keys in ARCHITECTURES.items() for k in keys]),
+           NUMBERS, max_size=4,
+       ))  # fmt: skip
+@example("X3D", {"X3D.DEPTH_FACTOR": 1e9})
+@example("X3D", {"X3D.WIDTH_FACTOR": 99.0, "X3D.BOTTLENECK_FACTOR": 99.0, "X3D.DEPTH_FACTOR": 19.0})
+@example("ResNet", {"MODEL.NUM_CLASSES": 10**15})
+@example("SlowFast", {"SLOWFAST.ALPHA": 0})
+@example("X3D", {"MUTUAL.WIDTH_RANGE": []})
+def test_networks_that_a_checkpoint_asks_for(tmp_path, name, changes):
+    arch = {"X3D": "x3d", "ResNet": "slow", "SlowFast": "slowfast"}.get(name, "2d")
+    tree = {"MODEL": {"MODEL_NAME": name, "ARCH": arch}}
+    for key, value in changes.items():
+        section, leaf = key.split(".")
+        tree.setdefault(section, {})[leaf] = value
+    path = tmp_path / "file.pyth"
+    torch.save({"model_state": {"a": torch.ones(3)}, "cfg": tree}, path)
+    assert reads(load_model, path) is None
 
 
 # A text of 2 ** 40 and of 2 ** 63 characters; a name that is cut off; a cycle.
