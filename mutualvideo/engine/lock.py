@@ -1,5 +1,6 @@
 """One run at a time in an OUTPUT_DIR."""
 
+import logging
 import os
 import socket
 from contextlib import contextmanager
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 import portalocker
 
 from mutualvideo.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 LOCK_NAME = ".lock"
 # Workers of a run that was killed hold its lock until they notice, after some seconds.
@@ -17,7 +20,7 @@ _PATIENCE_S = 12.0
 def exclusive(folder, patience_s=_PATIENCE_S):
     """Holds the folder. The system lets go of it when the process ends, however it ends.
 
-    So a lock file that was left behind locks nothing.
+    So a lock file that was left behind locks nothing. A file system without locks is warned of.
 
     Args:
         folder: made if it is not there.
@@ -32,13 +35,20 @@ def exclusive(folder, patience_s=_PATIENCE_S):
     try:
         os.makedirs(folder, exist_ok=True)
         file = lock.acquire()
-    except portalocker.LockException as error:
+    except portalocker.AlreadyLocked as error:
         with open(path, encoding="utf-8", errors="replace") as held:
             holder = held.readline(200).strip()
         raise InputError(
             f"OUTPUT_DIR {folder}: another run is writing here ({holder}); wait for it to end or "
             "choose another folder"
         ) from error
+    except portalocker.LockException as error:
+        logger.warning(
+            "OUTPUT_DIR %s: its file system cannot lock (%s): see to it that no other run writes "
+            "here", folder, error,
+        )  # fmt: skip
+        yield
+        return
     except OSError as error:
         raise InputError(
             f"OUTPUT_DIR {folder}: cannot be written to ({error.strerror}); choose another folder"

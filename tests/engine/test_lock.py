@@ -1,8 +1,10 @@
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import portalocker
 import pytest
 
 from mutualvideo.engine.lock import LOCK_NAME, exclusive
@@ -58,3 +60,13 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
     with pytest.raises(InputError, match="OUTPUT_DIR .*file/run: cannot be written to .Not a dir"):
         with exclusive(tmp_path / "file" / "run"):
             pass
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog):
+    def acquire(lock):
+        raise portalocker.LockException(OSError(errno.ENOLCK, "No locks available"))
+
+    monkeypatch.setattr(portalocker.Lock, "acquire", acquire)
+    with exclusive(tmp_path):
+        (tmp_path / "written").touch()
+    assert "its file system cannot lock" in caplog.text
