@@ -3,8 +3,8 @@
 #   sbatch docs/slurm.sh configs/Kinetics/X3D_M_mutual.yaml DATA.PATH_TO_DATA_DIR /data/kinetics \
 #     OUTPUT_DIR /shared/x3d_m TRAIN.BATCH_SIZE 1024 SOLVER.BASE_LR_SCALE_NUM_SHARDS True
 # It ends itself a quarter of an hour before Slurm would, with a checkpoint; the same command again
-# continues there. OUTPUT_DIR must be on a file system
-# that all machines share. One task a machine: torchrun starts the processes on it.
+# continues there. OUTPUT_DIR must be on a file system that all machines share. One task a machine:
+# torchrun starts the processes on it.
 #SBATCH --job-name=mutualvideo
 #SBATCH --nodes=8
 #SBATCH --ntasks-per-node=1
