@@ -15,6 +15,8 @@ from contextlib import nullcontext
 from mutualvideo.cli import run_tool
 from mutualvideo.config import load_cfg
 from mutualvideo.engine import distributed
+from mutualvideo.engine.dry_run import dry_run
+from mutualvideo.engine.environment import write_environment
 from mutualvideo.engine.lock import exclusive
 from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import build_sampler, train
@@ -30,6 +32,9 @@ def parse_args():
     )
     parser.add_argument("--cfg", required=True, help="YAML file, see configs/")
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what a run would be, and write nothing"
+    )
     parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the same, bare")
     return parser.parse_args()
 
@@ -46,6 +51,9 @@ def main():
         grid_subnets(cfg)
     context = distributed.setup()
     try:
+        if args.dry_run:
+            dry_run(cfg, context)
+            return
         with exclusive(cfg.OUTPUT_DIR) if context.is_main else nullcontext():
             run(cfg, context)
     finally:
@@ -58,6 +66,7 @@ def run(cfg, context):
     if context.is_main:
         with atomic_path(os.path.join(cfg.OUTPUT_DIR, "config.yaml")) as path:
             path.write_text(cfg.dump(), encoding="utf-8")
+        write_environment(cfg.OUTPUT_DIR, context)
     trained = None
     if cfg.TRAIN.ENABLE:
         trained = train(cfg, context)

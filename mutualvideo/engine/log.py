@@ -4,7 +4,9 @@ import logging
 import os
 import sys
 
+import numpy as np
 import simplejson
+from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ def log_json_stats(stats):
 
 
 class Scalars:
-    """TensorBoard scalars under ``output_dir/tensorboard``; silent but in the main process."""
+    """TensorBoard files under ``output_dir/tensorboard``; silent but in the main process."""
 
     def __init__(self, output_dir, is_main):
         folder = os.path.join(output_dir, "tensorboard")
@@ -54,6 +56,17 @@ class Scalars:
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
+
+    def add_text(self, name, markdown):
+        """Writes a page of text."""
+        if self._writer is not None:
+            self._writer.add_text(name, markdown)
+
+    def add_picture(self, name, path):
+        """Writes the picture in the file ``path``."""
+        if self._writer is not None:
+            with Image.open(path) as picture:
+                self._writer.add_image(name, np.array(picture.convert("RGB")), dataformats="HWC")
 
     def close(self):
         if self._writer is not None:

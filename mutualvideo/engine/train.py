@@ -2,8 +2,6 @@
 
 import itertools
 import logging
-import math
-import time
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -26,6 +24,7 @@ from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.progress import Progress
 from mutualvideo.engine.stopping import Stop
 from mutualvideo.engine.update import Updater
+from mutualvideo.engine.watch import Watch
 from mutualvideo.errors import InputError
 from mutualvideo.models import (
     build_model,
@@ -135,12 +134,13 @@ class _Training:
             )  # fmt: skip
             self.progress = self.progress.share_of(context.rank)
         self.scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
+        self.watch = Watch(cfg, self.steps, self.scalars)
         self.monitor = _Monitor(cfg, context, sampler)
         self.stop = Stop(context, event, 60 * cfg.TRAIN.TIME_LIMIT, self._number())
 
     def run(self):
         """See :func:`train`."""
-        cfg = self.cfg
+        cfg, context = self.cfg, self.context
         while self.progress.epoch < cfg.SOLVER.MAX_EPOCH:
             reason = self._epoch()
             if self.progress.step < self.steps:
@@ -148,7 +148,8 @@ class _Training:
                 logger.info("ended early, %s: the same command continues", reason)
                 return None
             whole = self.progress.gathered()
-            self._log_epoch(whole)
+            if context.is_main:
+                self.watch.epoch_done(whole, self._rate(self._number() - 1))
             done = self.progress.epoch + 1
             self.progress = Progress(done)
             is_last = done == cfg.SOLVER.MAX_EPOCH
@@ -166,6 +167,9 @@ class _Training:
         """Steps done since the very beginning."""
         return self.progress.epoch * self.steps + self.progress.step
 
+    def _rate(self, step):
+        return learning_rate(self.cfg, step / self.steps, self.context.nodes)
+
     def _save(self, whole):
         """``whole``: of all processes, in the main one."""
         if self.context.is_main:
@@ -177,15 +181,15 @@ class _Training:
         epoch, steps, reason = progress.epoch, self.steps, None
         self.loader.set_epoch(epoch, progress.step)
         self.model.train()
-        mark = time.perf_counter()
+        self.watch.epoch_begins()
         bar = tqdm(
             self.loader, f"epoch {epoch + 1}/{cfg.SOLVER.MAX_EPOCH}",
             initial=progress.step, total=steps, disable=None, leave=False,
         )  # fmt: skip
         for batch in bar:
-            data_wait = time.perf_counter() - mark
-            position, step = progress.step, self._number()
-            rate = learning_rate(cfg, step / steps, context.nodes)
+            self.watch.data_came()
+            step = self._number()
+            rate = self._rate(step)
             # Dropout depends on (seed, step) alone, so a resumed run is the uninterrupted one.
             torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
             clips, targets = self.augmentation(batch, context.device)
@@ -197,13 +201,10 @@ class _Training:
             else:
                 self._skip(step, done.fault)
             progress.replaced |= self.loader.bad
-            now = time.perf_counter()
-            if (position + 1) % cfg.LOG_PERIOD == 0:
-                timing = {"dt": now - mark, "dt_data": data_wait, "lr": rate}
-                timing["eta_s"] = round((now - mark) * (cfg.SOLVER.MAX_EPOCH * steps - step))
+            if self.watch.step_done(step):
                 means = means_over_processes(results, count)
-                _log_step(epoch, position, steps, results, means, timing, self.scalars)
-            mark = now
+                found = [(one.subnet, *mean) for one, mean in zip(results, means, strict=True)]
+                self.watch.line(step, rate, found)
             reason = self.stop.after(step)
             if reason:
                 break
@@ -225,28 +226,6 @@ class _Training:
                 "good one. Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_EPOCHS or set "
                 "SOLVER.CLIP_GRAD_L2NORM"
             )
-
-    def _log_epoch(self, whole):
-        """``whole``: of all processes, in the main one."""
-        if not self.context.is_main:
-            return
-        done, cfg = whole.epoch + 1, self.cfg
-        for message in whole.replaced.values():
-            logger.warning("replaced in epoch %d: %s", done, message)
-        # Of none, if every step was skipped.
-        loss = whole.loss / whole.clips if whole.clips else math.nan
-        top1_err = 100 - 100 * whole.correct / whole.clips if whole.clips else math.nan
-        log_json_stats({
-            "_type": "train_epoch",
-            "epoch": f"{done}/{cfg.SOLVER.MAX_EPOCH}",
-            "loss": loss,
-            "lr": learning_rate(cfg, (done * self.steps - 1) / self.steps, self.context.nodes),
-            "top1_err": top1_err,
-            "videos_replaced": len(whole.replaced),
-            "steps_skipped": whole.skipped,
-        })
-        values = {"train/loss": loss, "train/top1_err": top1_err}
-        self.scalars.add(values, done * self.steps)
 
 
 def _newest(cfg, context):
@@ -284,30 +263,6 @@ def _parallel(model, cfg, context):
         return None
     on_gpu = context.device.type == "cuda"
     return DistributedDataParallel(model, device_ids=[context.device.index] if on_gpu else None)
-
-
-def _log_step(epoch, position, steps, results, means, timing, scalars):
-    """One ``json_stats`` line for each sub-network of a step, and the scalars by its role.
-
-    Silent but in the main process, as the log and ``Scalars`` are.
-    """
-    roles = ["full", "narrowest"] + [f"random{i + 1}" for i in range(len(results) - 2)]
-    for role, result, (loss, top1_err) in zip(roles, results, means, strict=False):
-        log_json_stats({
-            "_type": "train_iter",
-            "epoch": epoch + 1,
-            "iter": f"{position + 1}/{steps}",
-            "role": role,
-            "subnet": str(result.subnet),
-            "loss": loss,
-            "top1_err": top1_err,
-            **timing,
-        })
-        scalars.add(
-            {f"step/loss_{role}": loss, f"step/top1_err_{role}": top1_err},
-            epoch * steps + position,
-        )
-    scalars.add({f"step/{k}": timing[k] for k in ("dt", "dt_data", "lr")}, epoch * steps + position)
 
 
 class _Monitor:

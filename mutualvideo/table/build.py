@@ -31,6 +31,7 @@ from mutualvideo.slim import (
     set_subnet,
     weights_layout,
 )
+from mutualvideo.table.board import show_table
 from mutualvideo.table.budget import format_macs
 from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.cascade_fit import fit_cascades
@@ -91,8 +92,9 @@ def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
     Files: ``query_table.json``, ``.csv`` and ``.md``; ``flops_accuracy.png``, and with latencies
     ``latency_accuracy.png``; ``query_table.bn.pyth``, the statistics of every sub-network;
     with TABLE.CASCADES ``query_table.cascade.json`` and ``cascades.png``; ``results.json`` and
-    the folder ``evaluation``, see :func:`~mutualvideo.table.results.write_results`. They are
-    written even if videos are missing. Interrupted, the same call goes on where it stopped.
+    the folder ``evaluation``, see :func:`~mutualvideo.table.results.write_results`; the same for
+    TensorBoard, see :func:`~mutualvideo.table.board.show_table`. They are written even if videos
+    are missing. Interrupted, the same call goes on where it stopped.
 
     Args:
         cfg: the configuration.
@@ -152,6 +154,7 @@ def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
         more = _about_results(cfg, about, origin)
         write_results(cfg.OUTPUT_DIR, table, evaluation, listing, more)
         _log_results(table, evaluation)
+        show_table(table, cfg.OUTPUT_DIR)
     barrier()
     work.remove()
     if evaluation.missing and not cfg.TEST.ALLOW_MISSING:

@@ -56,6 +56,7 @@ def test_trains_then_only_evaluates(run_net, tmp_path, form):
     assert run_net(*form, "OUTPUT_DIR", out, "RNG_SEED", "3")[0] == 0
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert config["RNG_SEED"] == 3
+    assert f"torch {torch.__version__}" in (out / "environment.txt").read_text()
     checkpoint = out / "checkpoints" / "checkpoint_epoch_00001.pyth"
     alone = tmp_path / "alone"
     assert run_net(

@@ -1,0 +1,203 @@
+"""What a run would be: found out with one step, without training and without writing anything."""
+
+import datetime
+import os
+import time
+from dataclasses import dataclass
+
+import torch
+
+from mutualvideo.config import takes_pictures
+from mutualvideo.data.augment import Augmentation
+from mutualvideo.data.loader import build_loader
+from mutualvideo.engine.checkpoint import newest_checkpoint
+from mutualvideo.engine.optimizer import learning_rate
+from mutualvideo.engine.train import build_sampler
+from mutualvideo.engine.update import Updater
+from mutualvideo.models import build_model, load_pretrained
+from mutualvideo.slim import count_costs, weights_layout
+
+# Without a GPU: clips of the step that memory is measured with, and bytes of activations that as
+# many clips of the one that is timed may take. The more, the less do clips count alone.
+_CLIPS, _TIMED_BYTES = 2, 2**30
+# Steps whose draws are averaged, and batches whose coming is timed.
+_DRAWS, _BATCHES = 32, 4
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would take.
+
+    Attributes:
+        macs: multiply-adds of a clip's forward passes in a step, the mean over draws.
+        steps: of an epoch.
+        weights_bytes: weights, gradients, momentum and moving average.
+        activations_bytes: what the full network's pass keeps for its backward pass.
+        step_s: a step of a process, without waiting for data.
+        data_s: a batch of a process, if nothing else were to be done.
+        total_s: of the whole run; whichever of the two is slower, in every step.
+    """
+
+    macs: float
+    steps: int
+    weights_bytes: int
+    activations_bytes: int
+    step_s: float
+    data_s: float
+    total_s: float
+
+
+def dry_run(cfg, context, say=print):
+    """Tells what training by ``cfg`` would run on, with what, for how long.
+
+    Steps are taken with a network that is thrown away: on a GPU of a whole batch, else of as many
+    clips as surely fit, from which time and memory are scaled up in proportion. Between processes
+    nothing is exchanged. Memory is weights, gradients, momentum and moving average, and what
+    autograd keeps of the largest pass, each storage once: a lower bound, to which a pass adds what
+    it holds for a moment, and a GPU what allocator and libraries take.
+
+    Args:
+        cfg: the configuration.
+        context: this process; the main one speaks.
+        say: what to do with each line.
+
+    Returns:
+        :class:`Estimate`.
+
+    Raises:
+        InputError: for what a run would be refused for before its first step.
+    """
+    augmentation = Augmentation(cfg)
+    loader = build_loader(cfg, "train", context.rank, context.world_size)
+    steps = len(loader)
+    sampler = build_sampler(cfg, steps)
+    model = build_model(cfg)
+    if cfg.TRAIN.CHECKPOINT_FILE_PATH:
+        load_pretrained(model, cfg.TRAIN.CHECKPOINT_FILE_PATH, replace_classifier=True)
+    model.to(context.device, memory_format=weights_layout(model)).train()
+    updater = Updater(cfg, context.device, model)
+    first = cfg.MUTUAL.ALONE_EPOCHS * steps  # before, the full network is alone
+    draws = [sampler.draw(first + step) for step in range(_DRAWS)]
+    costs = count_costs(model, list(dict.fromkeys(one for draw in draws for one in draw)))
+    macs = sum(costs[one].macs for draw in draws for one in draw) / len(draws)
+    data_s, batch = _time_batches(loader)
+    clips, targets = augmentation(batch, context.device)
+    whole, on_gpu = len(clips), context.device.type == "cuda"
+
+    def step(count):
+        smoothing, rate = augmentation.label_smoothing, learning_rate(cfg, 0)
+        updater(clips[:count], targets[:count], draws[0], smoothing, rate)
+
+    parts = cfg.TRAIN.MICRO_BATCHES
+    count = whole if on_gpu else min(whole, max(_CLIPS, parts))
+    kept = _kept_bytes(model, lambda: step(count)) / count
+    if not on_gpu:
+        count = min(whole, max(count, int(_TIMED_BYTES // kept)))
+    step(count)  # kernels are made for new shapes
+    mark = time.perf_counter()
+    step(count)
+    if on_gpu:
+        torch.cuda.synchronize(context.device)
+    # Another draw takes more or less.
+    typical = macs / sum(costs[one].macs for one in draws[0])
+    step_s = (time.perf_counter() - mark) * whole / count * typical
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    estimate = Estimate(
+        macs, steps, weights * (3 + (updater.ema is not None)), round(kept * whole),
+        step_s, data_s, steps * cfg.SOLVER.MAX_EPOCH * max(step_s, data_s),
+    )  # fmt: skip
+    if context.is_main:
+        for line in _lines(cfg, context, sampler, costs, draws, clips, count, estimate):
+            say(line)
+    return estimate
+
+
+def _time_batches(loader):
+    """(seconds a batch, a batch); the first, for which workers start, is not counted."""
+    batches = iter(loader)
+    batch = next(batches)
+    mark, count = time.perf_counter(), 0
+    for _ in zip(range(_BATCHES), batches, strict=False):
+        count += 1
+    # An epoch of one batch is too short to tell.
+    return (time.perf_counter() - mark) / max(count, 1), batch
+
+
+def _kept_bytes(model, step):
+    """Bytes that autograd keeps at once in ``step``, without the weights: each storage once."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept, most = {}, 0
+
+    def keep(tensor):
+        nonlocal most
+        storage = tensor.untyped_storage()
+        place = storage.data_ptr()
+        if place not in own:
+            count, size = kept.get(place, (0, storage.nbytes()))
+            kept[place] = count + 1, size
+            most = max(most, sum(size for _, size in kept.values()))
+        return _Kept(tensor, place, kept)
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept.tensor):
+        step()
+    return most
+
+
+class _Kept:
+    """A tensor that autograd keeps; when it lets go, ``kept`` knows."""
+
+    def __init__(self, tensor, place, kept):
+        self.tensor, self._place, self._kept = tensor, place, kept
+
+    def __del__(self):
+        count, size = self._kept.get(self._place, (0, 0))
+        if count > 1:
+            self._kept[self._place] = count - 1, size
+        else:
+            self._kept.pop(self._place, None)
+
+
+def _lines(cfg, context, sampler, costs, draws, clips, timed, estimate):
+    full, pupils, whole = draws[0][0], draws[0][1:], len(clips)
+    what = "images" if takes_pictures(cfg) else "clips"
+    yield context.describe()
+    yield (
+        f"{cfg.MODEL.MODEL_NAME}, {cfg.MODEL.NUM_CLASSES} classes, {costs[full].params:,} "
+        f"parameters; MUTUAL.MODE {sampler.mode}"
+    )
+    for name, subnet in [("full", full), *((" pupil", one) for one in pupils)]:
+        cost = costs[subnet]
+        yield (
+            f"  {name.strip()} {subnet}: {cost.macs / 1e9:.4g} GMACs, {cost.params:,} parameters, "
+            f"input {_shape(clips, subnet)}"
+        )
+    yield (
+        f"a step: {estimate.macs / 1e9:.4g} GMACs forward for each of the {what[:-1]}s, "
+        f"{estimate.macs / costs[full].macs:.2f} of the full network's (mean of {_DRAWS} draws)"
+    )
+    yield (
+        f"{estimate.steps} steps of {whole * context.world_size} {what} an epoch, "
+        f"{cfg.SOLVER.MAX_EPOCH} epochs: {estimate.steps * cfg.SOLVER.MAX_EPOCH} steps"
+    )
+    total = estimate.weights_bytes + estimate.activations_bytes
+    yield (
+        f"memory of a process: {total / _MIB:.0f} MiB, {estimate.weights_bytes / _MIB:.0f} of it "
+        f"for weights, gradients and momentum, {estimate.activations_bytes / _MIB:.0f} for "
+        "activations"
+    )
+    scaled = "" if timed == whole else f" (of {timed} {what}, scaled up)"
+    slower = "computing" if estimate.step_s >= estimate.data_s else "the data"
+    total = datetime.timedelta(seconds=round(estimate.total_s))
+    yield (
+        f"time: {estimate.step_s:.3g} s a step{scaled}, {estimate.data_s:.3g} s a batch of data: "
+        f"{total} for all, bounded by {slower}; evaluation comes on top"
+    )
+    newest = newest_checkpoint(cfg.OUTPUT_DIR) if cfg.TRAIN.AUTO_RESUME else None
+    yield f"starts from {newest or cfg.TRAIN.CHECKPOINT_FILE_PATH or 'random weights'}"
+    yield f"would write to {os.path.abspath(cfg.OUTPUT_DIR)}; nothing was written"
+
+
+def _shape(clips, subnet):
+    frames = () if subnet.frames is None else (subnet.frames,)
+    return " x ".join(map(str, (*clips.shape[:2], *frames, subnet.size, subnet.size)))
