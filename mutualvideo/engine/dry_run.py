@@ -54,8 +54,8 @@ def dry_run(cfg, context, say=print):
     Steps are taken with a network that is thrown away: on a GPU of a whole batch, else of as many
     clips as surely fit, from which time and memory are scaled up in proportion. Between processes
     nothing is exchanged. Memory is weights, gradients, momentum and moving average, and what
-    autograd keeps of the largest pass, each storage once: a lower bound, to which a pass adds what
-    it holds for a moment, and a GPU what allocator and libraries take.
+    autograd keeps of the largest pass, each storage once: on the CPU within 30 % of what is
+    allocated; on a GPU allocator and libraries take more.
 
     Args:
         cfg: the configuration.

@@ -1,0 +1,144 @@
+"""What a run would be, against counting by hand and against the run itself."""
+
+import os
+import re
+import statistics
+import sys
+
+import pytest
+import simplejson
+import torch
+import yaml
+from torch import nn
+
+from mutualvideo.cli import run_tool
+from mutualvideo.engine.distributed import Context
+from mutualvideo.engine.dry_run import _kept_bytes, dry_run
+from mutualvideo.engine.log import setup_logging
+from mutualvideo.engine.train import build_sampler, train
+from mutualvideo.engine.update import Updater
+from mutualvideo.models import build_model
+from mutualvideo.slim import count_macs
+from tests.tools.test_run_net import load_tool, plain
+
+CPU = Context(torch.device("cpu"))
+
+
+def test_what_it_says(tiny, tmp_path):
+    cfg, lines = tiny(TRAIN__EMA_DECAY=0.5, SOLVER__MAX_EPOCH=5), []
+    before = sorted(tmp_path.rglob("*"))
+    found = dry_run(cfg, CPU, lines.append)
+    assert sorted(tmp_path.rglob("*")) == before
+    model, sampler = build_model(cfg), build_sampler(cfg)
+    macs = [sum(count_macs(model, one) for one in sampler.draw(step)) for step in range(32)]
+    assert found.macs == pytest.approx(statistics.mean(macs))
+    assert found.steps == 2  # eight videos, four a step
+    # Weights, gradients, momentum and average, float32.
+    numbers = sum(p.numel() for p in model.parameters())
+    assert found.weights_bytes == 4 * 4 * numbers
+    assert found.total_s == pytest.approx(10 * max(found.step_s, found.data_s))
+    text = "\n".join(lines)
+    for words in (
+        "running on CPU", f"X3D, 2 classes, {numbers:,} parameters; MUTUAL.MODE mutual",
+        "full 1x4x40", "input 4 x 3 x 4 x 40 x 40", "2 steps of 4 clips an epoch, 5 epochs: 10",
+        "starts from random weights", "nothing was written",
+    ):
+        assert words in text
+    assert str(sampler.draw(0)[1]) in text
+
+
+def test_a_run_that_goes_on_and_one_that_starts_from_weights(tiny, tmp_path):
+    cfg, lines = tiny(SOLVER__MAX_EPOCH=1), []
+    path = train(cfg, CPU)
+    content = open(path, "rb").read()
+    dry_run(cfg, CPU, lines.append)
+    assert f"starts from {path}" in lines
+    assert open(path, "rb").read() == content
+    again = tiny(OUTPUT_DIR=tmp_path / "again", TRAIN__CHECKPOINT_FILE_PATH=path)
+    dry_run(again, CPU, lines.append)
+    assert lines.count(f"starts from {path}") == 2
+
+
+def test_the_time_is_that_of_steps(tiny):
+    """Within what such a machine varies by; a forgotten factor would be four or more."""
+    cfg = tiny(SOLVER__MAX_EPOCH=4, TRAIN__BATCH_SIZE=8)
+    found = dry_run(cfg, CPU, lambda line: None)
+    setup_logging(cfg.OUTPUT_DIR, True)
+    train(cfg, CPU)
+    log = open(f"{cfg.OUTPUT_DIR}/stdout.log").read()
+    lines = [simplejson.loads(text) for text in re.findall(r"json_stats: (\{.*\})", log)]
+    times = [one["dt"] - one["dt_data"] for one in lines if one.get("role") == "full"]
+    assert 1 / 4 < found.step_s / statistics.median(times) < 4
+
+
+def test_kept_bytes_by_hand():
+    layers = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5), nn.Sigmoid())
+    clips = torch.randn(8, 10)
+
+    def twice():
+        # One pass after the other: the first one's are gone by then.
+        for count in (8, 3):
+            layers(clips[:count]).sum().backward()
+
+    # The clips; what the activations put out, of which ReLU's is the second layer's input too.
+    assert _kept_bytes(layers, twice) == 4 * 8 * (10 + 20 + 5)
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_memory_is_near_what_is_allocated(tiny, parts):
+    """Against torch's profiler, which also sees what a pass holds for a moment.
+
+    What does not grow with the clips is scaled up with them, so it may be too much as well.
+    """
+    cfg = tiny(TRAIN__BATCH_SIZE=8, TRAIN__MICRO_BATCHES=parts)
+    found = dry_run(cfg, CPU, lambda line: None)
+    model, sampler = build_model(cfg).train(), build_sampler(cfg)
+    model.to(memory_format=torch.channels_last_3d)
+    updater = Updater(cfg, torch.device("cpu"), model)
+    clips = torch.randn(8, 3, 4, 40, 40).contiguous(memory_format=torch.channels_last_3d)
+
+    def step():
+        updater(clips, torch.arange(8) % 2, sampler.draw(0), 0.0, 0.05)
+
+    step()
+    with torch.profiler.profile(profile_memory=True) as profiler:
+        step()
+    events = profiler.profiler.kineto_results.events()
+    changes = [event.nbytes() for event in events if event.name() == "[memory]"]
+    now = peak = 0
+    for change in changes:
+        now += change
+        peak = max(peak, now)
+    # Gradients are made in the step, weights and momentum are there before.
+    gradients = found.weights_bytes / 3
+    assert 0.7 < (found.activations_bytes + gradients) / peak < 1.3
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"DATA__PATH_TO_DATA_DIR": "nowhere"}, "nowhere/train.csv"),
+        ({"MUTUAL__SIZES": [400]}, "MUTUAL.SIZES contains 400"),
+        ({"TRAIN__PRECISION": "float8"}, "TRAIN.PRECISION float8"),
+        ({"TABLE__WIDTHS": [0.1]}, "TABLE: width 0.1"),
+        ({"TRAIN__BATCH_SIZE": 9}, "fewer than TRAIN.BATCH_SIZE 9"),
+    ],
+)
+def test_what_a_run_would_be_refused_for(tiny, tmp_path, monkeypatch, capsys, change, words):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(plain(dict(tiny(**change)))))
+    monkeypatch.setattr(sys, "argv", ["run_net.py", "--dry-run", "--cfg", str(path)])
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(load_tool("run_net").main)
+    assert stopped.value.code == 2 and words in capsys.readouterr().err
+    assert not os.path.exists(tmp_path / "run")
+
+
+def test_of_the_tool(tiny, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(plain(dict(tiny()))))
+    monkeypatch.setattr(sys, "argv", ["run_net.py", "--cfg", str(path), "--dry-run"])
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(load_tool("run_net").main)
+    assert not stopped.value.code and "nothing was written" in capsys.readouterr().out
+    assert not os.path.exists(tmp_path / "run")
