@@ -1,7 +1,11 @@
 """Configurations and upstream twins of every registered network, shared by the tests."""
 
+from contextlib import contextmanager
+from unittest import mock
+
 import torch
 import torchvision
+from pytorchvideo.models import resnet, slowfast
 from pytorchvideo.models.resnet import create_resnet
 from pytorchvideo.models.slowfast import create_slowfast
 from pytorchvideo.models.x3d import create_x3d
@@ -38,6 +42,20 @@ def make_cfg(name, **overrides):
     keys = {"DATA.TRAIN_CROP_SIZE": 64, "DATA.TEST_CROP_SIZE": 64, **NETWORKS[name]}
     keys.update({key.replace("__", "."): value for key, value in overrides.items()})
     return load_cfg(None, [item for key, value in keys.items() for item in (key, str(value))])
+
+
+@contextmanager
+def few_blocks():
+    """PyTorchVideo's ResNet-50 and its SlowFast are built of 8 blocks a pathway instead of 16.
+
+    Of every kind that there is: each stage's first one, and one that follows it.
+    """
+    few = {50: (2, 2, 2, 2)}
+    with (
+        mock.patch.dict(resnet._MODEL_STAGE_DEPTH, few),
+        mock.patch.dict(slowfast._MODEL_STAGE_DEPTH, few),
+    ):
+        yield
 
 
 def make_clip(cfg, batch=2, **kwargs):

@@ -13,7 +13,7 @@ from mutualvideo.models import build_model, full_subnet
 from mutualvideo.slim import calibrate, input_shape, set_subnet, slim_state, subnet_input
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.latency import measure
-from tests.networks import NETWORKS, make_cfg, make_clip, randomize_norms, subnets
+from tests.networks import NETWORKS, few_blocks, make_cfg, make_clip, randomize_norms, subnets
 
 NEEDS = {"openvino": ["openvino"], "onnxruntime": ["onnxruntime", "onnx", "onnxscript"]}
 FAST = ("torch", "torch-extracted", "openvino")
@@ -25,8 +25,14 @@ def needs(backend):
         pytest.importorskip(package)
 
 
-# A network of few layers, for what need not hold of each.
-SMALL = {"X3D__DEPTH_FACTOR": 0.4, "X3D__DIM_C5": 64}
+# Conversion takes a time by the layer, and blocks of a kind are converted alike: few blocks.
+KEYS = {
+    "X3D": {"X3D__DEPTH_FACTOR": 0.4},
+    # For what need not hold of each network.
+    "small": {"X3D__DEPTH_FACTOR": 0.4, "X3D__DIM_C5": 64},
+    # A block a stage: each costs the C++ compiler seconds.
+    "smallest": {"X3D__DEPTH_FACTOR": 0.1, "X3D__DIM_C5": 64},
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +43,10 @@ def built():
     def build(name):
         if name not in made:
             torch.manual_seed(0)
-            keys = SMALL if name == "small" else {}
-            cfg = make_cfg("X3D" if name == "small" else name, MODEL__NUM_CLASSES=7, **keys)
-            model = build_model(cfg).eval()
+            keys = {"MODEL__NUM_CLASSES": 7, **KEYS.get(name, {})}
+            cfg = make_cfg("X3D" if name in ("small", "smallest") else name, **keys)
+            with few_blocks():
+                model = build_model(cfg).eval()
             randomize_norms(model)
             clips = make_clip(cfg, 8)
             # Unlike each other, so that a BatchNorm after the pooling of few frames has a spread.
@@ -115,7 +122,7 @@ def test_all_networks_in_onnxruntime(built, network):
 
 @pytest.mark.slow
 def test_compiled(built):
-    check(built, "torch-compiled", "small", 1)
+    check(built, "torch-compiled", "smallest", 1)
 
 
 @pytest.mark.parametrize("backend", ["torch-extracted", "torch", "openvino"])

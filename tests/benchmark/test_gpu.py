@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from mutualvideo.benchmark import gpu
+from mutualvideo.config import load_cfg
+from tests.networks import few_blocks
 from tests.tools.test_run_net import load_tool
 
 
@@ -37,8 +39,13 @@ def test_backward_of_a_depthwise_convolution_is_autograds():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="measures the GPU, which takes minutes")
 @pytest.mark.filterwarnings("ignore")
 def test_without_a_gpu_it_runs_and_says_so(monkeypatch, capsys):
+    # A step of two passes, not four: each is a graph, whose tracing takes seconds.
+    monkeypatch.setattr(gpu, "load_cfg", lambda path, opts: load_cfg(
+        path, [*opts, "MUTUAL.NUM_RANDOM", "0"]
+    ))  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["benchmark.py", "gpu"])
-    load_tool("benchmark").main()
+    with few_blocks():
+        load_tool("benchmark").main()
     out = capsys.readouterr().out
     assert "no GPU." in out and "NO figures of a GPU" in out
     found = json.loads(out.split("json_bench: ")[1])

@@ -10,7 +10,7 @@ from mutualvideo.slim import calibrate, count_costs, get_statistics, set_subnet,
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable, Row
-from tests.networks import make_cfg, randomize_norms
+from tests.networks import few_blocks, make_cfg, randomize_norms
 
 CLASSES = ["wave", "point", "push", "pull", "lift", "drop", "turn"]
 KEYS = {
@@ -26,6 +26,13 @@ SUBNETS = {
     "SlowFast": ("0.63x2x48", "0.63x4x64", "0.8x4x64"),
     "MobileNetV2": ("0.63x32", "0.63x48", "0.8x64"),
 }
+
+
+@pytest.fixture(autouse=True)
+def shallow():
+    """Exporting takes a time by the layer, and blocks of a kind are exported alike."""
+    with few_blocks():
+        yield
 
 
 @pytest.fixture(scope="session")

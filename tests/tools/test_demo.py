@@ -104,7 +104,7 @@ def test_demo(run_dir, write_video, tmp_path):  # noqa: F811
     assert explicit.returncode == 0, explicit.stderr
 
 
-@pytest.mark.slow
+# In this process; test_demo_error_of_the_command starts one as users do.
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -118,12 +118,31 @@ def test_demo(run_dir, write_video, tmp_path):  # noqa: F811
         (["--run", "RUN", "--budget-script", "nowhere.txt"], "nowhere.txt: cannot be read"),
     ],
 )
-def test_demo_errors(run_dir, write_video, tmp_path, arguments, named):  # noqa: F811
+def test_demo_errors(
+    run_dir, write_video, tmp_path, monkeypatch, capsys, arguments, named  # noqa: F811
+):  # fmt: skip
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
     arguments = [run_dir if argument == "RUN" else argument for argument in arguments]
-    done = demo(*arguments, "--video", write_video("a.mp4", 12), "--output", tmp_path)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    line = done.stderr.splitlines()[-1]
+    given = ["demo.py", *arguments, "--video", write_video("a.mp4", 12), "--output", tmp_path]
+    monkeypatch.setattr(sys, "argv", [str(argument) for argument in given])
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(load_tool("demo").main)
+    check_error(stopped.value.code, capsys.readouterr().err, named)
+
+
+@pytest.mark.slow
+def test_demo_error_of_the_command(run_dir, write_video, tmp_path):  # noqa: F811
+    video = write_video("a.mp4", 12)
+    done = demo("--run", run_dir, "--video", video, "--output", tmp_path, "--budget", "1K")
+    check_error(done.returncode, done.stderr, "below the cheapest sub-network, 0.5x3x32")
+
+
+def check_error(code, error, named):
+    assert code == 2
+    assert "Traceback" not in error
+    line = error.splitlines()[-1]
     assert "error: " in line and named in line
 
 
