@@ -29,6 +29,9 @@ _C.MODEL.DROPOUT_RATE = 0.5
 _C.MODEL.LOSS_FUNC = "cross_entropy"
 # Label smoothing of that loss, 0 to 1.
 _C.MODEL.LABEL_SMOOTHING = 0.0
+# Activation checkpointing: training keeps of every residual block its input alone, and computes the
+# rest anew for the backward pass: less memory, about a third more time.
+_C.MODEL.ACT_CHECKPOINT = False
 
 _C.X3D = CfgNode()
 # Multiplies the channels of every stage.

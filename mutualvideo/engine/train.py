@@ -22,7 +22,13 @@ from mutualvideo.engine.log import Scalars, log_json_stats
 from mutualvideo.engine.means import means_over_processes
 from mutualvideo.engine.optimizer import build_optimizer, learning_rate, set_learning_rate
 from mutualvideo.errors import InputError
-from mutualvideo.models import build_model, full_subnet, load_pretrained, require_runnable
+from mutualvideo.models import (
+    build_model,
+    full_subnet,
+    load_pretrained,
+    recompute_blocks,
+    require_runnable,
+)
 from mutualvideo.mutual import SubnetSampler, check_finite, mutual_step
 from mutualvideo.slim import order_channels, set_subnet, slim_state, weights_layout
 from mutualvideo.subnet import Subnet
@@ -76,6 +82,8 @@ def train(cfg, context):
     sampler = build_sampler(cfg, len(loader))
     torch.manual_seed(cfg.RNG_SEED)
     model = build_model(cfg)
+    if cfg.MODEL.ACT_CHECKPOINT:
+        recompute_blocks(model)
     model.to(context.device, memory_format=weights_layout(model))
     optimizer = build_optimizer(model, cfg)
     first_epoch = _start_from(cfg, model, optimizer)
