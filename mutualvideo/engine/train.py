@@ -29,7 +29,7 @@ from mutualvideo.models import (
     recompute_blocks,
     require_runnable,
 )
-from mutualvideo.mutual import SubnetSampler, check_finite, mutual_step
+from mutualvideo.mutual import SubnetSampler, check_finite, compile_training, mutual_step
 from mutualvideo.slim import order_channels, set_subnet, slim_state, weights_layout
 from mutualvideo.subnet import Subnet
 
@@ -56,6 +56,7 @@ def build_sampler(cfg, steps_per_epoch=0):
         mutual.SIZES,
         cfg.RNG_SEED,
         mutual.ALONE_EPOCHS * steps_per_epoch,
+        mutual.WIDTHS,
     )
     if mutual.MODE == "mutual":
         for frames, size in itertools.product(sampler.frames or [None], sampler.sizes):
@@ -88,6 +89,8 @@ def train(cfg, context):
     optimizer = build_optimizer(model, cfg)
     first_epoch = _start_from(cfg, model, optimizer)
     parallel = _parallel(model, cfg, context)
+    if cfg.TRAIN.COMPILE:
+        compile_training(model, sampler.grid(), cfg.TRAIN.COMPILE_GRAPHS)
     scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
     monitor = _Monitor(cfg, context, sampler)
     for epoch in range(first_epoch, cfg.SOLVER.MAX_EPOCH):

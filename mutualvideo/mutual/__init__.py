@@ -1,5 +1,6 @@
 """Mutual learning: which sub-networks a step runs, on what, with which losses."""
 
+from mutualvideo.mutual.compiled import compile_training
 from mutualvideo.mutual.sampler import MODES, SubnetSampler
 from mutualvideo.mutual.step import (
     DivergedError,
@@ -15,6 +16,7 @@ __all__ = [
     "PassResult",
     "SubnetSampler",
     "check_finite",
+    "compile_training",
     "distillation_loss",
     "mutual_step",
 ]

@@ -37,6 +37,8 @@ class _Recomputed:
         run = super().forward
         if not (self.training and torch.is_grad_enabled()):
             return run(*args)
+        if torch.compiler.is_compiling():  # a graph recomputes numbers and repeats no effect
+            return checkpoint(run, *args, use_reentrant=False)
         return checkpoint(run, *args, use_reentrant=False, context_fn=self._contexts)
 
     def _contexts(self):
