@@ -23,14 +23,12 @@ from mutualvideo.config import load_cfg
 from mutualvideo.engine.optimizer import build_optimizer
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.models import build_model, full_subnet
-from mutualvideo.mutual import mutual_step
+from mutualvideo.mutual import compile_training, mutual_step
 from mutualvideo.slim import calibrate, set_subnet, subnet_input
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.latency import measure_rows
 
 _LAST, _BF16 = torch.channels_last_3d, torch.bfloat16
-# A step of a mutual network is four passes: so many graphs, and as many again for other shapes.
-_MAX_GRAPHS = 32
 
 
 @dataclass(frozen=True)
@@ -128,8 +126,7 @@ def training(device, size):
             steps[text] = _ours(name, size, mode, compiler)
         for text, make in steps.items():
             _forget(device)
-            with torch._dynamo.config.patch(recompile_limit=_MAX_GRAPHS):
-                found[f"{name} {text}"] = _measure_step(make, clips, labels, size.seconds)
+            found[f"{name} {text}"] = _measure_step(make, clips, labels, size.seconds)
     _forget(device)
     return found
 
@@ -156,10 +153,10 @@ def _ours(name, size, mode, compiler):
         cfg = _configuration(name, size, mode)
         model = build_model(cfg).to(device, memory_format=_LAST).train()
         optimizer = build_optimizer(model, cfg)
-        # The same sub-networks in every step: each width is a graph of its own to the compiler.
+        # The same sub-networks in every step: each width is a graph of its own.
         subnets = build_sampler(cfg).draw(0)
         if compiler:
-            model.compile(backend=compiler, dynamic=False)
+            compile_training(model, subnets, len(subnets), compiler)
 
         def step(clips, labels):
             optimizer.zero_grad(set_to_none=True)

@@ -29,6 +29,9 @@ _C.MODEL.DROPOUT_RATE = 0.5
 _C.MODEL.LOSS_FUNC = "cross_entropy"
 # Label smoothing of that loss, 0 to 1.
 _C.MODEL.LABEL_SMOOTHING = 0.0
+# Activation checkpointing: training keeps of every residual block its input alone, and computes the
+# rest anew for the backward pass: less memory, about a third more time.
+_C.MODEL.ACT_CHECKPOINT = False
 
 _C.X3D = CfgNode()
 # Multiplies the channels of every stage.
@@ -194,6 +197,11 @@ _C.TRAIN.EMA_DECAY = 0.0
 # ResNet image weights of torchvision's or MutualNet's ResNet-50, which are inflated. A classifier
 # for other classes is not loaded.
 _C.TRAIN.CHECKPOINT_FILE_PATH = ""
+# Training passes go through torch.compile: a graph for each of MUTUAL.WIDTHS, which must be given
+# (SlowFast, and on the CPU: for each combination with MUTUAL.FRAMES and MUTUAL.SIZES).
+_C.TRAIN.COMPILE = False
+# The most graphs; a run that needs more is refused, or ends with an error.
+_C.TRAIN.COMPILE_GRAPHS = 32
 
 _C.SOLVER = CfgNode()
 # sgd: Nesterov momentum.
@@ -231,6 +239,8 @@ _C.MUTUAL.MODE = "mutual"
 _C.MUTUAL.WIDTH_RANGE = [0.63, 1.0]
 # Random sub-networks a step, beside the full and the narrowest.
 _C.MUTUAL.NUM_RANDOM = 2
+# Widths that a random sub-network draws from; empty: any in WIDTH_RANGE.
+_C.MUTUAL.WIDTHS = []
 # Input sizes that a sub-network draws from, in pixels; empty: 7, 6, 5 and 4 sevenths of
 # TRAIN_CROP_SIZE (224, 192, 160, 128).
 _C.MUTUAL.SIZES = []

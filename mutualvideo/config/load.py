@@ -165,6 +165,7 @@ def _as_float(number):
 _ITEMS = {
     "DATA.TRAIN_JITTER_SCALES_RELATIVE": float,
     "DATA.TRAIN_JITTER_ASPECT_RELATIVE": float,
+    "MUTUAL.WIDTHS": float,
     "MUTUAL.SIZES": int,
     "MUTUAL.FRAMES": int,
     "TABLE.WIDTHS": float,

@@ -12,10 +12,10 @@ from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.checkpoint import newest_checkpoint
 from mutualvideo.engine.optimizer import learning_rate
-from mutualvideo.engine.train import build_sampler
+from mutualvideo.engine.train import build_sampler, build_trained
 from mutualvideo.engine.update import Updater
-from mutualvideo.models import build_model, load_pretrained
-from mutualvideo.slim import count_costs, weights_layout
+from mutualvideo.models import load_pretrained
+from mutualvideo.slim import count_costs
 
 # Without a GPU: clips of the step that memory is measured with, and bytes of activations that as
 # many clips of the one that is timed may take. The more, the less do clips count alone.
@@ -51,7 +51,7 @@ class Estimate:
 def dry_run(cfg, context, say=print):
     """Tells what training by ``cfg`` would run on, with what, for how long.
 
-    Steps are taken with a network that is thrown away: on a GPU of a whole batch, else of as many
+    Steps are taken, not compiled, with a network that is thrown away: on a GPU of a whole batch, else of as many
     clips as surely fit, from which time and memory are scaled up in proportion. Between processes
     nothing is exchanged. Memory is weights, gradients, momentum and moving average, and what
     autograd keeps of the largest pass, each storage once: on the CPU within 30 % of what is
@@ -72,10 +72,9 @@ def dry_run(cfg, context, say=print):
     loader = build_loader(cfg, "train", context.rank, context.world_size)
     steps = len(loader)
     sampler = build_sampler(cfg, steps)
-    model = build_model(cfg)
+    model = build_trained(cfg, context.device).train()
     if cfg.TRAIN.CHECKPOINT_FILE_PATH:
         load_pretrained(model, cfg.TRAIN.CHECKPOINT_FILE_PATH, replace_classifier=True)
-    model.to(context.device, memory_format=weights_layout(model)).train()
     updater = Updater(cfg, context.device, model)
     first = cfg.MUTUAL.ALONE_EPOCHS * steps  # before, the full network is alone
     draws = [sampler.draw(first + step) for step in range(_DRAWS)]

@@ -31,9 +31,10 @@ from mutualvideo.models import (
     full_subnet,
     load_pretrained,
     read_checkpoint,
+    recompute_blocks,
     require_runnable,
 )
-from mutualvideo.mutual import SubnetSampler
+from mutualvideo.mutual import SubnetSampler, compile_training
 from mutualvideo.signals import stop_on_signals
 from mutualvideo.slim import order_channels, set_subnet, slim_state, weights_layout
 from mutualvideo.subnet import Subnet
@@ -61,12 +62,21 @@ def build_sampler(cfg, steps_per_epoch=0):
         mutual.SIZES,
         cfg.RNG_SEED,
         mutual.ALONE_EPOCHS * steps_per_epoch,
+        mutual.WIDTHS,
     )
     if mutual.MODE == "mutual":
         for frames, size in itertools.product(sampler.frames or [None], sampler.sizes):
             shape = Subnet(mutual.WIDTH_RANGE[0], frames, size)
             require_runnable(cfg, shape, "MUTUAL.FRAMES and MUTUAL.SIZES")
     return sampler
+
+
+def build_trained(cfg, device):
+    """``build_model`` as training runs it: laid out for speed, with activation checkpointing."""
+    model = build_model(cfg)
+    if cfg.MODEL.ACT_CHECKPOINT:
+        recompute_blocks(model)
+    return model.to(device, memory_format=weights_layout(model))
 
 
 def train(cfg, context):
@@ -112,14 +122,20 @@ class _Training:
         self.steps = len(self.loader)
         sampler = build_sampler(cfg, self.steps)
         torch.manual_seed(cfg.RNG_SEED)
-        model = build_model(cfg)
-        model.to(context.device, memory_format=weights_layout(model))
+        model = build_trained(cfg, context.device)
         newest = _newest(cfg, context)
         if newest is None:
             _load_initial(cfg, model)
         parallel = _parallel(model, cfg, context)
         self.model, self.sampler = model, sampler
         self.updater = Updater(cfg, context.device, model, parallel)
+        if cfg.TRAIN.COMPILE:
+            if cfg.TRAIN.BATCH_SIZE // context.world_size % cfg.TRAIN.MICRO_BATCHES:
+                raise InputError(
+                    f"TRAIN.COMPILE: TRAIN.MICRO_BATCHES {cfg.TRAIN.MICRO_BATCHES} does not divide "
+                    "the clips of a process, and another number of clips is another graph"
+                )
+            compile_training(model, sampler.grid(), cfg.TRAIN.COMPILE_GRAPHS)
         self.progress = Progress()
         if newest is not None:
             self.progress = resume(*newest, cfg, self.updater)

@@ -8,6 +8,7 @@ with warnings.catch_warnings():
     import fvcore.nn  # noqa: F401
 
 from mutualvideo.models import images, slow, slowfast, x3d  # noqa: F401  (they register themselves)
+from mutualvideo.models.blocks import recompute_blocks
 from mutualvideo.models.checkpoint import adopt_checkpoint_cfg, load_model
 from mutualvideo.models.pretrained import Loaded, load_pretrained, load_weights
 from mutualvideo.models.registry import MODEL_REGISTRY, build_model, full_subnet, require_runnable
@@ -23,5 +24,6 @@ __all__ = [
     "load_pretrained",
     "load_weights",
     "read_checkpoint",
+    "recompute_blocks",
     "require_runnable",
 ]

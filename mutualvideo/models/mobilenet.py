@@ -44,6 +44,10 @@ def _convolution(inputs, outputs, kernel=1, stride=1, groups=1):
     )
 
 
+class SeparableBlock(nn.Sequential):
+    """A depthwise and a pointwise convolution of MobileNet v1."""
+
+
 class MobileNetV1(nn.Module):
     """MobileNet v1: depthwise separable convolutions, pooled adaptively, at any picture size.
 
@@ -67,7 +71,7 @@ class MobileNetV1(nn.Module):
         for count, stride in _BLOCKS:
             outputs = _scaled(count, width)
             depthwise = _convolution(channels, channels, 3, stride, groups=channels)
-            layers.append(nn.Sequential(depthwise, _convolution(channels, outputs)))
+            layers.append(SeparableBlock(depthwise, _convolution(channels, outputs)))
             channels = outputs
         self.features = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)

@@ -30,6 +30,13 @@ def bottleneck_rules(prefix, channels):
     return {f"{prefix}.res_blocks.*.branch2.conv_{part}": rule for part in "ab"}
 
 
+def plain_strides(network):
+    """Makes ints of PyTorchVideo's strides: some are numpy's, no constants to a compiler."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            module.stride = tuple(map(int, module.stride))
+
+
 @MODEL_REGISTRY.register()
 def ResNet(cfg):
     """Slow-only ResNet: temporal kernels in the last two stages alone."""
@@ -41,6 +48,7 @@ def ResNet(cfg):
         stem_conv_kernel_size=(1, 7, 7),
         head_pool=nn.AdaptiveAvgPool3d,
     )
+    plain_strides(network)
     if not cfg.RESNET.ZERO_INIT_FINAL_BN:
         reset_final_norms(network)
     rules = {}

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from mutualvideo.errors import InputError
 from mutualvideo.models.registry import MODEL_REGISTRY, full_subnet, require_arch, reset_final_norms
-from mutualvideo.models.slow import bottleneck_rules, require_depth
+from mutualvideo.models.slow import bottleneck_rules, plain_strides, require_depth
 from mutualvideo.slim import Fixed, frame_indices, resample_clip
 
 _STAGES = 4
@@ -99,6 +99,7 @@ def SlowFast(cfg):
         stem_dim_outs=(64, 64 // beta_inv),
         head_pool=nn.AdaptiveAvgPool3d,
     )
+    plain_strides(network)
     if not cfg.RESNET.ZERO_INIT_FINAL_BN:
         reset_final_norms(network)
     for module in network.modules():

@@ -36,7 +36,7 @@ class WideResNet(nn.Module):
         for count, stride in _STAGES:
             blocks = []
             for _ in range((depth - 4) // (len(_STAGES) * _BLOCK_LAYERS)):
-                blocks.append(_Block(channels, count * widen, stride))
+                blocks.append(PreActBlock(channels, count * widen, stride))
                 channels, stride = count * widen, 1
             self.stages.append(nn.Sequential(*blocks))
         self.norm = nn.BatchNorm2d(channels)
@@ -53,7 +53,9 @@ class WideResNet(nn.Module):
         return self.classifier(self.pool(x).flatten(1))
 
 
-class _Block(nn.Module):
+class PreActBlock(nn.Module):
+    """Two 3x3 convolutions, each behind BatchNorm and ReLU, and what they are added to."""
+
     def __init__(self, inputs, outputs, stride):
         super().__init__()
         self.norm1 = nn.BatchNorm2d(inputs)

@@ -1,5 +1,6 @@
 """Mutual learning: which sub-networks a step runs, on what, with which losses."""
 
+from mutualvideo.mutual.compiled import compile_training
 from mutualvideo.mutual.sampler import MODES, SubnetSampler
 from mutualvideo.mutual.step import (
     Passes,
@@ -14,6 +15,7 @@ __all__ = [
     "PassResult",
     "Passes",
     "SubnetSampler",
+    "compile_training",
     "distillation_loss",
     "mutual_step",
     "not_finite",

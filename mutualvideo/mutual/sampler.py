@@ -1,5 +1,6 @@
 """Which sub-networks a training step runs."""
 
+import itertools
 import random
 
 from mutualvideo.errors import InputError
@@ -28,16 +29,27 @@ class SubnetSampler:
         sizes: sizes to draw from, in pixels, or empty: see :func:`default_sizes`.
         seed: of the whole run.
         alone: steps at the start in which the full network runs alone.
+        widths: widths that random sub-networks draw from, or empty: any in ``width_range``.
 
     Raises:
-        InputError: for an unknown mode, or a frame count or size above the full network's.
+        InputError: for an unknown mode, a frame count or size above the full network's, or a
+            width outside of the range.
     """
 
-    def __init__(self, full, mode, width_range, num_random, frames, sizes, seed, alone=0):
+    def __init__(
+        self, full, mode, width_range, num_random, frames, sizes, seed, alone=0, widths=()
+    ):
         if mode not in MODES:
             raise InputError(f"MUTUAL.MODE {mode}: choose one of {', '.join(MODES)}")
         self.full, self.mode, self.seed, self.alone = full, mode, seed, alone
         self.width_range, self.num_random = width_range, num_random
+        self.widths = list(widths)
+        for width in self.widths:
+            if not width_range[0] <= width <= width_range[1]:
+                raise InputError(
+                    f"MUTUAL.WIDTHS contains {width:g}: expected one in MUTUAL.WIDTH_RANGE "
+                    f"[{width_range[0]:g}, {width_range[1]:g}]"
+                )
         self.frames = list(frames) or default_frames(full.frames)
         self.sizes = list(sizes) or default_sizes(full.size)
         if mode == "mutual":
@@ -52,8 +64,30 @@ class SubnetSampler:
         # A string seed is hashed by value (SHA-512), the same in every process.
         rng = random.Random(f"{self.seed} {step}")
         low, high = self.width_range
-        widths = [low] + [rng.uniform(low, high) for _ in range(self.num_random)]
+        widths = [low]
+        for _ in range(self.num_random):
+            widths.append(rng.choice(self.widths) if self.widths else rng.uniform(low, high))
         return [self.full] + [self._shape(width, rng) for width in widths]
+
+    def grid(self):
+        """Every sub-network that a step can draw, the full one first.
+
+        Raises:
+            InputError: if there is no end of them, because widths are drawn from a range.
+        """
+        if self.mode == "single":
+            return [self.full]
+        if self.num_random and not self.widths:
+            raise InputError(
+                "MUTUAL.WIDTHS is empty, so any width in MUTUAL.WIDTH_RANGE is drawn: list those "
+                "that random sub-networks draw from, such as [0.63, 0.75, 0.88, 1.0]"
+            )
+        widths = [self.width_range[0], *(self.widths if self.num_random else ())]
+        frames, sizes = [self.full.frames], [self.full.size]
+        if self.mode == "mutual":
+            frames, sizes = self.frames or frames, self.sizes
+        others = itertools.starmap(Subnet, itertools.product(widths, frames, sizes))
+        return list(dict.fromkeys([self.full, *others]))
 
     def _shape(self, width, rng):
         if self.mode == "width_only":

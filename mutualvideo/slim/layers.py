@@ -278,7 +278,9 @@ class BatchNormTwin(Twin):
         return self.statistics.setdefault(self.slim.subnet, zeros)
 
     def normalization(self, x):
-        """Arguments of ``F.batch_norm`` for ``x`` as anything but the full network in training.
+        """Arguments of ``F.batch_norm`` for ``x``, unless the full network trains.
+
+        The full network that recomputes in training has its arguments from here, too.
 
         Returns:
             (mean, var, weight, bias, use the batch's statistics, momentum).
@@ -291,6 +293,8 @@ class BatchNormTwin(Twin):
             mean, var, unbiased = processes.batch_moments(x)
             _move(collected, (mean, unbiased), momentum)
             return mean, var, *self._affine(arriving), False, 0.0
+        if self.training and self.slim.is_full:  # recomputing: these are given, and do not move
+            return self.running_mean, self.running_var, *self._affine(arriving), True, 0.0
         if self.training or self.running_mean is None:
             return None, None, *self._affine(arriving), True, 0.0
         return *self.in_use(arriving), False, 0.0
@@ -301,13 +305,14 @@ class BatchNormTwin(Twin):
     def forward(self, x):
         if self.training and self.slim.over_processes:
             return self._forward_over_processes(x)
-        if self.training and self.slim.is_full:
+        if self.training and self.slim.is_full and not self.slim.recomputing:
             return super().forward(x)
         return F.batch_norm(x, *self.normalization(x), self.eps)
 
     def _forward_over_processes(self, x):
         mean, var, unbiased = processes.batch_moments(x)
-        if self.slim.is_full and self.running_mean is not None:
+        moves = self.slim.is_full and not self.slim.recomputing
+        if moves and self.running_mean is not None:
             self.num_batches_tracked += 1
             momentum = self.momentum
             momentum = 1 / float(self.num_batches_tracked) if momentum is None else momentum

@@ -125,14 +125,19 @@ class Segments:
 
     def index(self, width, divisor, device):
         """int64 (active entries,): positions of the active entries, on ``device``."""
+        if torch.compiler.is_compiling():  # a graph has them as a constant, and asks for no key
+            return self._positions(width, divisor, device)
         key = width, divisor, device
         if key not in self._kept:
             if len(self._kept) >= _KEPT:  # training draws widths without end
                 self._kept.clear()
-            positions, start = [], 0
-            for part in self.parts:
-                positions.extend(range(start, start + part.active(width, divisor)))
-                start += part.entries
             with torch.inference_mode(False):  # or training could not use what eval made
-                self._kept[key] = torch.tensor(positions, dtype=torch.int64, device=device)
+                self._kept[key] = self._positions(width, divisor, device)
         return self._kept[key]
+
+    def _positions(self, width, divisor, device):
+        positions, start = [], 0
+        for part in self.parts:
+            positions.extend(range(start, start + part.active(width, divisor)))
+            start += part.entries
+        return torch.tensor(positions, dtype=torch.int64, device=device)

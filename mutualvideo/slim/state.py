@@ -15,12 +15,16 @@ class SlimState:
         full: the sub-network that *is* the full network, or ``None`` if not known.
         width_range: narrowest and widest width allowed, both included.
         divisor: active channels are a multiple of this.
+        is_full: whether this is the full network: it alone updates the running statistics. Worked
+            out when switching, so that a compiled layer asks for nothing but this.
         serial: counts the switches, so that a layer knows when what it prepared is out of date.
         plan: :class:`~mutualvideo.slim.plan.Plan` that the layers were told.
         calibration_momentum: while calibrating, the weight of the batch at hand in the
             statistics of the current sub-network; else ``None``.
         over_processes: BatchNorm takes the batches of all processes together, in training and
             while calibrating; all of them must run the same passes.
+        recomputing: a part of a forward pass runs once more, for the backward pass: statistics
+            that it moved stay where they are.
     """
 
     def __init__(self, width_range, divisor):
@@ -40,13 +44,8 @@ class SlimState:
         self.plan = None
         self.calibration_momentum = None
         self.over_processes = False
-
-    @property
-    def is_full(self):
-        """Whether this is the full network: it alone updates the running statistics."""
-        return self.width == self.width_range[1] and (
-            self.subnet is None or self.subnet == self.full
-        )
+        self.recomputing = False
+        self.is_full = True
 
     def select(self, width, subnet=None):
         low, high = self.width_range
@@ -59,4 +58,5 @@ class SlimState:
             )
         self.width = high if width == round(high, 4) else width
         self.subnet = subnet
+        self.is_full = self.width == high and (subnet is None or subnet == self.full)
         self.serial += 1

@@ -57,7 +57,7 @@ class _LentBatchNorm(_Lent):
                 f"{self.static.__name__}: a BatchNorm with a forward of its own cannot train on "
                 "the batches of all processes together; set BN.NORM_TYPE batchnorm"
             )
-        if self.training and self.slim.is_full:
+        if self.training and self.slim.is_full and not self.slim.recomputing:
             return None
         mean, var, weight, bias, by_batch, momentum = self.normalization(x)
         return {

@@ -13,8 +13,12 @@ from mutualvideo.subnet import Subnet
 FULL = Subnet(1, 16, 224)
 
 
-def sampler(mode="mutual", full=FULL, seed=0, frames=(16, 10, 6), sizes=(224, 160), random=2):
-    return SubnetSampler(full, mode, (0.63, 1.0), random, list(frames), list(sizes), seed)
+def sampler(
+    mode="mutual", full=FULL, seed=0, frames=(16, 10, 6), sizes=(224, 160), random=2, widths=()
+):
+    return SubnetSampler(
+        full, mode, (0.63, 1.0), random, list(frames), list(sizes), seed, widths=widths
+    )
 
 
 def test_full_then_narrowest_then_random():
@@ -65,11 +69,30 @@ def test_images_have_no_frames():
         ({"mode": "mutal"}, "MUTUAL.MODE mutal: choose one of mutual, width_only, single"),
         ({"sizes": [256]}, "MUTUAL.SIZES contains 256: expected 1 to 224"),
         ({"frames": [32]}, "MUTUAL.FRAMES contains 32: expected 1 to 16"),
+        ({"widths": [0.5]}, r"MUTUAL.WIDTHS contains 0.5: .* MUTUAL.WIDTH_RANGE \[0.63, 1\]"),
     ],
 )
 def test_bad_input(change, message):
     with pytest.raises(InputError, match=message):
         sampler(**change)
+
+
+def test_widths_from_a_list():
+    listed = SubnetSampler(FULL, "mutual", (0.63, 1.0), 2, [16, 8], [224], 0, widths=[0.75, 1.0])
+    drawn = {subnet for step in range(100) for subnet in listed.draw(step)}
+    assert {subnet.width for subnet in drawn} == {0.63, 0.75, 1.0}
+    # Everything of the grid is drawn, and nothing else: two frame counts for three widths.
+    assert drawn == set(listed.grid()) and len(drawn) == 6 and listed.grid()[0] == FULL
+
+
+def test_grids():
+    with pytest.raises(InputError, match="MUTUAL.WIDTHS is empty"):
+        sampler().grid()
+    assert sampler("single").grid() == [FULL]
+    narrowest = sampler("width_only", random=0).grid()
+    assert narrowest == [FULL, Subnet(0.63, 16, 224)]
+    images = SubnetSampler(Subnet(1, None, 224), "mutual", (0.63, 1.0), 0, [], [224, 160], 0)
+    assert [str(subnet) for subnet in images.grid()] == ["1x224", "0.63x224", "0.63x160"]
 
 
 def test_the_full_network_may_start_alone():

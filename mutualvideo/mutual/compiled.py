@@ -1,0 +1,84 @@
+"""``torch.compile`` of the training passes, with a bound on the graphs.
+
+The number of channels decides a graph, so every width is a graph of its own. Frames and sizes need
+not be, where the network takes whatever clip comes; they are in a network that makes its pathways
+inside (SlowFast), and on the CPU, where inductor makes gradients of convolutions for one shape.
+Past its limit ``torch.compile`` goes on without graphs and says so in a log; here that is an error.
+"""
+
+import torch
+
+from mutualvideo.errors import InputError
+from mutualvideo.slim import channels_last, slim_state
+
+
+def compile_training(model, subnets, max_graphs, backend="inductor"):
+    """Compiles the passes of ``model`` in training, in place; all others run as they are.
+
+    ``DistributedDataParallel`` around ``model`` runs the same. A copy is not compiled.
+
+    Args:
+        model: a slimmable network that takes one tensor, of one batch size.
+        subnets: every sub-network that will train.
+        max_graphs: bound on the graphs; each takes a minute or so to compile.
+        backend: of ``torch.compile``.
+
+    Raises:
+        InputError: if ``subnets`` need more graphs, or BatchNorm is over processes; in
+            training, if there are more graphs for any other reason.
+    """
+    from torch import _dynamo as dynamo  # takes a second: not for whoever does not compile
+
+    if slim_state(model).over_processes:
+        raise InputError(
+            "TRAIN.COMPILE: BN.NORM_TYPE sync_batchnorm talks to other processes within a pass, "
+            "which is no graph: set it to batchnorm"
+        )
+    any_shape = _takes_any_shape(model, backend)
+    needed = _graphs(model, subnets, any_shape)
+    if needed > max_graphs:
+        raise InputError(
+            f"TRAIN.COMPILE: the sub-networks that are drawn need {needed} graphs, and "
+            f"TRAIN.COMPILE_GRAPHS is {max_graphs}: raise it, or shorten MUTUAL.WIDTHS"
+            + ("" if any_shape else ", MUTUAL.FRAMES or MUTUAL.SIZES")
+        )
+    plain = model._call_impl
+    dynamic = None if any_shape else False
+    compiled = torch.compile(plain, backend=backend, fullgraph=True, dynamic=dynamic)
+
+    def call(clips):
+        if not (model.training and torch.is_grad_enabled()):
+            return plain(clips)
+        # How clips lie in memory, and what they are a view of, would make graphs of their own.
+        clips = channels_last(clips).data
+        if any_shape:
+            dynamo.maybe_mark_dynamic(clips, list(range(2, clips.dim())))
+        try:
+            with dynamo.config.patch(
+                recompile_limit=max_graphs,
+                accumulated_recompile_limit=max_graphs,
+                fail_on_recompile_limit_hit=True,
+                specialize_float=True,  # else the second width turns all of them into a variable
+            ):
+                return compiled(clips)
+        except dynamo.exc.FailOnRecompileLimitHit as error:
+            raise InputError(
+                f"TRAIN.COMPILE: there are more graphs than TRAIN.COMPILE_GRAPHS {max_graphs}: "
+                "raise it; what they differ in is shown with TORCH_LOGS=recompiles"
+            ) from error
+
+    model._compiled_call_impl = call  # where nn.Module.compile() puts it; copies leave it out
+
+
+def _graphs(model, subnets, any_shape):
+    """The least number of graphs that ``subnets`` need."""
+    if not any_shape:
+        return len(set(subnets))
+    full = slim_state(model).full
+    return len({(subnet.width, subnet == full) for subnet in subnets})
+
+
+def _takes_any_shape(model, backend):
+    """Whether one graph does for clips of every shape."""
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return not hasattr(model, "clip_shape") and not (on_cpu and backend == "inductor")
