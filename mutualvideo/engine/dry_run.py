@@ -51,10 +51,10 @@ class Estimate:
 def dry_run(cfg, context, say=print):
     """Tells what training by ``cfg`` would run on, with what, for how long.
 
-    Steps are taken, not compiled, with a network that is thrown away: on a GPU of a whole batch, else of as many
-    clips as surely fit, from which time and memory are scaled up in proportion. Between processes
-    nothing is exchanged. Memory is weights, gradients, momentum and moving average, and what
-    autograd keeps of the largest pass, each storage once: on the CPU within 30 % of what is
+    Steps are taken with a network that is thrown away, uncompiled: on a GPU of a whole batch, else
+    of as many clips as surely fit, from which time and memory are scaled up in proportion. Between
+    processes nothing is exchanged. Memory is weights, gradients, momentum and moving average, and
+    what autograd keeps of the largest pass, each storage once: on the CPU within 30 % of what is
     allocated; on a GPU allocator and libraries take more.
 
     Args:

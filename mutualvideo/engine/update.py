@@ -1,5 +1,6 @@
 """One optimiser step: passes, precision, clipping, and what is done when a loss is not finite."""
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from mutualvideo.engine.ema import build_ema
 from mutualvideo.engine.optimizer import build_optimizer, set_learning_rate
 from mutualvideo.errors import InputError
 from mutualvideo.mutual import Passes, mutual_step, not_finite
+
+logger = logging.getLogger(__name__)
 
 _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -51,6 +54,12 @@ class Updater:
         self.optimizer = build_optimizer(model, cfg)
         self.ema = build_ema(model, cfg)
         precision = autocast_dtype(cfg)
+        if precision is torch.bfloat16 and device.type == "cpu":
+            # Seen with torch 2.15 on an AMD EPYC: of convolutions of a few pixels.
+            logger.warning(
+                "bfloat16 on a CPU: gradients of small convolutions may be wrong there (oneDNN); "
+                "TRAIN.PRECISION float16 is not affected"
+            )
         # bfloat16 has the range of float32 and needs no scaling.
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
         self._passes = Passes(

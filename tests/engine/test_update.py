@@ -106,6 +106,13 @@ def test_gradients_that_are_not_finite_change_nothing(make):
     check_equal(everything(updater), before)
 
 
+def test_bfloat16_on_a_cpu_is_warned_of(make, caplog):
+    make(TRAIN__MIXED_PRECISION=True, TRAIN__PRECISION="float16")
+    assert "oneDNN" not in caplog.text
+    make(TRAIN__MIXED_PRECISION=True, TRAIN__PRECISION="bfloat16")
+    assert "oneDNN" in caplog.text
+
+
 def test_an_overflow_in_float16_lowers_the_scale_and_is_no_fault(make):
     updater, subnets, clips, labels = make(
         TRAIN__MIXED_PRECISION=True, TRAIN__PRECISION="float16", TRAIN__EMA_DECAY=0.5

@@ -170,9 +170,12 @@ def test_half_precision_computes_losses_in_float32(batch, dtype):
     exact, half = network(norm=False), network(norm=False)
     seen = set()
     half[3].register_forward_hook(lambda module, args, out: seen.add(out.dtype))
-    wanted = mutual_step(exact, clips, labels, SUBNETS)
+    # Clips of 2x8x8 would not do: of them oneDNN's weight gradient in bfloat16 reads memory that
+    # nobody wrote, on an AMD EPYC.
+    subnets = [FULL, Subnet(0.5, 4, 16), Subnet(0.75, 4, 16)]
     passes = Passes(precision=dtype, scale=lambda loss: 1024 * loss)
-    found = mutual_step(half, clips, labels, SUBNETS, passes=passes)
+    wanted = mutual_step(exact, clips, labels, subnets)
+    found = mutual_step(half, clips, labels, subnets, passes=passes)
     assert seen == {dtype}
     for one, other in zip(found, wanted, strict=True):
         assert one.loss.dtype == torch.float32
