@@ -23,7 +23,7 @@ from mutualvideo.config import load_cfg
 from mutualvideo.engine.optimizer import build_optimizer
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.models import build_model, full_subnet
-from mutualvideo.mutual import compile_training, mutual_step
+from mutualvideo.mutual import Passes, compile_training, mutual_step
 from mutualvideo.slim import calibrate, set_subnet, subnet_input
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.latency import measure_rows
@@ -160,8 +160,7 @@ def _ours(name, size, mode, compiler):
 
         def step(clips, labels):
             optimizer.zero_grad(set_to_none=True)
-            with _autocast(device, _BF16):
-                mutual_step(model, clips, labels, subnets)
+            mutual_step(model, clips, labels, subnets, passes=Passes(precision=_BF16))
             optimizer.step()
 
         return step, _LAST
