@@ -50,11 +50,14 @@ film: venv
 		--budget-script docs/adaptation_budget.txt --output $(OUTPUT)/demo \
 		--gif $(OUTPUT)/demo/adaptation.gif --gif-mb 2
 
+# Two files at a time, a thread each: the networks are too small for more.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+
 test: venv-test
-	$(RUN) -m pytest
+	$(PYTEST)
 
 test-fast: venv-test
-	$(RUN) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: venv-test
 	$(RUN) -m ruff check .

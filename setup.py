@@ -46,6 +46,7 @@ setup(
     extras_require={
         "test": [
             "pytest>=7.4",
+            "pytest-xdist>=3.5",
             "hypothesis>=6.80",
             "ruff>=0.4",
             # Networks that the tests make slimmable; the package does not use it.

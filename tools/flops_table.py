@@ -9,7 +9,6 @@ Run it again to continue after an interruption.
 """
 
 import argparse
-from contextlib import nullcontext
 
 from mutualvideo.cli import run_tool
 from mutualvideo.config import load_cfg
@@ -46,7 +45,7 @@ def main():
     overlays = [published_curve(name) for name in args.overlay]
     context = distributed.setup()
     try:
-        with exclusive(cfg.OUTPUT_DIR) if context.is_main else nullcontext():
+        with exclusive(cfg.OUTPUT_DIR, held=context.is_main):
             setup_logging(cfg.OUTPUT_DIR, context.is_main)
             if args.checkpoint is None:
                 cost_table(cfg, context)

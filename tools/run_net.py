@@ -9,18 +9,15 @@ torchrun --nproc_per_node=8 tools/run_net.py --cfg ...
 
 import argparse
 import logging
-import os
-from contextlib import nullcontext
 
 from mutualvideo.cli import run_tool
-from mutualvideo.config import load_cfg
+from mutualvideo.config import load_cfg, save_cfg
 from mutualvideo.engine import distributed
 from mutualvideo.engine.dry_run import dry_run
 from mutualvideo.engine.environment import write_environment
 from mutualvideo.engine.lock import exclusive
 from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import build_sampler, train
-from mutualvideo.files import atomic_path
 from mutualvideo.table.average import evaluate_average
 from mutualvideo.table.build import evaluate_grid
 from mutualvideo.table.grid import find_checkpoint, grid_subnets
@@ -30,12 +27,11 @@ def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cfg", required=True, help="YAML file, see configs/")
-    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what a run would be, and write nothing"
-    )
-    parser.add_argument("overrides", nargs="*", metavar="KEY VALUE", help="the same, bare")
+    add = parser.add_argument
+    add("--cfg", required=True, help="YAML file, see configs/")
+    add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+    add("--dry-run", action="store_true", help="say what a run would be, and write nothing")
+    add("overrides", nargs="*", metavar="KEY VALUE", help="the same, bare")
     return parser.parse_args()
 
 
@@ -54,7 +50,7 @@ def main():
         if args.dry_run:
             dry_run(cfg, context)
             return
-        with exclusive(cfg.OUTPUT_DIR) if context.is_main else nullcontext():
+        with exclusive(cfg.OUTPUT_DIR, held=context.is_main):
             run(cfg, context)
     finally:
         distributed.cleanup()
@@ -64,8 +60,7 @@ def run(cfg, context):
     setup_logging(cfg.OUTPUT_DIR, context.is_main)
     logging.info(context.describe())
     if context.is_main:
-        with atomic_path(os.path.join(cfg.OUTPUT_DIR, "config.yaml")) as path:
-            path.write_text(cfg.dump(), encoding="utf-8")
+        save_cfg(cfg)
         write_environment(cfg.OUTPUT_DIR, context)
     trained = None
     if cfg.TRAIN.ENABLE:

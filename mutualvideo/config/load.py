@@ -11,6 +11,7 @@ from fvcore.common.config import CfgNode
 from mutualvideo.config.defaults import get_cfg
 from mutualvideo.config.pyslowfast import is_ignored
 from mutualvideo.errors import InputError, shown
+from mutualvideo.files import atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,12 @@ def load_cfg(path=None, overrides=()):
     if ignored:
         logger.warning("PySlowFast keys that mean nothing here, ignored: %s", ", ".join(ignored))
     return cfg
+
+
+def save_cfg(cfg):
+    """Writes ``cfg`` to ``config.yaml`` in its OUTPUT_DIR, whole or not at all."""
+    with atomic_path(os.path.join(cfg.OUTPUT_DIR, "config.yaml")) as path:
+        path.write_text(cfg.dump(), encoding="utf-8")
 
 
 def cfg_from_dict(values, origin):

@@ -17,7 +17,7 @@ _PATIENCE_S = 12.0
 
 
 @contextmanager
-def exclusive(folder, patience_s=_PATIENCE_S):
+def exclusive(folder, patience_s=_PATIENCE_S, held=True):
     """Holds the folder. The system lets go of it when the process ends, however it ends.
 
     So a lock file that was left behind locks nothing. A file system without locks is warned of.
@@ -25,10 +25,14 @@ def exclusive(folder, patience_s=_PATIENCE_S):
     Args:
         folder: made if it is not there.
         patience_s: how long to wait for another process to end, in seconds.
+        held: ``False`` does nothing: of the processes of a run the main one holds the folder.
 
     Raises:
         InputError: if another process holds it, or the folder cannot be written to.
     """
+    if not held:
+        yield
+        return
     path = os.path.join(folder, LOCK_NAME)
     flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
     lock = portalocker.Lock(path, "a+", timeout=patience_s, check_interval=0.5, flags=flags)

@@ -114,10 +114,10 @@ def test_torchvisions_files_warm_start_by_name(name, settings, build, tmp_path):
     ("MobileNetV1", {"MODEL__ARCH": "x3d"}, "set it to 2d"),
     ("X3D", {"MODEL__ARCH": "2d"}, "set it to x3d"),
     ("MobileNetV1", {"MODEL__DROPOUT_RATE": 0.5}, "MODEL.DROPOUT_RATE 0.5: MobileNetV1 has no"),
-    ("MobileNetV1", {"MOBILENET__WIDTH_FACTOR": 0.0}, "width 0.0 is not above 0"),
+    ("MobileNetV1", {"MOBILENET__WIDTH_FACTOR": 0.0}, "MOBILENET.WIDTH_FACTOR is 0.0, expected"),
     ("ImageResNet", {"RESNET__DEPTH": 20}, "RESNET.DEPTH 20: choose one of .18, 34, 50"),
     ("WideResNet", {"WIDERESNET__DEPTH": 20}, "WIDERESNET.DEPTH 20: expected 4 and a multiple"),
-    ("WideResNet", {"WIDERESNET__WIDEN_FACTOR": 0}, "WIDERESNET.WIDEN_FACTOR 0: expected"),
+    ("WideResNet", {"WIDERESNET__WIDEN_FACTOR": 0}, "WIDERESNET.WIDEN_FACTOR is 0, expected 1"),
 ])  # fmt: skip
 def test_bad_configuration(name, changes, message):
     with pytest.raises(InputError, match=message):
