@@ -1,6 +1,6 @@
 """What a run would be: found out with one step, without training and without writing anything."""
 
-import datetime
+import itertools
 import os
 import time
 from dataclasses import dataclass
@@ -10,12 +10,14 @@ import torch
 from mutualvideo.config import takes_pictures
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.loader import build_loader
-from mutualvideo.engine.checkpoint import newest_checkpoint
+from mutualvideo.engine.checkpoint import resume
 from mutualvideo.engine.optimizer import learning_rate
-from mutualvideo.engine.train import build_sampler, build_trained
+from mutualvideo.engine.progress import Progress
+from mutualvideo.engine.train import build_sampler, build_trained, load_initial, newest_of
 from mutualvideo.engine.update import Updater
-from mutualvideo.models import load_pretrained
-from mutualvideo.slim import count_costs
+from mutualvideo.engine.watch import clock_time
+from mutualvideo.errors import InputError
+from mutualvideo.slim import count_costs, input_shape
 
 # Without a GPU: clips of the step that memory is measured with, and bytes of activations that as
 # many clips of the one that is timed may take. The more, the less do clips count alone.
@@ -36,7 +38,8 @@ class Estimate:
         activations_bytes: what the full network's pass keeps for its backward pass.
         step_s: a step of a process, without waiting for data.
         data_s: a batch of a process, if nothing else were to be done.
-        total_s: of the whole run; whichever of the two is slower, in every step.
+        total_s: of the steps that are left: of both together without workers of the loader, else
+            of whichever is slower.
     """
 
     macs: float
@@ -66,16 +69,31 @@ def dry_run(cfg, context, say=print):
         :class:`Estimate`.
 
     Raises:
-        InputError: for what a run would be refused for before its first step.
+        InputError: for what a run would be refused for before its first step, if a GPU's memory is
+            too small for it, or TRAIN.ENABLE is off.
     """
+    if not cfg.TRAIN.ENABLE:
+        raise InputError("a dry run tells what training would be, and TRAIN.ENABLE is False")
+    try:
+        return _dry_run(cfg, context, say)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"a step of TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} does not fit into the memory of "
+            f"{context.device}: lower it, raise TRAIN.MICRO_BATCHES or set MODEL.ACT_CHECKPOINT"
+        ) from error
+
+
+def _dry_run(cfg, context, say):
     augmentation = Augmentation(cfg)
     loader = build_loader(cfg, "train", context.rank, context.world_size)
     steps = len(loader)
     sampler = build_sampler(cfg, steps)
     model = build_trained(cfg, context.device).train()
-    if cfg.TRAIN.CHECKPOINT_FILE_PATH:
-        load_pretrained(model, cfg.TRAIN.CHECKPOINT_FILE_PATH, replace_classifier=True)
+    newest = newest_of(cfg, context)
+    if newest is None:
+        load_initial(cfg, model)
     updater = Updater(cfg, context.device, model)
+    progress = Progress() if newest is None else resume(*newest, cfg, updater)
     first = cfg.MUTUAL.ALONE_EPOCHS * steps  # before, the full network is alone
     draws = [sampler.draw(first + step) for step in range(_DRAWS)]
     costs = count_costs(model, list(dict.fromkeys(one for draw in draws for one in draw)))
@@ -94,32 +112,57 @@ def dry_run(cfg, context, say=print):
     if not on_gpu:
         count = min(whole, max(count, int(_TIMED_BYTES // kept)))
     step(count)  # kernels are made for new shapes
+    _finish(context.device)
     mark = time.perf_counter()
     step(count)
-    if on_gpu:
-        torch.cuda.synchronize(context.device)
+    _finish(context.device)
     # Another draw takes more or less.
     typical = macs / sum(costs[one].macs for one in draws[0])
     step_s = (time.perf_counter() - mark) * whole / count * typical
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
+
+    def each(step_s):
+        return max(step_s, data_s) if cfg.DATA_LOADER.NUM_WORKERS else step_s + data_s
+
+    done = progress.epoch * steps + progress.step
+    left = max(0, steps * cfg.SOLVER.MAX_EPOCH - done)
+    alone = min(left, max(0, first - done))
+    alone_s = step_s * costs[draws[0][0]].macs / macs
     estimate = Estimate(
         macs, steps, weights * (3 + (updater.ema is not None)), round(kept * whole),
-        step_s, data_s, steps * cfg.SOLVER.MAX_EPOCH * max(step_s, data_s),
+        step_s, data_s, alone * each(alone_s) + (left - alone) * each(step_s),
     )  # fmt: skip
     if context.is_main:
-        for line in _lines(cfg, context, sampler, costs, draws, clips, count, estimate):
+        inputs = [(one, _input_of(model, one, whole)) for one in draws[0]]
+        for line in _lines(cfg, context, sampler, costs, inputs, count, estimate):
             say(line)
+        origin = cfg.TRAIN.CHECKPOINT_FILE_PATH or "random weights"
+        if newest is not None:
+            origin = f"{newest[0]}, {done} steps done"
+        say(f"starts from {origin}")
+        say(f"would write to {os.path.abspath(cfg.OUTPUT_DIR)}; nothing was written")
     return estimate
 
 
+def _input_of(model, subnet, clips):
+    """(B, C, T, H, W) or (B, C, H, W) of what ``model`` is fed as ``subnet``."""
+    frames, size = input_shape(model, subnet)
+    return (clips, 3, *(() if frames is None else (frames,)), size, size)
+
+
+def _finish(device):
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def _time_batches(loader):
-    """(seconds a batch, a batch); the first, for which workers start, is not counted."""
+    """(seconds a batch, a batch); the first, for which workers start, counts if it is alone."""
+    mark = time.perf_counter()
     batches = iter(loader)
     batch = next(batches)
-    mark, count = time.perf_counter(), 0
-    for _ in zip(range(_BATCHES), batches, strict=False):
-        count += 1
-    # An epoch of one batch is too short to tell.
+    if len(loader) > 1:
+        mark = time.perf_counter()
+    count = sum(1 for _ in itertools.islice(batches, _BATCHES))
     return (time.perf_counter() - mark) / max(count, 1), batch
 
 
@@ -157,22 +200,21 @@ class _Kept:
             self._kept.pop(self._place, None)
 
 
-def _lines(cfg, context, sampler, costs, draws, clips, timed, estimate):
-    full, pupils, whole = draws[0][0], draws[0][1:], len(clips)
-    what = "images" if takes_pictures(cfg) else "clips"
+def _lines(cfg, context, sampler, costs, inputs, timed, estimate):
+    (full, (whole, *_)), what = inputs[0], "images" if takes_pictures(cfg) else "clips"
     yield context.describe()
     yield (
         f"{cfg.MODEL.MODEL_NAME}, {cfg.MODEL.NUM_CLASSES} classes, {costs[full].params:,} "
         f"parameters; MUTUAL.MODE {sampler.mode}"
     )
-    for name, subnet in [("full", full), *((" pupil", one) for one in pupils)]:
+    for number, (subnet, shape) in enumerate(inputs):
         cost = costs[subnet]
         yield (
-            f"  {name.strip()} {subnet}: {cost.macs / 1e9:.4g} GMACs, {cost.params:,} parameters, "
-            f"input {_shape(clips, subnet)}"
+            f"  {'pupil' if number else 'full'} {subnet}: {cost.macs / 1e9:.4g} GMACs, "
+            f"{cost.params:,} parameters, input {' x '.join(map(str, shape))}"
         )
     yield (
-        f"a step: {estimate.macs / 1e9:.4g} GMACs forward for each of the {what[:-1]}s, "
+        f"a step: {estimate.macs / 1e9:.4g} GMACs forward for each of the {what}, "
         f"{estimate.macs / costs[full].macs:.2f} of the full network's (mean of {_DRAWS} draws)"
     )
     yield (
@@ -187,16 +229,8 @@ def _lines(cfg, context, sampler, costs, draws, clips, timed, estimate):
     )
     scaled = "" if timed == whole else f" (of {timed} {what}, scaled up)"
     slower = "computing" if estimate.step_s >= estimate.data_s else "the data"
-    total = datetime.timedelta(seconds=round(estimate.total_s))
+    total = clock_time(estimate.total_s)
     yield (
         f"time: {estimate.step_s:.3g} s a step{scaled}, {estimate.data_s:.3g} s a batch of data: "
-        f"{total} for all, bounded by {slower}; evaluation comes on top"
+        f"{total} for what is left, bounded by {slower}; evaluation comes on top"
     )
-    newest = newest_checkpoint(cfg.OUTPUT_DIR) if cfg.TRAIN.AUTO_RESUME else None
-    yield f"starts from {newest or cfg.TRAIN.CHECKPOINT_FILE_PATH or 'random weights'}"
-    yield f"would write to {os.path.abspath(cfg.OUTPUT_DIR)}; nothing was written"
-
-
-def _shape(clips, subnet):
-    frames = () if subnet.frames is None else (subnet.frames,)
-    return " x ".join(map(str, (*clips.shape[:2], *frames, subnet.size, subnet.size)))

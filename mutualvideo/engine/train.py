@@ -123,9 +123,9 @@ class _Training:
         sampler = build_sampler(cfg, self.steps)
         torch.manual_seed(cfg.RNG_SEED)
         model = build_trained(cfg, context.device)
-        newest = _newest(cfg, context)
+        newest = newest_of(cfg, context)
         if newest is None:
-            _load_initial(cfg, model)
+            load_initial(cfg, model)
         parallel = _parallel(model, cfg, context)
         self.model, self.sampler = model, sampler
         self.updater = Updater(cfg, context.device, model, parallel)
@@ -244,7 +244,7 @@ class _Training:
             )
 
 
-def _newest(cfg, context):
+def newest_of(cfg, context):
     """``(path, content)`` of the checkpoint to go on from, the main process's choice; or None."""
     if not cfg.TRAIN.AUTO_RESUME:
         return None
@@ -255,7 +255,7 @@ def _newest(cfg, context):
     return path, read_checkpoint(path)
 
 
-def _load_initial(cfg, model):
+def load_initial(cfg, model):
     """Loads and prepares what a new run starts from."""
     path = cfg.TRAIN.CHECKPOINT_FILE_PATH
     if path:

@@ -17,8 +17,10 @@ from mutualvideo.engine.dry_run import _kept_bytes, dry_run
 from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.engine.update import Updater
+from mutualvideo.errors import InputError
 from mutualvideo.models import build_model
 from mutualvideo.slim import count_macs
+from tests.networks import make_cfg
 from tests.tools.test_run_net import load_tool, plain
 
 CPU = Context(torch.device("cpu"))
@@ -36,7 +38,8 @@ def test_what_it_says(tiny, tmp_path):
     # Weights, gradients, momentum and average, float32.
     numbers = sum(p.numel() for p in model.parameters())
     assert found.weights_bytes == 4 * 4 * numbers
-    assert found.total_s == pytest.approx(10 * max(found.step_s, found.data_s))
+    # Without workers one comes after the other.
+    assert found.total_s == pytest.approx(10 * (found.step_s + found.data_s))
     text = "\n".join(lines)
     for words in (
         "running on CPU", f"X3D, 2 classes, {numbers:,} parameters; MUTUAL.MODE mutual",
@@ -51,12 +54,41 @@ def test_a_run_that_goes_on_and_one_that_starts_from_weights(tiny, tmp_path):
     cfg, lines = tiny(SOLVER__MAX_EPOCH=1), []
     path = train(cfg, CPU)
     content = open(path, "rb").read()
-    dry_run(cfg, CPU, lines.append)
-    assert f"starts from {path}" in lines
+    cfg.SOLVER.MAX_EPOCH = 3
+    found = dry_run(cfg, CPU, lines.append)
+    assert f"starts from {path}, 2 steps done" in lines
+    assert found.total_s == pytest.approx(4 * (found.step_s + found.data_s))
     assert open(path, "rb").read() == content
     again = tiny(OUTPUT_DIR=tmp_path / "again", TRAIN__CHECKPOINT_FILE_PATH=path)
     dry_run(again, CPU, lines.append)
-    assert lines.count(f"starts from {path}") == 2
+    assert f"starts from {path}" in lines
+    with open(path, "r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(InputError, match="none of its 1 checkpoint"):
+        dry_run(cfg, CPU, lines.append)
+
+
+def test_epochs_in_which_the_full_network_is_alone_take_less(tiny):
+    found = dry_run(tiny(MUTUAL__ALONE_EPOCHS=2, SOLVER__MAX_EPOCH=3), CPU, lambda line: None)
+    model = build_model(tiny())
+    share = count_macs(model, build_sampler(tiny()).full) / found.macs
+    wanted = 4 * share * found.step_s + 2 * found.step_s + 6 * found.data_s
+    assert found.total_s == pytest.approx(wanted)
+
+
+def test_a_network_with_pathways_tells_the_clip_it_takes(video_folder, tmp_path):
+    lines = []
+    keys = {"DATA__PATH_TO_DATA_DIR": video_folder, "TRAIN__BATCH_SIZE": 2}
+    keys |= {"OUTPUT_DIR": tmp_path, "DATA_LOADER__NUM_WORKERS": 0, "MODEL__NUM_CLASSES": 2}
+    cfg = make_cfg("SlowFast", **keys)
+    dry_run(cfg, CPU, lines.append)
+    size = cfg.DATA.TRAIN_CROP_SIZE
+    assert f"input 2 x 3 x {cfg.DATA.NUM_FRAMES} x {size} x {size}" in lines[2]
+
+
+def test_of_an_evaluation(tiny):
+    with pytest.raises(InputError, match="TRAIN.ENABLE is False"):
+        dry_run(tiny(TRAIN__ENABLE=False), CPU)
 
 
 def test_the_time_is_that_of_steps(tiny):
