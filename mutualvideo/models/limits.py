@@ -30,24 +30,19 @@ _LIMITS = {
 }
 
 
-def require_plausible(cfg, origin=""):
-    """Checks the numbers that a network is made by.
-
-    Args:
-        cfg: the configuration.
-        origin: the file it is of, for the message.
+def require_plausible(cfg):
+    """Checks the numbers that the network of ``cfg`` is made by.
 
     Raises:
         InputError: naming the first key that is out of bounds.
     """
-    before = f"{origin}: " if origin else ""
     for key, (low, high) in _LIMITS.items():
         section, leaf = key.split(".")
         value = cfg[section][leaf]
         if not low <= value <= high:  # NaN is out of all bounds
-            raise InputError(f"{before}{key} is {shown(value)}, expected {low} to {high}")
+            raise InputError(f"{key} is {shown(value)}, expected {low} to {high}")
     widths = cfg.MUTUAL.WIDTH_RANGE
     if len(widths) != 2:
         raise InputError(
-            f"{before}MUTUAL.WIDTH_RANGE is {shown(widths)}, expected the narrowest and the widest"
+            f"MUTUAL.WIDTH_RANGE is {shown(widths)}, expected the narrowest and the widest"
         )

@@ -2,26 +2,23 @@
 
 import multiprocessing
 import os
-import re
 import subprocess
 import sys
 
 import pytest
-import simplejson
 import torch
 import torch.multiprocessing as mp
-import yaml
 
 from mutualvideo import QueryTable
-from mutualvideo.config.load import cfg_to_dict
 from mutualvideo.engine.distributed import Context
 from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
 from tests.engine import together
 from tests.engine.conftest import KEYS
+from tests.engine.logged import stats
 from tests.networks import make_cfg
-from tests.tools.test_run_net import ROOT, plain
+from tests.tools.test_run_net import ROOT
 
 CPU = Context(torch.device("cpu"))
 WORLDS = (2, 4)
@@ -158,7 +155,7 @@ def torchrun(*options):
 
 
 def write_cfg(tiny, path, **changes):
-    path.write_text(yaml.safe_dump(plain(cfg_to_dict(tiny(**changes)))))
+    path.write_text(tiny(**changes).dump())
     return path
 
 
@@ -216,7 +213,3 @@ def test_a_killed_process_resumes_to_the_losses_of_one_alone(tiny, tmp_path):
         assert mine.get("subnet") == theirs.get("subnet")
         assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-4)
         assert mine["top1_err"] == theirs["top1_err"]
-
-
-def stats(text):
-    return [simplejson.loads(line) for line in re.findall(r"json_stats: (\{.*\})", text)]

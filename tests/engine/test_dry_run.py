@@ -1,14 +1,11 @@
 """What a run would be, against counting by hand and against the run itself."""
 
 import os
-import re
 import statistics
 import sys
 
 import pytest
-import simplejson
 import torch
-import yaml
 from torch import nn
 
 from mutualvideo.cli import run_tool
@@ -20,8 +17,10 @@ from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model
 from mutualvideo.slim import count_macs
+from tests.engine.logged import stats
+from tests.mutual.test_memory import peak_over
 from tests.networks import make_cfg
-from tests.tools.test_run_net import load_tool, plain
+from tests.tools.test_run_net import load_tool
 
 CPU = Context(torch.device("cpu"))
 
@@ -98,8 +97,7 @@ def test_the_time_is_that_of_steps(tiny):
     setup_logging(cfg.OUTPUT_DIR, True)
     train(cfg, CPU)
     log = open(f"{cfg.OUTPUT_DIR}/stdout.log").read()
-    lines = [simplejson.loads(text) for text in re.findall(r"json_stats: (\{.*\})", log)]
-    times = [one["dt"] - one["dt_data"] for one in lines if one.get("role") == "full"]
+    times = [one["dt"] - one["dt_data"] for one in stats(log) if one.get("role") == "full"]
     assert 1 / 4 < found.step_s / statistics.median(times) < 4
 
 
@@ -133,14 +131,7 @@ def test_memory_is_near_what_is_allocated(tiny, parts):
         updater(clips, torch.arange(8) % 2, sampler.draw(0), 0.0, 0.05)
 
     step()
-    with torch.profiler.profile(profile_memory=True) as profiler:
-        step()
-    events = profiler.profiler.kineto_results.events()
-    changes = [event.nbytes() for event in events if event.name() == "[memory]"]
-    now = peak = 0
-    for change in changes:
-        now += change
-        peak = max(peak, now)
+    peak = peak_over(step)
     # Gradients are made in the step, weights and momentum are there before.
     gradients = found.weights_bytes / 3
     assert 0.7 < (found.activations_bytes + gradients) / peak < 1.3
@@ -158,7 +149,7 @@ def test_memory_is_near_what_is_allocated(tiny, parts):
 )
 def test_what_a_run_would_be_refused_for(tiny, tmp_path, monkeypatch, capsys, change, words):
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(plain(dict(tiny(**change)))))
+    path.write_text(tiny(**change).dump())
     monkeypatch.setattr(sys, "argv", ["run_net.py", "--dry-run", "--cfg", str(path)])
     with pytest.raises(SystemExit) as stopped:
         run_tool(load_tool("run_net").main)
@@ -168,7 +159,7 @@ def test_what_a_run_would_be_refused_for(tiny, tmp_path, monkeypatch, capsys, ch
 
 def test_of_the_tool(tiny, tmp_path, monkeypatch, capsys):
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(plain(dict(tiny()))))
+    path.write_text(tiny().dump())
     monkeypatch.setattr(sys, "argv", ["run_net.py", "--cfg", str(path), "--dry-run"])
     with pytest.raises(SystemExit) as stopped:
         run_tool(load_tool("run_net").main)

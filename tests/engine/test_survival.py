@@ -10,11 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-import simplejson
 import torch
-import yaml
 
-from mutualvideo.config.load import cfg_to_dict
 from mutualvideo.engine.checkpoint import checkpoint_path, newest_checkpoint
 from mutualvideo.engine.distributed import Context
 from mutualvideo.engine.log import setup_logging
@@ -22,6 +19,7 @@ from mutualvideo.engine.train import DivergedError, train
 from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
 from mutualvideo.models import read_checkpoint
+from tests.engine.logged import stats
 
 CPU = Context(torch.device("cpu"))
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +40,7 @@ def lines(cfg):
     """``{where: what}`` of all that the log tells of losses; ``where`` is there once or alike."""
     found = {}
     text = Path(cfg.OUTPUT_DIR, "stdout.log").read_text()
-    for line in map(simplejson.loads, re.findall(r"json_stats: (\{.*\})", text)):
+    for line in stats(text):
         where = line["_type"], line["epoch"], line.get("iter"), line.get("role")
         what = [line.get(key) for key in ("subnet", "loss", "top1_err", "lr", "steps_skipped")]
         assert found.setdefault(where, what) == what
@@ -123,17 +121,13 @@ def test_killed_at_twenty_random_points(tiny, tmp_path):
     run(wanted)
     cfg = tiny(**changes)
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump({k: plain(v) for k, v in cfg_to_dict(cfg).items()}))
+    path.write_text(cfg.dump())
     done = subprocess.run(
         [sys.executable, "-m", "tests.engine.killed", str(path), "20", "0"],
         cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0 and "20 killed" in done.stdout, done.stdout + done.stderr
     check_same_end(cfg, wanted)
-
-
-def plain(value):
-    return {k: plain(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def nan_in_steps(monkeypatch, steps, subnet):
@@ -218,7 +212,7 @@ def test_a_disk_that_is_full(tiny, tmp_path):
     """Of a real process, which may not write files as large as its checkpoint."""
     cfg = tiny(SOLVER__MAX_EPOCH=1, TEST__ENABLE=False)
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump({k: plain(v) for k, v in cfg_to_dict(cfg).items()}))
+    path.write_text(cfg.dump())
     limit = 100_000
     done = subprocess.run(
         [sys.executable, "tools/run_net.py", "--cfg", str(path)],

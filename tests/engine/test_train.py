@@ -1,10 +1,8 @@
 """The whole path on real encoded video, in seconds: train, resume, calibrate, table, answer."""
 
 import json
-import re
 
 import pytest
-import simplejson
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -20,6 +18,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, load_model, read_checkpoint
 from mutualvideo.slim import batch_norms, extract, load_statistics, subnet_input
 from mutualvideo.table.build import evaluate_grid
+from tests.engine.logged import stats
 
 CPU = Context(torch.device("cpu"))
 
@@ -31,7 +30,7 @@ def run(cfg):
 
 def log_lines(cfg):
     with open(f"{cfg.OUTPUT_DIR}/stdout.log") as file:
-        return [simplejson.loads(m[1]) for m in re.finditer(r"json_stats: (\{.*\})", file.read())]
+        return stats(file.read())
 
 
 @pytest.mark.parametrize("mode, passes", [("mutual", 4), ("width_only", 4), ("single", 1)])

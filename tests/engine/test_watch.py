@@ -3,7 +3,6 @@
 import re
 
 import pytest
-import simplejson
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -15,6 +14,7 @@ from mutualvideo.engine.progress import Progress
 from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.engine.watch import Watch, clock_time
 from mutualvideo.errors import InputError
+from tests.engine.logged import stats
 from tests.networks import make_cfg
 
 CPU = Context(torch.device("cpu"))
@@ -125,8 +125,7 @@ def test_the_lines_of_a_run_say_the_same(tiny):
     with open(f"{cfg.OUTPUT_DIR}/stdout.log") as file:
         text = file.read()
     lines, sampler = human(text), build_sampler(cfg)
-    stats = [simplejson.loads(found) for found in re.findall(r"json_stats: (\{.*\})", text)]
-    stats = [line for line in stats if line["_type"] == "train_iter"]
+    steps = [line for line in stats(text) if line["_type"] == "train_iter"]
     events = EventAccumulator(f"{cfg.OUTPUT_DIR}/tensorboard")
     events.Reload()
     assert [line[:4] for line in lines] == [(e, "2", s, "2") for e in "12" for s in "12"]
@@ -134,7 +133,7 @@ def test_the_lines_of_a_run_say_the_same(tiny):
         parts = PART.findall(line[4])
         assert [part[0] for part in parts] == ["full", "narrowest", "random1", "random2"]
         assert [part[1] for part in parts] == [str(subnet) for subnet in sampler.draw(step)]
-        for (role, subnet, loss, top1), json in zip(parts, stats[4 * step :], strict=False):
+        for (role, subnet, loss, top1), json in zip(parts, steps[4 * step :], strict=False):
             assert (role, subnet) == (json["role"], json["subnet"])
             assert float(loss) == pytest.approx(json["loss"], abs=1e-4)
             assert float(top1) == pytest.approx(100 - json["top1_err"], abs=0.01)
@@ -144,7 +143,7 @@ def test_the_lines_of_a_run_say_the_same(tiny):
             assert width.step == step
             assert width.value == pytest.approx(Subnet.parse(subnet).width, abs=1e-3)
         rate = events.Scalars("step/clips_per_s")[step].value
-        assert rate == pytest.approx(4 / stats[4 * step]["dt"], rel=1e-3)
+        assert rate == pytest.approx(4 / steps[4 * step]["dt"], rel=1e-3)
         assert rate == pytest.approx(float(line[7]), abs=0.1)
-    assert lines[-1][9] == "0:00:00" and stats[-1]["eta_s"] == 0
+    assert lines[-1][9] == "0:00:00" and steps[-1]["eta_s"] == 0
     assert len(re.findall(r"epoch \d/2 done in 0:0\d:\d\d: loss ", text)) == 2

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import torch
-import yaml
 
 from mutualvideo import QueryTable, Subnet, count_macs
 from mutualvideo.cli import run_tool
@@ -18,7 +17,7 @@ from mutualvideo.table import work as work_module
 from mutualvideo.table.cascade import CascadeCurve
 from tests.engine.conftest import one_thread, tiny, video_folder  # noqa: F401  (fixtures)
 
-from .test_run_net import load_tool, plain
+from .test_run_net import load_tool
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def table_of(tiny, tmp_path, monkeypatch, capsys):  # noqa: F811
     path = tmp_path / "tiny.yaml"
 
     def run(*arguments, **changes):
-        path.write_text(yaml.safe_dump(plain(cfg_to_dict(tiny(**changes)))))
+        path.write_text(tiny(**changes).dump())
         given = ["flops_table.py", "--cfg", str(path), *map(str, arguments)]
         monkeypatch.setattr(sys, "argv", given)
         with pytest.raises(SystemExit) as stopped:

@@ -11,7 +11,6 @@ import yaml
 
 from mutualvideo import QueryTable
 from mutualvideo.cli import run_tool
-from mutualvideo.config.load import cfg_to_dict
 from mutualvideo.engine import train as train_module
 from mutualvideo.models import build_model
 from mutualvideo.table import build as build_module
@@ -35,19 +34,13 @@ def run_net(tiny, tmp_path, monkeypatch, capsys):  # noqa: F811
     path = tmp_path / "tiny.yaml"
 
     def run(*arguments, **changes):
-        path.write_text(yaml.safe_dump(plain(cfg_to_dict(tiny(SOLVER__MAX_EPOCH=1, **changes)))))
+        path.write_text(tiny(SOLVER__MAX_EPOCH=1, **changes).dump())
         monkeypatch.setattr(sys, "argv", ["run_net.py", "--cfg", str(path), *map(str, arguments)])
         with pytest.raises(SystemExit) as stopped:
             run_tool(tool.main)
         return stopped.value.code or 0, capsys.readouterr().err
 
     return run
-
-
-def plain(value):
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return value
 
 
 @pytest.mark.parametrize("form", [[], ["--opts"]], ids=["bare", "--opts"])
