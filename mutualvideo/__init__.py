@@ -9,8 +9,14 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "AdaptiveRecognizer": "runtime",
+    "ClosedError": "serving.service",
     "InputError": "errors",
+    "OverloadError": "serving.service",
+    "Prediction": "runtime",
     "QueryTable": "table",
+    "Service": "serving.service",
+    "Stream": "policy.stream_plan",
+    "StreamServer": "serving.stream_server",
     "Subnet": "subnet",
     "build_model": "models",
     "calibrate": "slim",

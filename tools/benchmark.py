@@ -23,7 +23,7 @@ import simplejson
 import torch
 
 from mutualvideo.benchmark import COMMANDS
-from mutualvideo.cli import run_tool
+from mutualvideo.commands.tool import run_tool
 
 
 def main():

@@ -7,8 +7,8 @@ Exit code 0 if all are good, 1 if some are bad, 2 if the list or the folder cann
 
 import argparse
 
-from mutualvideo.cli import run_tool
-from mutualvideo.data.check import check_list, training_keys
+from mutualvideo.commands.tool import run_tool
+from mutualvideo.data.prepare.check import check_list, training_keys
 
 
 def main():

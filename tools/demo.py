@@ -10,14 +10,14 @@ Writes an annotated mp4 and a CSV for every source. ^C ends the film early and k
 
 import argparse
 
-from mutualvideo.cli import run_tool
+from mutualvideo.budget import parse_budget
+from mutualvideo.commands.tool import run_tool
 from mutualvideo.errors import InputError
+from mutualvideo.play.picture_player import describe, recognise_pictures
+from mutualvideo.play.playlist import play_all
 from mutualvideo.runtime import AdaptiveRecognizer
-from mutualvideo.runtime.folder import locate
-from mutualvideo.runtime.pictures import describe, recognise_pictures
-from mutualvideo.runtime.playlist import play_all
+from mutualvideo.runtime.deployed import locate
 from mutualvideo.signals import stop_on_signals
-from mutualvideo.table import parse_budget
 from mutualvideo.web.options import add_options, serve_page
 
 

@@ -14,11 +14,11 @@ Exit code 1 if answers differ from the torch network's by more than 0.001: nothi
 import argparse
 import sys
 
-from mutualvideo.cli import run_tool
+from mutualvideo.budget import parse_budget
+from mutualvideo.commands.tool import run_tool
 from mutualvideo.export import FORMATS, DifferenceError, export_folder, export_subnet, open_source
-from mutualvideo.export.folder import ROWS
+from mutualvideo.export.deploy_folder import ROWS
 from mutualvideo.subnet import Subnet
-from mutualvideo.table import parse_budget
 
 
 def parse_args():

@@ -10,12 +10,12 @@ Run it again to continue after an interruption.
 
 import argparse
 
-from mutualvideo.cli import run_tool
+from mutualvideo.commands.tool import run_tool
 from mutualvideo.config import load_cfg
-from mutualvideo.engine import distributed
-from mutualvideo.engine.lock import exclusive
-from mutualvideo.engine.log import setup_logging
-from mutualvideo.table.build import cost_table, evaluate_grid
+from mutualvideo.evaluation.build import cost_table, evaluate_grid
+from mutualvideo.run import distributed
+from mutualvideo.run.lock import exclusive
+from mutualvideo.run.log import setup_logging
 from mutualvideo.table.published import CURVES, published_curve
 
 

@@ -9,8 +9,8 @@ Run it again to continue. Exit code 0 if all videos are there, 1 if some could n
 
 import argparse
 
-from mutualvideo.cli import run_tool
-from mutualvideo.data.resize import EXTENSIONS, Settings, resize_tree
+from mutualvideo.commands.tool import run_tool
+from mutualvideo.data.prepare.resize import EXTENSIONS, Settings, resize_tree
 
 
 def main():

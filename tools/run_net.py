@@ -10,17 +10,17 @@ torchrun --nproc_per_node=8 tools/run_net.py --cfg ...
 import argparse
 import logging
 
-from mutualvideo.cli import run_tool
+from mutualvideo.commands.tool import run_tool
 from mutualvideo.config import load_cfg, save_cfg
-from mutualvideo.engine import distributed
 from mutualvideo.engine.dry_run import dry_run
-from mutualvideo.engine.environment import write_environment
-from mutualvideo.engine.lock import exclusive
-from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import build_sampler, train
-from mutualvideo.table.average import evaluate_average
-from mutualvideo.table.build import evaluate_grid
-from mutualvideo.table.grid import find_checkpoint, grid_subnets
+from mutualvideo.evaluation.build import evaluate_grid
+from mutualvideo.evaluation.ema_table import evaluate_average
+from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
+from mutualvideo.run import distributed
+from mutualvideo.run.environment import write_environment
+from mutualvideo.run.lock import exclusive
+from mutualvideo.run.log import setup_logging
 
 
 def parse_args():

@@ -1,4 +1,4 @@
-"""Write the toy video data set: eight classes of motion, see mutualvideo/data/toy.py.
+"""Write the toy video data set: eight classes of motion, see mutualvideo/data/prepare/toy.py.
 
 python tools/toy_dataset.py --output data/toy --train 640 --val 160 --seed 0
 python tools/toy_dataset.py --film film.mp4 --motions right,grow,down,clockwise --seed 3
@@ -6,8 +6,8 @@ python tools/toy_dataset.py --film film.mp4 --motions right,grow,down,clockwise 
 
 import argparse
 
-from mutualvideo.cli import run_tool
-from mutualvideo.data.toy import CLASSES, make_toy_dataset, write_film
+from mutualvideo.commands.tool import run_tool
+from mutualvideo.data.prepare.toy import CLASSES, make_toy_dataset, write_film
 from mutualvideo.errors import InputError
 
 

@@ -6,8 +6,8 @@ import torch
 
 from mutualvideo.backends import onnxruntime, openvino
 from mutualvideo.backends.base import check_precision, import_extra
-from mutualvideo.backends.convert import to_onnx, to_openvino
-from mutualvideo.backends.network import NetworkBackend
+from mutualvideo.backends.to_runtime import to_onnx, to_openvino
+from mutualvideo.backends.torch_network import NetworkBackend
 
 
 class _ConvertedBackend(NetworkBackend):

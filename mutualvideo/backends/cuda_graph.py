@@ -5,7 +5,7 @@ import threading
 import torch
 
 from mutualvideo.backends.base import Runner
-from mutualvideo.backends.network import network_bytes, on_device, scores_of
+from mutualvideo.backends.torch_network import network_bytes, on_device, scores_of
 
 _WARM_UP = 3
 

@@ -60,8 +60,8 @@ class ExportedBackend(Backend):
         if self.name == onnxruntime.NAME:
             more = (onnxruntime.provider_of(device), self.threads)
             return lambda *args: onnxruntime.OnnxRuntimeRunner(*args, *more), device or "cpu"
-        from mutualvideo.backends.network import torch_device
         from mutualvideo.backends.torch_exported import TorchExportedRunner
+        from mutualvideo.backends.torch_network import torch_device
 
         where = torch_device(device)
         return lambda *args: TorchExportedRunner(*args, where), str(where)

@@ -3,7 +3,7 @@
 import torch
 
 from mutualvideo.backends.base import Runner
-from mutualvideo.backends.network import network_bytes, on_device
+from mutualvideo.backends.torch_network import network_bytes, on_device
 
 NAME = "torch-exported"
 

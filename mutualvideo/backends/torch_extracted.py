@@ -4,12 +4,7 @@ import torch
 
 from mutualvideo.backends.base import Runner
 from mutualvideo.backends.cuda_graph import CudaGraphRunner
-from mutualvideo.backends.network import (
-    TorchBackend,
-    network_bytes,
-    on_device,
-    scores_of,
-)
+from mutualvideo.backends.torch_network import TorchBackend, network_bytes, on_device, scores_of
 from mutualvideo.errors import InputError
 from mutualvideo.slim import weights_layout
 

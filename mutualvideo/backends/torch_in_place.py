@@ -5,7 +5,7 @@ import threading
 import torch
 
 from mutualvideo.backends.base import Runner
-from mutualvideo.backends.network import TorchBackend, on_device, scores_of
+from mutualvideo.backends.torch_network import TorchBackend, on_device, scores_of
 from mutualvideo.slim import set_subnet, slim_state
 
 

@@ -9,7 +9,7 @@ import yaml
 from fvcore.common.config import CfgNode
 
 from mutualvideo.config.defaults import get_cfg
-from mutualvideo.config.pyslowfast import is_ignored
+from mutualvideo.config.foreign_keys import is_ignored
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
 

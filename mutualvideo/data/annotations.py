@@ -45,7 +45,7 @@ class VideoList:
             arXiv 1608.00859) instead of at a fixed rate.
         mirrored: clips may be mirrored; not where left and right are classes.
         classes: names of the classes, by label; ``None``: the source does not know them.
-        open_picture: of pictures: what makes a :class:`mutualvideo.data.decode.Reader` of one
+        open_picture: of pictures: what makes a :class:`mutualvideo.media.Reader` of one
             :class:`Video`, and pickles; ``None``: these are videos.
     """
 

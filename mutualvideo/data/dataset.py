@@ -12,12 +12,12 @@ import torch
 from torch.utils.data import Dataset
 
 from mutualvideo.config import takes_pictures
-from mutualvideo.data.decode import DecodeError
-from mutualvideo.data.reading import open_source
 from mutualvideo.data.regions import GeometrySampler, RelativeGeometry
 from mutualvideo.data.sampling import clip_indices, segment_indices, test_positions
 from mutualvideo.data.transforms import test_transform
 from mutualvideo.errors import InputError
+from mutualvideo.media import DecodeError
+from mutualvideo.media.reading import open_source
 
 # Videos in a row that may fail to stand in for one another before a run is given up.
 _MAX_TRIES = 10

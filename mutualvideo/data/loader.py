@@ -11,10 +11,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from mutualvideo.data.dataset import VideoDataset
-from mutualvideo.data.decode import DecodeError
 from mutualvideo.data.regions import stack_regions
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
+from mutualvideo.media import DecodeError
 
 logger = logging.getLogger(__name__)
 

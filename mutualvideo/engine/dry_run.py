@@ -10,13 +10,13 @@ import torch
 from mutualvideo.config import takes_pictures
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.loader import build_loader
-from mutualvideo.engine.checkpoint import resume
 from mutualvideo.engine.optimizer import learning_rate
-from mutualvideo.engine.progress import Progress
 from mutualvideo.engine.train import build_sampler, build_trained, load_initial, newest_of
 from mutualvideo.engine.update import Updater
 from mutualvideo.engine.watch import clock_time
 from mutualvideo.errors import InputError
+from mutualvideo.run.checkpoint import resume
+from mutualvideo.run.progress import Progress
 from mutualvideo.slim import count_costs, input_shape
 
 # Without a GPU: clips of the step that memory is measured with, and bytes of activations that as

@@ -9,23 +9,11 @@ from tqdm import tqdm
 
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.loader import build_loader
-from mutualvideo.engine.checkpoint import (
-    checkpoint_path,
-    newest_checkpoint,
-    read_newest,
-    resume,
-    save_checkpoint,
-)
-from mutualvideo.engine.distributed import barrier, from_main
-from mutualvideo.engine.evaluate import calibrate_from, evaluate
-from mutualvideo.engine.log import Scalars, log_json_stats
-from mutualvideo.engine.means import means_over_processes
 from mutualvideo.engine.optimizer import learning_rate
-from mutualvideo.engine.progress import Progress
-from mutualvideo.engine.stopping import Stop
 from mutualvideo.engine.update import Updater
 from mutualvideo.engine.watch import Watch
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
 from mutualvideo.models import (
     build_model,
     full_subnet,
@@ -35,6 +23,18 @@ from mutualvideo.models import (
     require_runnable,
 )
 from mutualvideo.mutual import SubnetSampler, compile_training
+from mutualvideo.run.checkpoint import (
+    checkpoint_path,
+    newest_checkpoint,
+    read_newest,
+    resume,
+    save_checkpoint,
+)
+from mutualvideo.run.distributed import barrier, from_main
+from mutualvideo.run.log import Scalars, log_json_stats
+from mutualvideo.run.progress import Progress
+from mutualvideo.run.reduce import means_over_processes
+from mutualvideo.run.stopping import Stop
 from mutualvideo.signals import stop_on_signals
 from mutualvideo.slim import order_channels, set_subnet, slim_state, weights_layout
 from mutualvideo.subnet import Subnet

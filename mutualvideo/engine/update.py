@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from mutualvideo.engine.distributed import gather_to_main, sum_over_processes
 from mutualvideo.engine.ema import build_ema
 from mutualvideo.engine.optimizer import build_optimizer, set_learning_rate
 from mutualvideo.errors import InputError
 from mutualvideo.mutual import Passes, mutual_step, not_finite
+from mutualvideo.run.distributed import gather_to_main, sum_over_processes
 
 logger = logging.getLogger(__name__)
 

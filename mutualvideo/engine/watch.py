@@ -7,8 +7,8 @@ import time
 from tqdm.std import EMA
 
 from mutualvideo.config import takes_pictures
-from mutualvideo.engine.log import log_json_stats
 from mutualvideo.errors import InputError
+from mutualvideo.run.log import log_json_stats
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Watch:
     Args:
         cfg: the configuration.
         steps: of an epoch.
-        scalars: :class:`~mutualvideo.engine.log.Scalars`.
+        scalars: :class:`~mutualvideo.run.log.Scalars`.
         clock: for the tests.
 
     Raises:
@@ -113,7 +113,7 @@ class Watch:
         """Writes what an epoch did.
 
         Args:
-            whole: :class:`~mutualvideo.engine.progress.Progress` of all processes.
+            whole: :class:`~mutualvideo.run.progress.Progress` of all processes.
             rate: the learning rate of its last step.
         """
         epoch, replaced = whole.epoch, whole.replaced.values()

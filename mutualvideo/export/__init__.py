@@ -3,11 +3,11 @@
 ``formats`` lists them, ``subnet`` writes one file, ``folder`` a folder for the runtime.
 """
 
-from mutualvideo.export.compare import TOLERANCE, DifferenceError
-from mutualvideo.export.folder import export_folder
+from mutualvideo.export.deploy_folder import export_folder
 from mutualvideo.export.formats import FORMATS
-from mutualvideo.export.source import Source, open_source
-from mutualvideo.export.subnet import export_subnet
+from mutualvideo.export.origin import Source, open_source
+from mutualvideo.export.parity import TOLERANCE, DifferenceError
+from mutualvideo.export.subnet_file import export_subnet
 
 __all__ = [
     "DifferenceError",

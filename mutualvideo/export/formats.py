@@ -12,10 +12,10 @@ from mutualvideo.errors import InputError
 #   load(source, subnet, path): opens what lies there in the runtime that reads it; a function
 #       of clips, float32 arrays (B, 3, frames, size, size) to logits (B, classes)
 _MODULES = {
-    "torch_export": "torch_export",
-    "onnx": "onnx",
-    "openvino": "openvino",
-    "pytorchvideo": "pytorchvideo",
+    "torch_export": "program_file",
+    "onnx": "onnx_file",
+    "openvino": "openvino_file",
+    "pytorchvideo": "pytorchvideo_module",
 }
 FORMATS = tuple(_MODULES)
 # Those that the runtime executes from a folder.

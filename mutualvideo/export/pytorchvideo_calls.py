@@ -5,7 +5,7 @@ import re
 from torch import nn
 
 from mutualvideo.errors import InputError
-from mutualvideo.frames import frame_indices
+from mutualvideo.frame_indices import frame_indices
 
 _IMPORTS = {
     "FuseFastToSlow": "pytorchvideo.models.slowfast",
@@ -67,7 +67,7 @@ def module_text(cfg, network, subnet, shape, weights, about):
         subnet: which one.
         shape: (frames, size) of the clip that it takes.
         weights: name of the file of weights, beside the module.
-        about: what :meth:`~mutualvideo.export.source.Source.describe` gives.
+        about: what :meth:`~mutualvideo.export.origin.Source.describe` gives.
 
     Raises:
         InputError: if PyTorchVideo has no such network.

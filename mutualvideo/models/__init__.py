@@ -7,12 +7,17 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
     import fvcore.nn  # noqa: F401
 
-from mutualvideo.models import images, slow, slowfast, x3d  # noqa: F401  (they register themselves)
+from mutualvideo.models import image_networks, slow, slowfast, x3d  # noqa: F401  (they register themselves)
 from mutualvideo.models.blocks import recompute_blocks
-from mutualvideo.models.checkpoint import adopt_checkpoint_cfg, load_model
-from mutualvideo.models.pretrained import Loaded, load_pretrained, load_weights
-from mutualvideo.models.registry import MODEL_REGISTRY, build_model, full_subnet, require_runnable
-from mutualvideo.models.weights_file import read_checkpoint
+from mutualvideo.models.model_registry import (
+    MODEL_REGISTRY,
+    build_model,
+    full_subnet,
+    require_runnable,
+)
+from mutualvideo.models.weights.pretrained import Loaded, load_pretrained, load_weights
+from mutualvideo.models.weights.trained import adopt_checkpoint_cfg, load_model
+from mutualvideo.models.weights.weights_file import read_checkpoint
 
 __all__ = [
     "Loaded",

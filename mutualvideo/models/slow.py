@@ -6,7 +6,7 @@ from pytorchvideo.models.resnet import create_resnet
 from torch import nn
 
 from mutualvideo.errors import InputError
-from mutualvideo.models.registry import MODEL_REGISTRY, require_arch, reset_final_norms
+from mutualvideo.models.model_registry import MODEL_REGISTRY, require_arch, reset_final_norms
 from mutualvideo.slim import Ratio
 
 DEPTHS = (50, 101, 152)

@@ -6,7 +6,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from mutualvideo.errors import InputError
-from mutualvideo.models.registry import MODEL_REGISTRY, full_subnet, require_arch, reset_final_norms
+from mutualvideo.models.model_registry import (
+    MODEL_REGISTRY,
+    full_subnet,
+    require_arch,
+    reset_final_norms,
+)
 from mutualvideo.models.slow import bottleneck_rules, plain_strides, require_depth
 from mutualvideo.slim import Fixed, frame_indices, resample_clip
 

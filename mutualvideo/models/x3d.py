@@ -3,7 +3,7 @@
 from pytorchvideo.models.x3d import create_x3d
 from torch import nn
 
-from mutualvideo.models.registry import MODEL_REGISTRY, require_arch, reset_final_norms
+from mutualvideo.models.model_registry import MODEL_REGISTRY, require_arch, reset_final_norms
 
 
 @MODEL_REGISTRY.register()

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.prepare import as_clips, full_clip, prepare
+from mutualvideo.runtime.preprocess import as_clips, full_clip, prepare
 
 # What could not be prepared is not tried again for so long.
 _RETRY_S = 30.0

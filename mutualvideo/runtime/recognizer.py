@@ -7,12 +7,12 @@ import time
 import numpy as np
 
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.cascade import CascadeRunner
-from mutualvideo.runtime.controller import Controller
-from mutualvideo.runtime.folder import is_folder, locate, open_folder
+from mutualvideo.policy.controller import Controller
+from mutualvideo.runtime.cascading import CascadeRunner
+from mutualvideo.runtime.deployed import is_folder, locate, open_folder
 from mutualvideo.runtime.prediction import Prediction
-from mutualvideo.runtime.prepare import Preprocessing, as_clips, prepare
 from mutualvideo.runtime.prepared import PreparedRunners
+from mutualvideo.runtime.preprocess import Preprocessing, as_clips, prepare
 from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.query import QueryTable
 
@@ -27,7 +27,7 @@ class AdaptiveRecognizer:
 
     Under a budget in milliseconds or clips a second it watches its own latency and moves along
     the Pareto rows when the machine gets slower or faster, see
-    :class:`~mutualvideo.runtime.controller.Controller`.
+    :class:`~mutualvideo.policy.controller.Controller`.
 
     Args:
         checkpoint: OUTPUT_DIR of a run, or a folder that ``tools/export.py --folder`` wrote:
@@ -71,7 +71,7 @@ class AdaptiveRecognizer:
             self._backend, self.cfg, self.table = opened
         else:
             # Here, so that whoever runs exported sub-networks imports no torch.
-            from mutualvideo.runtime.network import open_network
+            from mutualvideo.runtime.from_checkpoint import open_network
 
             if table is None:
                 raise InputError("recognizer: give the query table of the checkpoint")

@@ -7,14 +7,14 @@ from mutualvideo.slim.calibrate import (
     load_statistics,
     require_calibrated,
 )
-from mutualvideo.slim.clip import frame_indices, input_shape, resample_clip, subnet_input
 from mutualvideo.slim.convert import set_subnet, set_width, slim_state, slimmable
-from mutualvideo.slim.each import each_subnet
+from mutualvideo.slim.every_subnet import each_subnet
 from mutualvideo.slim.extract import extract
 from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.macs import Costs, count_costs, count_macs
-from mutualvideo.slim.memory import channels_last, weights_layout
+from mutualvideo.slim.memory_format import channels_last, weights_layout
 from mutualvideo.slim.order import order_channels
+from mutualvideo.slim.resampling import frame_indices, input_shape, resample_clip, subnet_input
 from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
 
 __all__ = [

@@ -7,9 +7,9 @@ import torch
 
 from mutualvideo.errors import InputError, shown
 from mutualvideo.slim.convert import slim_state
-from mutualvideo.slim.each import each_subnet
+from mutualvideo.slim.every_subnet import each_subnet
 from mutualvideo.slim.layers import batch_norms
-from mutualvideo.slim.processes import count_over_processes
+from mutualvideo.slim.sync_norm import count_over_processes
 from mutualvideo.subnet import Subnet
 
 _FORMAT = "mutualvideo-statistics"

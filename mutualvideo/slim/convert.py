@@ -9,14 +9,14 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.layers import TWINS, BatchNormTwin, Prepared
-from mutualvideo.slim.plan import make_plan
-from mutualvideo.slim.refuse import keeps_forward, plain_class, refuse
+from mutualvideo.slim.meta_copy import meta_twin
 from mutualvideo.slim.rules import Fixed, Segments
 from mutualvideo.slim.selfcheck import check_widths
 from mutualvideo.slim.state import SlimState
 from mutualvideo.slim.subclass import twin_of
-from mutualvideo.slim.trace import trace
-from mutualvideo.slim.twin import meta_twin
+from mutualvideo.slim.tracing.layer_plan import make_plan
+from mutualvideo.slim.tracing.trace import trace
+from mutualvideo.slim.unsupported import keeps_forward, plain_class, refuse
 
 # Pictures and clips that a network is tried on where the caller gives no example: the usual
 # ones first. On the meta device, so large ones cost nothing.

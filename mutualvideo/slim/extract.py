@@ -6,10 +6,10 @@ import torch
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.convert import set_subnet
-from mutualvideo.slim.fold import fold_norms
+from mutualvideo.slim.kernels.fold import fold_norms
 from mutualvideo.slim.layers import slim_layers
 from mutualvideo.slim.macs import meta_arguments, record_arriving
-from mutualvideo.slim.twin import meta_twin
+from mutualvideo.slim.meta_copy import meta_twin
 
 
 def extract(model, subnet, in_channels=3, fold=False, example=None):

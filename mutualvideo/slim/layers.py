@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mutualvideo.slim import depthwise, pointwise, processes
+from mutualvideo.slim import sync_norm
+from mutualvideo.slim.kernels import depthwise, pointwise
 from mutualvideo.slim.rules import Scaled
 
 
@@ -290,7 +291,7 @@ class BatchNormTwin(Twin):
             collected, momentum = self._collected(x), self.slim.calibration_momentum
             if not self.slim.over_processes:
                 return *collected, *self._affine(arriving), True, momentum
-            mean, var, unbiased = processes.batch_moments(x)
+            mean, var, unbiased = sync_norm.batch_moments(x)
             _move(collected, (mean, unbiased), momentum)
             return mean, var, *self._affine(arriving), False, 0.0
         if self.training and self.slim.is_full:  # recomputing: these are given, and do not move
@@ -310,14 +311,14 @@ class BatchNormTwin(Twin):
         return F.batch_norm(x, *self.normalization(x), self.eps)
 
     def _forward_over_processes(self, x):
-        mean, var, unbiased = processes.batch_moments(x)
+        mean, var, unbiased = sync_norm.batch_moments(x)
         moves = self.slim.is_full and not self.slim.recomputing
         if moves and self.running_mean is not None:
             self.num_batches_tracked += 1
             momentum = self.momentum
             momentum = 1 / float(self.num_batches_tracked) if momentum is None else momentum
             _move((self.running_mean, self.running_var), (mean, unbiased), momentum)
-        return processes.normalize(x, mean, var, *self._affine(x.shape[1]), self.eps)
+        return sync_norm.normalize(x, mean, var, *self._affine(x.shape[1]), self.eps)
 
     def to_static(self, arriving):
         weight, bias = self._affine(arriving)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
-from mutualvideo.slim.clip import input_shape
 from mutualvideo.slim.convert import set_subnet
-from mutualvideo.slim.flops import MetaFlops
 from mutualvideo.slim.layers import arriving_channels, slim_layers
-from mutualvideo.slim.twin import meta_twin
+from mutualvideo.slim.meta_copy import meta_twin
+from mutualvideo.slim.operation_costs import MetaFlops
+from mutualvideo.slim.resampling import input_shape
 
 
 def example_input(model, subnet, in_channels=3, device="meta"):

@@ -4,7 +4,7 @@ import torch
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.layers import arriving_channels, slim_layers
-from mutualvideo.slim.trace import fresh, running_module
+from mutualvideo.slim.tracing.trace import fresh, running_module
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ class SlimState:
         is_full: whether this is the full network: it alone updates the running statistics. Worked
             out when switching, so that a compiled layer asks for nothing but this.
         serial: counts the switches, so that a layer knows when what it prepared is out of date.
-        plan: :class:`~mutualvideo.slim.plan.Plan` that the layers were told.
+        plan: :class:`~mutualvideo.slim.tracing.layer_plan.Plan` that the layers were told.
         calibration_momentum: while calibrating, the weight of the batch at hand in the
             statistics of the current sub-network; else ``None``.
         over_processes: BatchNorm takes the batches of all processes together, in training and

@@ -1,6 +1,5 @@
 """The query table: rows of costs and accuracies, budgets in and rows out, its picture."""
 
-from mutualvideo.table.budget import format_macs, parse_budget
 from mutualvideo.table.query import QueryTable, Row
 
-__all__ = ["QueryTable", "Row", "format_macs", "parse_budget"]
+__all__ = ["QueryTable", "Row"]

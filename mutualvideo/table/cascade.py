@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from mutualvideo.budget import check_budget, format_cost
 from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.budget import check_budget, format_cost
 
 FORMAT = "mutualvideo-cascades"
 VERSION = 1

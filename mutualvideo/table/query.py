@@ -9,10 +9,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from mutualvideo.budget import check_budget, format_cost
 from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
-from mutualvideo.table.budget import check_budget, format_cost
 from mutualvideo.table.row import Row, row_from_json
 from mutualvideo.table.text import to_markdown, to_text
 
@@ -35,7 +35,7 @@ class QueryTable:
             ``model``, ``dataset``, ``videos`` (how many were evaluated), ``expected`` (how many
             the list holds), ``manifest`` and ``fingerprint`` (of the list and the checkpoint,
             see ``mutualvideo.table.fingerprint``), ``views``, ``macs`` (how they are counted),
-            ``latency`` (what times depend on, see ``mutualvideo.table.latency``), ``cascades``
+            ``latency`` (what times depend on, see ``mutualvideo.backends.latency``), ``cascades``
             (path of the cascades), ``checkpoint`` and ``statistics`` (paths relative to the
             table's folder)
             and ``classes`` (names by label).

@@ -1,6 +1,6 @@
 """The query table for people: a terminal, a Markdown page."""
 
-from mutualvideo.table.budget import format_macs
+from mutualvideo.budget import format_macs
 
 
 def to_text(table):

@@ -12,9 +12,9 @@ from starlette.middleware import Middleware
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import PreparationError
 from mutualvideo.web import panels
-from mutualvideo.web.clip import display_name, read_clip
 from mutualvideo.web.headers import SafeHeaders
 from mutualvideo.web.session import UNITS, Visitor, answer, scales
+from mutualvideo.web.upload import display_name, read_clip
 
 _START = 50
 # Films are decoded by so many processes at once, answers worked out by so many threads.
@@ -32,7 +32,7 @@ class Page:
     Args:
         recognizer: ``AdaptiveRecognizer``.
         samples: ``{name: path}``, may be empty.
-        limits: :class:`~mutualvideo.web.clip.Limits` of a clip.
+        limits: :class:`~mutualvideo.web.upload.Limits` of a clip.
     """
 
     def __init__(self, recognizer, samples, limits):

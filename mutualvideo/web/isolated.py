@@ -1,7 +1,7 @@
 """Run as ``python -m mutualvideo.web.isolated JOB``: reads a clip and writes it to stdout.
 
 A process of its own, because a file made for it can have a decoder ask for all memory, loop or
-crash, none of which a thread survives. JOB is JSON, see :func:`mutualvideo.web.clip.read_clip`.
+crash, none of which a thread survives. JOB is JSON, see :func:`mutualvideo.web.upload.read_clip`.
 The answer is a line of JSON, ``{"error": text}`` or the header of the arrays that follow it.
 """
 
@@ -12,10 +12,10 @@ import sys
 import av
 import numpy as np
 
-from mutualvideo.data.decode import open_video
-from mutualvideo.data.decode.index import moving_streams, say
 from mutualvideo.data.sampling import clip_indices, crop_offset
 from mutualvideo.errors import InputError
+from mutualvideo.media import open_video
+from mutualvideo.media.packet_index import moving_streams, say
 
 # FFmpeg's names. What is left out on purpose are lists of other files (HLS, concat, DASH), which
 # would show a visitor the files of this machine, and single pictures.

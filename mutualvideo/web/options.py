@@ -4,8 +4,8 @@ import os
 
 from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
-from mutualvideo.web.clip import Limits
 from mutualvideo.web.samples import samples_in, samples_of_run
+from mutualvideo.web.upload import Limits
 
 
 def add_options(parser):

@@ -7,9 +7,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from mutualvideo.frames import frame_indices
-from mutualvideo.table.budget import format_macs
-from mutualvideo.web import plots
+from mutualvideo.budget import format_macs
+from mutualvideo.frame_indices import frame_indices
+from mutualvideo.web import svg_plots
 
 _TOP, _COLUMNS = 5, 8
 # Gradio runs the content of a panel through two kinds of templates, ${} and {{}}.
@@ -117,7 +117,7 @@ def bars(answer):
 
 def curve(answer, table):
     """Accuracy against cost, the chosen point standing out."""
-    svg = plots.curve(table, answer.row, answer.budget)
+    svg = svg_plots.curve(table, answer.row, answer.budget)
     if svg is None:
         return "<p>The query table has no accuracies, so there is no curve to draw.</p>"
     name = f"accuracy against cost; {answer.row.subnet} is chosen"
@@ -126,7 +126,7 @@ def curve(answer, table):
 
 def latency(answer):
     """Latency of the visitor's predictions."""
-    svg = io.BytesIO(plots.latency(answer.history))
+    svg = io.BytesIO(svg_plots.latency(answer.history))
     last = f"{answer.prediction.latency_ms:.1f} ms"
     return (
         "<h2>Latency over time</h2>"

@@ -5,8 +5,8 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.playlist import VIDEO_ENDINGS
-from mutualvideo.web.clip import display_name
+from mutualvideo.play.playlist import VIDEO_ENDINGS
+from mutualvideo.web.upload import display_name
 
 _MOST = 200
 _OF_THE_RUN = 24
@@ -47,7 +47,7 @@ def samples_of_run(cfg, class_names):
         list or its videos are not there.
     """
     # Data sets import torch.
-    from mutualvideo.data.sources.registry import read_videos
+    from mutualvideo.data.sources.dataset_registry import read_videos
 
     try:
         videos = read_videos(cfg.TEST.DATASET, cfg, "val").videos

@@ -7,11 +7,11 @@ sub-network.
 from collections import deque
 from dataclasses import dataclass, field
 
+from mutualvideo.budget import format_cost, format_macs
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import Prediction
-from mutualvideo.table.budget import format_cost, format_macs
 from mutualvideo.table.query import Row
-from mutualvideo.web.clip import Clip
+from mutualvideo.web.upload import Clip
 
 UNITS = {"macs": "multiply-adds", "ms": "milliseconds", "fps": "clips per second"}
 _REMEMBERED = 60

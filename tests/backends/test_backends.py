@@ -8,11 +8,11 @@ import torch
 
 from mutualvideo.backends import BACKENDS, make_backend
 from mutualvideo.backends.base import import_extra, softmax
+from mutualvideo.backends.latency import measure
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet
 from mutualvideo.slim import calibrate, input_shape, set_subnet, slim_state, subnet_input
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.latency import measure
 from tests.networks import NETWORKS, few_blocks, make_cfg, make_clip, randomize_norms, subnets
 
 NEEDS = {"openvino": ["openvino"], "onnxruntime": ["onnxruntime", "onnx", "onnxscript"]}

@@ -6,14 +6,14 @@ import sys
 import pytest
 import torch
 
-from mutualvideo.benchmark import gpu
+from mutualvideo.benchmark import gpu_steps
 from mutualvideo.config import load_cfg
 from tests.networks import few_blocks
 from tests.tools.test_run_net import load_tool
 
 
 def test_depthwise_layers_of_x3d_m():
-    layers = gpu._depthwise_layers(gpu._ON_GPU)
+    layers = gpu_steps._depthwise_layers(gpu_steps._ON_GPU)
     # 3 + 5 + 11 + 7 blocks (arXiv 2004.04730, table 3, times a depth of 2.2), inner channels
     # 2.25 times the block's.
     assert sum(count for *_, count in layers) == 26
@@ -27,7 +27,7 @@ def test_backward_of_a_depthwise_convolution_is_autograds():
     w = torch.randn(4, 1, 3, 3, 3, requires_grad=True)
     torch.manual_seed(0)
     with torch.no_grad():
-        y, runs = gpu._directions(x, w, (1, 2, 2), (1, 1, 1))
+        y, runs = gpu_steps._directions(x, w, (1, 2, 2), (1, 1, 1))
         found = runs["backward"]()
     torch.manual_seed(0)
     wanted = torch.autograd.grad(runs["forward"](), [x, w], torch.randn_like(y))
@@ -40,7 +40,7 @@ def test_backward_of_a_depthwise_convolution_is_autograds():
 @pytest.mark.filterwarnings("ignore")
 def test_without_a_gpu_it_runs_and_says_so(monkeypatch, capsys):
     # A step of two passes, not four: each is a graph, whose tracing takes seconds.
-    monkeypatch.setattr(gpu, "load_cfg", lambda path, opts: load_cfg(
+    monkeypatch.setattr(gpu_steps, "load_cfg", lambda path, opts: load_cfg(
         path, [*opts, "MUTUAL.NUM_RANDOM", "0"]
     ))  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["benchmark.py", "gpu"])

@@ -7,9 +7,9 @@ import torch
 
 from mutualvideo.config import load_cfg
 from mutualvideo.engine.optimizer import build_optimizer, learning_rate
+from mutualvideo.evaluation.build import grid_subnets
 from mutualvideo.models import build_model, full_subnet
 from mutualvideo.slim import count_macs
-from mutualvideo.table.build import grid_subnets
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 MODES = ("mutual", "width_only", "single")

@@ -3,10 +3,10 @@ import os
 
 import pytest
 
-from mutualvideo.data import check
 from mutualvideo.data.annotations import read_annotations
-from mutualvideo.data.decode import DecodeError, VideoReader
+from mutualvideo.data.prepare import check
 from mutualvideo.errors import InputError
+from mutualvideo.media import DecodeError, VideoReader
 
 from .decode.files import BROKEN, FILES
 from .decode.test_real_files import PARTS

@@ -8,10 +8,10 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional as F
 
 from mutualvideo.data.annotations import Video
-from mutualvideo.data.decode import DecodeError
-from mutualvideo.data.frames import ArrayReader, FrameReader, PictureReader
-from mutualvideo.data.reading import open_source
 from mutualvideo.errors import InputError
+from mutualvideo.media import DecodeError
+from mutualvideo.media.picture_reader import ArrayReader, FrameReader, PictureReader
+from mutualvideo.media.reading import open_source
 
 from .videos import encode, moving_picture
 

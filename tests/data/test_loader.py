@@ -9,10 +9,10 @@ import torch
 
 from mutualvideo.config import get_cfg
 from mutualvideo.data import dataset as dataset_module
-from mutualvideo.data.decode import DecodeError, open_video
 from mutualvideo.data.loader import build_loader
-from mutualvideo.data.reading import open_source
 from mutualvideo.errors import InputError
+from mutualvideo.media import DecodeError, open_video
+from mutualvideo.media.reading import open_source
 
 from .videos import encode
 

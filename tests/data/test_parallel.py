@@ -2,7 +2,7 @@ import multiprocessing
 
 import pytest
 
-from mutualvideo.data.parallel import Failure, run_jobs
+from mutualvideo.data.prepare.jobs import Failure, run_jobs
 from mutualvideo.errors import InputError
 from tests.data.jobs import act
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from mutualvideo.data import resize
 from mutualvideo.data.annotations import read_annotations
-from mutualvideo.data.decode import DecodeError, VideoReader
-from mutualvideo.data.resize import Settings, resize_tree, resize_video
+from mutualvideo.data.prepare import resize
+from mutualvideo.data.prepare.resize import Settings, resize_tree, resize_video
 from mutualvideo.errors import InputError
+from mutualvideo.media import DecodeError, VideoReader
 
 from .decode.files import BROKEN, FILES, IRREGULAR
 from .test_check import damaged

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from mutualvideo.data import toy
 from mutualvideo.data.annotations import read_annotations
-from mutualvideo.data.decode import VideoReader
+from mutualvideo.data.prepare import toy
 from mutualvideo.errors import InputError
+from mutualvideo.media import VideoReader
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "toy_dataset.py"
 

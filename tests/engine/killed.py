@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from mutualvideo.config import load_cfg
-from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import train
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.log import setup_logging
 
 
 def steps_logged(path):

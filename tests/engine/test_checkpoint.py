@@ -12,8 +12,13 @@ import torch
 
 from mutualvideo import QueryTable
 from mutualvideo.config.load import cfg_to_dict
-from mutualvideo.engine import checkpoint as module
-from mutualvideo.engine.checkpoint import (
+from mutualvideo.engine.train import train
+from mutualvideo.engine.update import Updater
+from mutualvideo.errors import InputError
+from mutualvideo.evaluation.ema_table import evaluate_average
+from mutualvideo.models import build_model, full_subnet, load_model, read_checkpoint
+from mutualvideo.run import checkpoint as module
+from mutualvideo.run.checkpoint import (
     checkpoint_path,
     checkpoints,
     newest_checkpoint,
@@ -21,13 +26,8 @@ from mutualvideo.engine.checkpoint import (
     resume,
     save_checkpoint,
 )
-from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.progress import Progress
-from mutualvideo.engine.train import train
-from mutualvideo.engine.update import Updater
-from mutualvideo.errors import InputError
-from mutualvideo.models import build_model, full_subnet, load_model, read_checkpoint
-from mutualvideo.table.average import evaluate_average
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.progress import Progress
 
 CPU = torch.device("cpu")
 

@@ -10,10 +10,10 @@ import torch
 import torch.multiprocessing as mp
 
 from mutualvideo import QueryTable
-from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.log import setup_logging
 from tests.engine import together
 from tests.engine.conftest import KEYS
 from tests.engine.logged import stats

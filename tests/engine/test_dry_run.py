@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from mutualvideo.cli import run_tool
-from mutualvideo.engine.distributed import Context
+from mutualvideo.commands.tool import run_tool
 from mutualvideo.engine.dry_run import _kept_bytes, dry_run
-from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.log import setup_logging
 from mutualvideo.slim import count_macs
 from tests.engine.logged import stats
 from tests.mutual.test_memory import peak_over

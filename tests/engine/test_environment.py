@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import mutualvideo
-from mutualvideo.engine import environment
-from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.environment import git_state, write_environment
+from mutualvideo.run import environment
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.environment import git_state, write_environment
 
 CPU = Context(torch.device("cpu"))
 

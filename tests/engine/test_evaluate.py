@@ -10,12 +10,12 @@ import torch.multiprocessing as mp
 
 from mutualvideo.data import dataset as dataset_module
 from mutualvideo.data.loader import build_loader
-from mutualvideo.data.reading import open_source
-from mutualvideo.engine import distributed
-from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.evaluate import calibrate_from, evaluate
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
+from mutualvideo.media.reading import open_source
 from mutualvideo.models import build_model
+from mutualvideo.run import distributed
+from mutualvideo.run.distributed import Context
 from mutualvideo.subnet import Subnet
 from tests.engine import listed
 from tests.engine.listed import SUBNETS, VIEWS, ListedLoader

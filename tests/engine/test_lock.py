@@ -7,8 +7,8 @@ from pathlib import Path
 import portalocker
 import pytest
 
-from mutualvideo.engine.lock import LOCK_NAME, exclusive
 from mutualvideo.errors import InputError
+from mutualvideo.run.lock import LOCK_NAME, exclusive
 
 HOLD = """
 import sys

@@ -12,13 +12,13 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from mutualvideo import AdaptiveRecognizer, QueryTable, Subnet
-from mutualvideo.engine.distributed import Context
 from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.build import evaluate_grid
 from mutualvideo.models import load_model
-from mutualvideo.runtime.pictures import describe, recognise_pictures
+from mutualvideo.play.picture_player import describe, recognise_pictures
+from mutualvideo.run.distributed import Context
 from mutualvideo.slim import extract, load_statistics
-from mutualvideo.table.build import evaluate_grid
 from tests.networks import make_cfg
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,11 +5,11 @@ from functools import partial
 import pytest
 import torch
 
-from mutualvideo.engine.distributed import Context
 from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
 from mutualvideo.models import read_checkpoint
 from mutualvideo.mutual import compile_training
+from mutualvideo.run.distributed import Context
 
 CPU = Context(torch.device("cpu"))
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.distributed import HashStore
 
-from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.stopping import Stop
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.stopping import Stop
 
 CPU = torch.device("cpu")
 

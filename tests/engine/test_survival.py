@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from mutualvideo.engine.checkpoint import checkpoint_path, newest_checkpoint
-from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import DivergedError, train
 from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
 from mutualvideo.models import read_checkpoint
+from mutualvideo.run.checkpoint import checkpoint_path, newest_checkpoint
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.log import setup_logging
 from tests.engine.logged import stats
 
 CPU = Context(torch.device("cpu"))

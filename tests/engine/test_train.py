@@ -9,15 +9,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mutualvideo import AdaptiveRecognizer, QueryTable, Subnet
 from mutualvideo.data.augment import plain_input
 from mutualvideo.data.loader import build_loader
-from mutualvideo.engine.checkpoint import checkpoint_path, newest_checkpoint
-from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.evaluate import evaluate
-from mutualvideo.engine.log import setup_logging
 from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.build import evaluate_grid
+from mutualvideo.evaluation.evaluate import evaluate
 from mutualvideo.models import build_model, load_model, read_checkpoint
+from mutualvideo.run.checkpoint import checkpoint_path, newest_checkpoint
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.log import setup_logging
 from mutualvideo.slim import batch_norms, extract, load_statistics, subnet_input
-from mutualvideo.table.build import evaluate_grid
 from tests.engine.logged import stats
 
 CPU = Context(torch.device("cpu"))

@@ -8,12 +8,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mutualvideo import Subnet
 from mutualvideo.engine import watch as watch_module
-from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.log import setup_logging
-from mutualvideo.engine.progress import Progress
 from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.engine.watch import Watch, clock_time
 from mutualvideo.errors import InputError
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.log import setup_logging
+from mutualvideo.run.progress import Progress
 from tests.engine.logged import stats
 from tests.networks import make_cfg
 

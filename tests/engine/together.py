@@ -10,15 +10,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mutualvideo import Subnet
 from mutualvideo.data.loader import build_loader
-from mutualvideo.engine import distributed
-from mutualvideo.engine.evaluate import calibrate_from, evaluate
-from mutualvideo.engine.means import means_over_processes
-from mutualvideo.engine.stopping import Stop
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.engine.update import Updater
+from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
 from mutualvideo.models import build_model, full_subnet
 from mutualvideo.mutual import Passes, mutual_step
 from mutualvideo.mutual.step import PassResult
+from mutualvideo.run import distributed
+from mutualvideo.run.reduce import means_over_processes
+from mutualvideo.run.stopping import Stop
 from mutualvideo.slim import calibrate, get_statistics, slim_state
 from tests.engine import listed
 

@@ -4,7 +4,7 @@ import torch
 from mutualvideo.config import takes_pictures
 from mutualvideo.config.load import cfg_to_dict
 from mutualvideo.export import open_source
-from mutualvideo.export.compare import probes
+from mutualvideo.export.parity import probes
 from mutualvideo.models import build_model
 from mutualvideo.slim import calibrate, count_costs, get_statistics, set_subnet, subnet_input
 from mutualvideo.subnet import Subnet

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mutualvideo.export.compare import DifferenceError, compare, probes
+from mutualvideo.export.parity import DifferenceError, compare, probes
 from mutualvideo.subnet import Subnet
 
 SUBNET = Subnet(0.5, 2, 16)

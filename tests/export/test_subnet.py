@@ -19,7 +19,7 @@ from mutualvideo.export import (
     open_source,
 )
 from mutualvideo.export.formats import get_format
-from mutualvideo.export.source import Source
+from mutualvideo.export.origin import Source
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.slim import input_shape, set_subnet
 from mutualvideo.subnet import Subnet

@@ -19,7 +19,7 @@ from mutualvideo.data.annotations import read_annotations
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
 from mutualvideo.models import load_model, read_checkpoint
-from mutualvideo.models.pretrained import load_pretrained
+from mutualvideo.models.weights.pretrained import load_pretrained
 from mutualvideo.runtime.manifest import Manifest
 from mutualvideo.slim import calibrate, get_statistics, load_statistics
 from mutualvideo.table.cascade import CascadeCurve

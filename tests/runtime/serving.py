@@ -5,8 +5,8 @@ import threading
 import numpy as np
 
 from mutualvideo.backends.base import Backend, Runner
-from mutualvideo.runtime.prepare import Preprocessing
 from mutualvideo.runtime.prepared import PreparedRunners
+from mutualvideo.runtime.preprocess import Preprocessing
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable, Row
 

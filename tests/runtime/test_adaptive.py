@@ -8,7 +8,7 @@ import pytest
 from mutualvideo.backends.base import Backend, Runner
 from mutualvideo.config import get_cfg
 from mutualvideo.errors import InputError
-from mutualvideo.runtime import AdaptiveRecognizer, PreparationError, network
+from mutualvideo.runtime import AdaptiveRecognizer, PreparationError, from_checkpoint
 from mutualvideo.runtime import recognizer as module
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import Cascade
@@ -77,7 +77,7 @@ def simulated(monkeypatch):
         machine = Simulated(table, **options)
         cfg = get_cfg()
         cfg.DATA.NUM_FRAMES, cfg.DATA.TEST_CROP_SIZE, cfg.MODEL.NUM_CLASSES = 4, 32, 3
-        monkeypatch.setattr(network, "open_network", lambda *_: (machine, cfg))
+        monkeypatch.setattr(from_checkpoint, "open_network", lambda *_: (machine, cfg))
         monkeypatch.setattr(module, "time", machine)
         # Outside the network: what overhead_s says.
         prepare = module.prepare

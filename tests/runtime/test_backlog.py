@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from mutualvideo.runtime.backlog import Backlog, Request
-from mutualvideo.runtime.batching import BatchLatency
+from mutualvideo.policy.backlog import Backlog, Request
+from mutualvideo.policy.batching import BatchLatency
 from mutualvideo.table.query import QueryTable
 from tests.runtime.serving import ROWS, A, B, C, D
 

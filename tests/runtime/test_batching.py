@@ -1,6 +1,6 @@
 import pytest
 
-from mutualvideo.runtime.batching import BatchLatency
+from mutualvideo.policy.batching import BatchLatency
 from mutualvideo.table.query import QueryTable, Row
 from tests.runtime.serving import ROWS, A, B, C
 

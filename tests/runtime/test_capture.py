@@ -7,10 +7,10 @@ import av
 import numpy as np
 import pytest
 
-from mutualvideo.data.decode import VideoReader
 from mutualvideo.errors import InputError
-from mutualvideo.runtime import capture
-from mutualvideo.runtime.capture import SourceError, display_name, open_source
+from mutualvideo.media import VideoReader
+from mutualvideo.play import capture
+from mutualvideo.play.capture import SourceError, display_name, open_source
 from tests.data.videos import encode_audio, shared
 from tests.runtime.fake import number_of, write_numbered
 

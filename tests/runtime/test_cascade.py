@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.cascade import CascadeRunner
+from mutualvideo.runtime.cascading import CascadeRunner
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import Cascade
 from mutualvideo.table.query import QueryTable, Row

@@ -3,7 +3,7 @@ import random
 import pytest
 
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.controller import PATIENCE, TARGET, Controller
+from mutualvideo.policy.controller import PATIENCE, TARGET, Controller
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable, Row
 

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from mutualvideo.data.decode import VideoReader
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.film import film, write_gif
+from mutualvideo.media import VideoReader
+from mutualvideo.play.film import film, write_gif
 from tests.runtime.fake import number_of, numbered, write_numbered
 
 

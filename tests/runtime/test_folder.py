@@ -14,9 +14,9 @@ import torch
 from mutualvideo.backends.base import softmax
 from mutualvideo.errors import InputError
 from mutualvideo.export import DifferenceError, Source, export_folder, open_source
-from mutualvideo.export.folder import choose_rows
+from mutualvideo.export.deploy_folder import choose_rows
 from mutualvideo.runtime import AdaptiveRecognizer
-from mutualvideo.runtime.folder import locate
+from mutualvideo.runtime.deployed import locate
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import Cascade, CascadeCurve
 from mutualvideo.table.fingerprint import fingerprint

@@ -3,8 +3,8 @@ import threading
 import pytest
 
 from mutualvideo.errors import InputError
-from mutualvideo.runtime import live
-from mutualvideo.runtime.live import Live
+from mutualvideo.play import live
+from mutualvideo.play.live import Live
 from tests.runtime.fake import number_of, numbered
 
 

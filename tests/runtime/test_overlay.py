@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mutualvideo.runtime.overlay import Overlay, Status, scale_of
+from mutualvideo.play.overlay import Overlay, Status, scale_of
 from mutualvideo.subnet import Subnet
 from tests.runtime.fake import TABLE
 

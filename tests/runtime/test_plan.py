@@ -4,7 +4,7 @@ import random
 import pytest
 
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.plan import Stream, load_of, plan_rows
+from mutualvideo.policy.stream_plan import Stream, load_of, plan_rows
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable, Row
 

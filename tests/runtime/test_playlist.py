@@ -3,9 +3,9 @@ import threading
 import pytest
 from PIL import Image
 
-from mutualvideo.data.decode import VideoReader
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.playlist import play_all
+from mutualvideo.media import VideoReader
+from mutualvideo.play.playlist import play_all
 from tests.runtime.fake import FakeRecognizer, write_numbered
 
 TIMES = [number / 30 for number in range(30)]

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from mutualvideo.data.frames import PictureReader
 from mutualvideo.data.transforms import normalize, test_transform
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.prepare import Preprocessing, as_clips, prepare, resize_weights
+from mutualvideo.media.picture_reader import PictureReader
+from mutualvideo.runtime.preprocess import Preprocessing, as_clips, prepare, resize_weights
 from mutualvideo.slim import frame_indices, resample_clip
 
 MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.25, 0.3)

@@ -4,8 +4,8 @@ import random
 import pytest
 
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.plan import Stream, load_of
-from mutualvideo.runtime.scheduler import Scheduler
+from mutualvideo.policy.scheduler import Scheduler
+from mutualvideo.policy.stream_plan import Stream, load_of
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable, Row
 

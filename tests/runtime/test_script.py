@@ -3,7 +3,7 @@ import math
 import pytest
 
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.script import BudgetScript
+from mutualvideo.policy.budget_script import BudgetScript
 
 
 def written(tmp_path, text):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mutualvideo.errors import InputError
-from mutualvideo.runtime.answer import AnswerError
 from mutualvideo.runtime.prepared import PreparationError
-from mutualvideo.runtime.service import ClosedError, OverloadError, Service
+from mutualvideo.serving.answer import AnswerError
+from mutualvideo.serving.service import ClosedError, OverloadError, Service
 from mutualvideo.table.query import Row
 from tests.runtime.serving import LONG, ROWS, A, B, C, D, FakeRecognizer, clip
 

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from mutualvideo.runtime.slowdown import CHANGE, WINDOW, Slowdown
+from mutualvideo.policy.slowdown import CHANGE, WINDOW, Slowdown
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import Row
 

@@ -12,9 +12,9 @@ import psutil
 import pytest
 import torch
 
-from mutualvideo.backends import convert
+from mutualvideo.backends import to_runtime
 from mutualvideo.runtime import AdaptiveRecognizer
-from mutualvideo.runtime.service import Service
+from mutualvideo.serving.service import Service
 
 SHAPES = ((6, 40, 40, 3), (3, 12, 48, 40), (1, 3, 4, 33, 61), (9, 64, 48, 3), (1, 40, 56, 3))
 THREADS = 8
@@ -133,7 +133,7 @@ def test_soak_with_a_cache_that_is_too_small(run_dir, monkeypatch):
     def to_openvino(network, shape):
         # Seconds each time, and nothing that is kept or let go: the three shapes differ.
         if shape not in converted:
-            converted[shape] = convert.to_openvino(network, shape)
+            converted[shape] = to_runtime.to_openvino(network, shape)
         return converted[shape]
 
     monkeypatch.setattr("mutualvideo.backends.converted.to_openvino", to_openvino)

@@ -5,15 +5,16 @@ import av
 import numpy as np
 import pytest
 
-from mutualvideo.data.decode import VideoReader
 from mutualvideo.data.sampling import clip_indices
 from mutualvideo.errors import InputError
-from mutualvideo.runtime import AdaptiveRecognizer, stream
-from mutualvideo.runtime.capture import open_source
-from mutualvideo.runtime.live import Live
-from mutualvideo.runtime.script import BudgetScript
-from mutualvideo.runtime.stream import play
-from mutualvideo.runtime.window import ClipWindow
+from mutualvideo.media import VideoReader
+from mutualvideo.play import player
+from mutualvideo.play.capture import open_source
+from mutualvideo.play.live import Live
+from mutualvideo.play.player import play
+from mutualvideo.policy.budget_script import BudgetScript
+from mutualvideo.runtime import AdaptiveRecognizer
+from mutualvideo.runtime.clip_window import ClipWindow
 from tests.runtime.fake import FakeRecognizer, data, number_of, numbered, write_numbered
 
 DEAR, CHEAP = ("macs", 1000), ("macs", 100)
@@ -110,7 +111,7 @@ def test_the_film(tmp_path):
 def test_answers_are_shown_from_their_time_on(tmp_path, monkeypatch):
     shown = []
 
-    class Spy(stream.Overlay):
+    class Spy(player.Overlay):
         def update(self, time_s, status):
             self.scores = dict(status.answers)
             super().update(time_s, status)
@@ -119,7 +120,7 @@ def test_answers_are_shown_from_their_time_on(tmp_path, monkeypatch):
             shown.append((time_s, round(self.scores["a"], 2)))
             return super().draw(time_s, frame)
 
-    monkeypatch.setattr(stream, "Overlay", Spy)
+    monkeypatch.setattr(player, "Overlay", Spy)
     path = write_numbered(tmp_path / "a.mp4", steady(60))
     fake = FakeRecognizer(scores=lambda call: [0.1 * (call + 1), 0.5, 0.4])
     play_file(fake, path, [(0.0, *DEAR)], tmp_path / "out")
@@ -129,7 +130,7 @@ def test_answers_are_shown_from_their_time_on(tmp_path, monkeypatch):
 
 def test_memory_is_bounded(tmp_path, monkeypatch):
     held, waiting = [], []
-    add, take = ClipWindow.add, stream._Player._take
+    add, take = ClipWindow.add, player._Player._take
 
     def counting_add(self, *frame):
         add(self, *frame)
@@ -140,7 +141,7 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
         waiting.append(len(self._waiting))
 
     monkeypatch.setattr(ClipWindow, "add", counting_add)
-    monkeypatch.setattr(stream._Player, "_take", counting_take)
+    monkeypatch.setattr(player._Player, "_take", counting_take)
     path = write_numbered(tmp_path / "long.mp4", steady(200))
     play_file(FakeRecognizer(), path, [(0.0, *DEAR)], tmp_path / "out", stride_s=4.0)
     # A clip is 12 frames; one more has just come.

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from mutualvideo.errors import InputError
+from mutualvideo.play.capture import open_source
+from mutualvideo.policy.stream_plan import Stream, plan_rows
 from mutualvideo.runtime import AdaptiveRecognizer
-from mutualvideo.runtime.answer import AnswerError
-from mutualvideo.runtime.capture import open_source
-from mutualvideo.runtime.plan import Stream, plan_rows
 from mutualvideo.runtime.prepared import PreparationError
-from mutualvideo.runtime.streams import StreamServer, run_streams
+from mutualvideo.serving.answer import AnswerError
+from mutualvideo.serving.stream_server import StreamServer, run_streams
 from mutualvideo.table.query import QueryTable, Row
 from tests.runtime.conftest import GRID
 from tests.runtime.serving import A, B, C, D, FakeRecognizer, clip

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mutualvideo.data.sampling import clip_indices
-from mutualvideo.runtime.window import ClipWindow, Smoother
+from mutualvideo.runtime.clip_window import ClipWindow, Smoother
 from tests.runtime.fake import data, number_of, numbered
 
 

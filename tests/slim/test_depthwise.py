@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mutualvideo.slim.depthwise import depthwise_conv3d, supports
+from mutualvideo.slim.kernels.depthwise import depthwise_conv3d, supports
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])

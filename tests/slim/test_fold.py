@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mutualvideo.models import build_model
 from mutualvideo.slim import calibrate, extract, set_subnet, slimmable, subnet_input
-from mutualvideo.slim.fold import fold_norms
+from mutualvideo.slim.kernels.fold import fold_norms
 from mutualvideo.subnet import Subnet
 from tests.networks import NETWORKS, make_cfg, make_clip, randomize_norms, subnets
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mutualvideo.slim.pointwise import pointwise_conv3d, supports
+from mutualvideo.slim.kernels.pointwise import pointwise_conv3d, supports
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])

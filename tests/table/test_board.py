@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageChops
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mutualvideo.table.board import show_table
+from mutualvideo.evaluation.board import show_table
 
 
 def test_scalars_text_and_picture(random_table, tmp_path):

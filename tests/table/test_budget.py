@@ -1,7 +1,7 @@
 import pytest
 
+from mutualvideo.budget import as_cost, check_budget, format_cost, format_macs, parse_budget
 from mutualvideo.errors import InputError
-from mutualvideo.table.budget import as_cost, check_budget, format_cost, format_macs, parse_budget
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation import cascade_fit
+from mutualvideo.evaluation.cascade_fit import fit_cascades
 from mutualvideo.subnet import Subnet
-from mutualvideo.table import cascade_fit
-from mutualvideo.table.cascade_fit import fit_cascades
 from mutualvideo.table.query import Row
 
 ROWS = [Row(Subnet(w, 8, 112), macs, 1) for w, macs in ((0.25, 10), (0.5, 40), (1, 100))]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from mutualvideo.backends import latency
 from mutualvideo.backends.base import Backend, Runner
 from mutualvideo.subnet import Subnet
-from mutualvideo.table import latency
 
 SUBNETS = [Subnet(0.5, 2, 8), Subnet(1, 2, 8)]
 

@@ -15,17 +15,17 @@ from PIL import Image
 
 from mutualvideo.data.annotations import Video, read_annotations
 from mutualvideo.data.loader import build_loader
-from mutualvideo.engine.distributed import Context
-from mutualvideo.engine.log import setup_logging
-from mutualvideo.engine.scores import Evaluation, Missing, Predictions
+from mutualvideo.evaluation import build as build_module
+from mutualvideo.evaluation.build import IncompleteError, evaluate_grid
+from mutualvideo.evaluation.confusion import plot_confusion
+from mutualvideo.evaluation.results import confusion_matrix, write_results
+from mutualvideo.evaluation.scores import Evaluation, Missing, Predictions
 from mutualvideo.models import build_model
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.log import setup_logging
 from mutualvideo.subnet import Subnet
 from mutualvideo.table import QueryTable, Row
-from mutualvideo.table import build as build_module
-from mutualvideo.table.build import IncompleteError, evaluate_grid
-from mutualvideo.table.confusion import plot_confusion
 from mutualvideo.table.fingerprint import manifest
-from mutualvideo.table.results import confusion_matrix, write_results
 from tests.engine.conftest import one_thread, tiny, video_folder  # noqa: F401  (fixtures)
 from tests.engine.losing import LosingLoader
 

@@ -1,7 +1,7 @@
 import torch
 
 from mutualvideo.config import get_cfg
-from mutualvideo.table.work import Work, work_key
+from mutualvideo.run.resume import Work, work_key
 
 
 def test_what_was_saved_is_there_again(tmp_path):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mutualvideo.cli import run_tool
-from mutualvideo.data.decode import VideoReader
+from mutualvideo.commands.tool import run_tool
+from mutualvideo.media import VideoReader
 from mutualvideo.table.query import QueryTable
 from tests.runtime.conftest import (  # noqa: F401
     UNCALIBRATED,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mutualvideo.cli import run_tool
+from mutualvideo.commands.tool import run_tool
 from mutualvideo.export import Source
 from mutualvideo.table.query import QueryTable
 from tests.runtime.conftest import run_dir, tiny_cfg, write_video  # noqa: F401  (fixtures)

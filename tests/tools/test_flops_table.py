@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from mutualvideo import QueryTable, Subnet, count_macs
-from mutualvideo.cli import run_tool
+from mutualvideo.commands.tool import run_tool
 from mutualvideo.config.load import cfg_to_dict
-from mutualvideo.data.decode import with_pyav
-from mutualvideo.engine import evaluate as evaluate_module
+from mutualvideo.evaluation import build as build_module
+from mutualvideo.evaluation import evaluate as evaluate_module
+from mutualvideo.media import with_pyav
 from mutualvideo.models import build_model
-from mutualvideo.table import build as build_module
-from mutualvideo.table import work as work_module
+from mutualvideo.run import resume as work_module
 from mutualvideo.table.cascade import CascadeCurve
 from tests.engine.conftest import one_thread, tiny, video_folder  # noqa: F401  (fixtures)
 

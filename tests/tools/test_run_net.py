@@ -10,10 +10,10 @@ import torch
 import yaml
 
 from mutualvideo import QueryTable
-from mutualvideo.cli import run_tool
+from mutualvideo.commands.tool import run_tool
 from mutualvideo.engine import train as train_module
+from mutualvideo.evaluation import build as build_module
 from mutualvideo.models import build_model
-from mutualvideo.table import build as build_module
 from tests.engine.conftest import one_thread, tiny, video_folder  # noqa: F401  (fixtures)
 from tests.engine.losing import LosingLoader
 
@@ -152,7 +152,7 @@ def test_a_misspelt_key_in_a_real_process():
 def test_every_config_is_complete_and_opens_with_what_to_expect(path):
     from mutualvideo.config import load_cfg
     from mutualvideo.engine.train import build_sampler
-    from mutualvideo.table.grid import grid_subnets
+    from mutualvideo.evaluation.grid import grid_subnets
 
     cfg = load_cfg(path)
     assert len(build_sampler(cfg).draw(0)) == (1 if cfg.MUTUAL.MODE == "single" else 4)

@@ -1,7 +1,7 @@
 import pytest
 
 from mutualvideo.runtime import AdaptiveRecognizer
-from mutualvideo.web.clip import Limits, read_clip
+from mutualvideo.web.upload import Limits, read_clip
 from tests.data.videos import encode
 from tests.runtime.conftest import one_thread, run_dir, tiny_cfg  # noqa: F401  (fixtures)
 

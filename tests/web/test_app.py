@@ -6,9 +6,9 @@ import socket
 import pytest
 
 from mutualvideo.errors import InputError
-from mutualvideo.web.clip import Limits
 from mutualvideo.web.options import serve_page
 from mutualvideo.web.session import Visitor
+from mutualvideo.web.upload import Limits
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed")
 

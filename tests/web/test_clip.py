@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mutualvideo.errors import InputError
-from mutualvideo.web.clip import Limits, display_name, read_clip
+from mutualvideo.web.upload import Limits, display_name, read_clip
 from tests.data.videos import decode_all, encode, encode_audio
 
 SECOND = range(0, 90, 3)  # 30 frames

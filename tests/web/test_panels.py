@@ -14,7 +14,7 @@ from PIL import Image
 
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable
-from mutualvideo.web import panels, plots
+from mutualvideo.web import panels, svg_plots
 from mutualvideo.web.session import Budget, Scale, Visitor, answer
 
 NASTY = "<img src=x onerror=alert(1)>\"'&{{value}}${alert(2)}`"
@@ -95,7 +95,7 @@ def test_figures(recognizer, found):
 )
 def test_curve_is_svg_with_the_chosen_point(recognizer, budget):
     first, last = recognizer.table.rows[0], recognizer.table.rows[2]
-    one, other = (plots.curve(recognizer.table, row, budget) for row in (first, last))
+    one, other = (svg_plots.curve(recognizer.table, row, budget) for row in (first, last))
     assert ElementTree.fromstring(one).tag.endswith("svg")
     assert one != other
     # The names that are drawn stand in the SVG as comments.
@@ -110,14 +110,14 @@ def test_no_curve_without_accuracies(recognizer, found):
 
 def test_curve_of_one_row(recognizer):
     row = recognizer.table.rows[0]
-    assert plots.curve(QueryTable([row]), row, Budget("macs", row.macs)).startswith(b"<?xml")
+    assert svg_plots.curve(QueryTable([row]), row, Budget("macs", row.macs)).startswith(b"<?xml")
 
 
 def test_many_threads_draw(recognizer, found):
     drawn, threads = [], []
     for _ in range(4):
         threads.append(
-            threading.Thread(target=lambda: drawn.append(plots.latency(found.history * 3)))
+            threading.Thread(target=lambda: drawn.append(svg_plots.latency(found.history * 3)))
         )
         threads[-1].start()
     for thread in threads:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from mutualvideo.data.annotations import Video, VideoList, check_label
+from mutualvideo.data.sources.archives import read_class_names, videos_place
+from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
 from mutualvideo.data.sources.frame_lists import read_frame_list
-from mutualvideo.data.sources.layout import read_class_names, videos_place
-from mutualvideo.data.sources.registry import DATASET_REGISTRY
 from mutualvideo.errors import InputError
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from mutualvideo.data.annotations import VideoList, read_annotations
-from mutualvideo.data.sources.layout import read_class_names
-from mutualvideo.data.sources.registry import DATASET_REGISTRY
+from mutualvideo.data.sources.archives import read_class_names
+from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
 
 
 @DATASET_REGISTRY.register()

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from mutualvideo.data.annotations import Video, VideoList, unreadable
+from mutualvideo.data.sources.archives import check_classes, lists_folder, videos_place
+from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
 from mutualvideo.data.sources.frame_lists import is_frame_list, read_frame_list
-from mutualvideo.data.sources.layout import check_classes, lists_folder, videos_place
-from mutualvideo.data.sources.registry import DATASET_REGISTRY
 from mutualvideo.errors import InputError, shown
 
 # Names of the three files, with 20BN's first release and with Qualcomm's.

@@ -1,13 +1,13 @@
 """UCF101 by its official lists, as UCF101TrainTestSplits-RecognitionTask.zip holds them."""
 
 from mutualvideo.data.annotations import Video, VideoList, read_lines
-from mutualvideo.data.sources.layout import (
+from mutualvideo.data.sources.archives import (
     check_classes,
     lists_folder,
     official_split,
     videos_place,
 )
-from mutualvideo.data.sources.registry import DATASET_REGISTRY
+from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
 from mutualvideo.errors import InputError
 
 _ADVICE = (

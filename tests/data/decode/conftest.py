@@ -1,7 +1,7 @@
 import pytest
 
-from mutualvideo.data.decode import BACKENDS, reader_class
 from mutualvideo.errors import InputError
+from mutualvideo.media import BACKENDS, reader_class
 
 from ..videos import encode
 from .files import FILES

@@ -11,8 +11,8 @@ import torch
 from av.stream import Disposition
 from torchvision.transforms.v2 import functional as F
 
-from mutualvideo.data.decode import DecodeError, Reader, open_video
 from mutualvideo.errors import InputError
+from mutualvideo.media import DecodeError, Reader, open_video
 
 from ..videos import decode_all, encode, encode_audio
 from .files import FILES, IRREGULAR, REFUSED, STEADY
@@ -294,7 +294,7 @@ def test_an_unknown_backend_names_the_choices(tmp_path):
 
 @pytest.mark.parametrize("name", ["decord", "torchcodec"])
 def test_an_absent_backend_says_what_to_install(tmp_path, monkeypatch, name):
-    monkeypatch.delitem(sys.modules, f"mutualvideo.data.decode.with_{name}", raising=False)
+    monkeypatch.delitem(sys.modules, f"mutualvideo.media.with_{name}", raising=False)
     for module in [m for m in sys.modules if m.partition(".")[0] == name]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, name, None)  # import of it fails

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from mutualvideo.data.decode import DecodeError, open_video
+from mutualvideo.media import DecodeError, open_video
 
 from .conftest import skip_unless_loadable
 from .files import BROKEN, REFUSED_BY_DECORD, real_files

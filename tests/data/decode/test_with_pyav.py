@@ -2,7 +2,7 @@ import av
 import numpy as np
 import pytest
 
-from mutualvideo.data.decode import DecodeError, VideoReader
+from mutualvideo.media import DecodeError, VideoReader
 
 from ..videos import encode
 from .files import STEADY

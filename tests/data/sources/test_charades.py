@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mutualvideo.data.reading import open_source
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
+from mutualvideo.media.reading import open_source
 
 HEADER = "original_vido_id video_id frame_id path labels\n"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mutualvideo.data import toy
+from mutualvideo.data.prepare import toy
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
 

@@ -12,10 +12,10 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from mutualvideo.data.augment import plain_input
-from mutualvideo.data.frames import ArrayReader, PictureReader
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
+from mutualvideo.media.picture_reader import ArrayReader, PictureReader
 
 CLASSES = ["ant", "bee"]
 

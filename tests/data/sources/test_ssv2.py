@@ -6,9 +6,9 @@ from PIL import Image
 
 from mutualvideo.data.annotations import Video
 from mutualvideo.data.loader import build_loader
-from mutualvideo.data.reading import open_source
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
+from mutualvideo.media.reading import open_source
 from tests.data.videos import encode
 
 HOLDING = "Holding something next to something"

@@ -1,0 +1,1 @@
+"""What is done to videos once, before training: check, re-encode, make toys."""

@@ -1,0 +1,135 @@
+"""Lists of videos, checked frame by frame before a training finds the bad ones."""
+
+import csv
+import os
+from pathlib import Path
+
+import av
+
+from mutualvideo.data.annotations import read_annotations
+from mutualvideo.data.prepare.jobs import Failure, run_jobs
+from mutualvideo.errors import InputError
+from mutualvideo.files import atomic_path
+from mutualvideo.media import DecodeError, VideoReader
+
+
+def check_list(
+    csv_path, output, separator=" ", prefix="", workers=None, timeout=None, progress=None
+):
+    """Decode every video of a list; write ``good.csv`` and ``bad.csv`` into a folder.
+
+    ``good.csv`` holds the good lines as they are written in the list, so relative paths still
+    start from ``prefix`` or the folder of the list. ``bad.csv`` holds path, label and reason,
+    as Python's csv module writes them. A path that is listed twice is decoded once.
+
+    Args:
+        csv_path, separator, prefix: see :func:`mutualvideo.data.annotations.read_annotations`.
+        output: folder, made if need be.
+        workers, timeout, progress: see :func:`mutualvideo.data.prepare.jobs.run_jobs`.
+
+    Returns:
+        (videos in the list, bad ones among them).
+
+    Raises:
+        InputError: for a bad list, or a folder that cannot be written or would lose the list.
+    """
+    videos = read_annotations(csv_path, separator, prefix, allow_absolute=True)
+    lines = Path(csv_path).read_text(encoding="utf-8-sig").splitlines()
+    good, bad = Path(output) / "good.csv", Path(output) / "bad.csv"
+    for path in (good, bad):
+        if path.resolve() == Path(csv_path).resolve():
+            raise InputError(f"{path}: is the list itself; give another --output")
+        with atomic_path(path) as temporary:  # asked now, not after hours
+            temporary.write_text("")
+    paths = dict.fromkeys(video.path for video in videos)
+    reasons = dict(run_jobs(check_video, paths, workers, timeout, "check", progress=progress))
+    wrong = [video for video in videos if reasons[video.path] is not None]
+    with atomic_path(good) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.writelines(f"{lines[v.line - 1]}\n" for v in videos if reasons[v.path] is None)
+    rows = [(v.name, v.label, as_text(reasons[v.path])) for v in wrong]
+    write_rows(bad, rows)
+    return len(videos), len(wrong)
+
+
+def check_video(path):
+    """Why some frame of a video cannot be read; ``None`` if all can.
+
+    Every frame is decoded once, from first to last; none is kept or converted to RGB.
+    """
+    try:
+        try:
+            for _ in all_frames(path):
+                pass
+        except DecodeError:
+            # What decides is the reader that training uses. Small, because it keeps them all.
+            with VideoReader(path) as reader:
+                reader.read(range(len(reader)), short_side=16)
+    except DecodeError as error:
+        return reason_of(error, path)
+    return None
+
+
+def all_frames(path):
+    """The frames that :class:`VideoReader` counts, decoded in one pass.
+
+    Yields:
+        ``av.VideoFrame``, as stored: neither scaled, converted nor rotated.
+
+    Raises:
+        DecodeError: if the file cannot be read, or at its end if a frame did not come out.
+    """
+    with VideoReader(path) as reader:
+        times = reader.timestamps
+    remaining = set(times)
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"  # as VideoReader decodes
+            stream.codec_context.thread_count = 1
+            for frame in container.decode(stream):
+                time = None if frame.pts is None else float(frame.pts * frame.time_base)
+                if time in remaining:
+                    remaining.discard(time)
+                    yield frame
+    except (av.FFmpegError, OSError) as error:
+        number = len(times) - len(remaining)
+        say = getattr(error, "strerror", None) or error
+        raise DecodeError(
+            f"{path}: does not decode after {number} of {len(times)} frames ({say})"
+        ) from None
+    if remaining:
+        number = times.index(min(remaining))
+        raise DecodeError(f"{path}: frame {number} of {len(times)} does not decode")
+
+
+def reason_of(error, path):
+    """The message of a :class:`DecodeError` in one line, without the path that it opens with."""
+    return " ".join(str(error).removeprefix(f"{path}: ").split())
+
+
+def as_text(result):
+    """The reason in a result of :func:`check_video` that may be a :class:`Failure`."""
+    return result.reason if isinstance(result, Failure) else result
+
+
+def write_rows(path, rows):
+    """A csv file with these rows, whole or not at all."""
+    with atomic_path(path) as temporary:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def list_root(csv_path, prefix=""):
+    """Absolute folder that relative paths of a list start from: its ``DATA.PATH_PREFIX``."""
+    return os.path.abspath(prefix or Path(csv_path).parent)
+
+
+def training_keys(csv_path, separator=" ", prefix=""):
+    """Keys and values, as text, with which training finds the videos of a list moved elsewhere."""
+    root = list_root(csv_path, prefix)
+    keys = f"DATA.PATH_PREFIX {root}"
+    try:
+        read_annotations(csv_path, separator, root)
+    except InputError:
+        return f"{keys} DATA.ALLOW_ABSOLUTE_PATHS True"
+    return keys

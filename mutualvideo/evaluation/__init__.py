@@ -1,0 +1,1 @@
+"""From a trained network to its query table: calibrate, score, measure, write."""

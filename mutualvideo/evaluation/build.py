@@ -1,0 +1,292 @@
+"""From a trained network to its query table."""
+
+import logging
+import os
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from mutualvideo.backends import make_backend
+from mutualvideo.backends.latency import about_latency, measure_rows
+from mutualvideo.budget import format_macs
+from mutualvideo.data.loader import build_loader
+from mutualvideo.data.sources import read_videos
+from mutualvideo.errors import InputError
+from mutualvideo.evaluation.board import show_table
+from mutualvideo.evaluation.cascade_fit import fit_cascades
+from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
+from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
+from mutualvideo.evaluation.results import RESULTS_NAME, versions, write_results
+from mutualvideo.files import atomic_path
+from mutualvideo.models import (
+    adopt_checkpoint_cfg,
+    build_model,
+    full_subnet,
+    load_weights,
+    read_checkpoint,
+)
+from mutualvideo.run.distributed import barrier
+from mutualvideo.run.log import log_json_stats
+from mutualvideo.run.resume import Work, work_key
+from mutualvideo.slim import (
+    calibrate,
+    count_costs,
+    get_statistics,
+    load_statistics,
+    set_subnet,
+    weights_layout,
+)
+from mutualvideo.table.cascade import CascadeCurve
+from mutualvideo.table.cascade_plot import plot_cascades
+from mutualvideo.table.fingerprint import fingerprint, manifest
+from mutualvideo.table.published_images import image_curves
+from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
+
+logger = logging.getLogger(__name__)
+
+TABLE_NAME = "query_table.json"
+STATISTICS_NAME = "query_table.bn.pyth"
+CASCADES_NAME = "query_table.cascade.json"
+# Clips that cascades are chosen on: more cost time and hardly change the choice.
+_CASCADE_CLIPS = 20_000
+
+
+class IncompleteError(InputError):
+    """Not every video of the list could be evaluated; what could be is written."""
+
+
+def cost_table(cfg, context):
+    """The table of a network that was not trained: costs, and latencies with TABLE.LATENCY.
+
+    Writes ``query_table.json``, ``.csv`` and ``.md`` to OUTPUT_DIR.
+
+    Returns:
+        :class:`~mutualvideo.table.QueryTable`.
+
+    Raises:
+        InputError: for a bad grid or backend.
+    """
+    subnets = grid_subnets(cfg)
+    model = build_model(cfg).eval()
+    costs = count_costs(model, subnets)
+    about = {"model": cfg.MODEL.MODEL_NAME, "macs": MACS_CONVENTION, "classes": None}
+    times = {}
+    if cfg.TABLE.LATENCY:
+        # Of noise: statistics change no times, but without any nothing answers.
+        full = full_subnet(cfg)
+        frames = () if full.frames is None else (full.frames,)
+        calibrate(model, subnets, [torch.randn(1, 3, *frames, full.size, full.size)])
+        times, about["latency"] = _latencies(cfg, context, model, subnets, None)
+    rows = [Row(s, costs[s].macs, costs[s].params, **times.get(str(s), {})) for s in subnets]
+    table = QueryTable(rows, about)
+    if context.is_main:
+        _write_table(table, cfg.OUTPUT_DIR, ())
+    return table
+
+
+def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
+    """Calibrates and evaluates every sub-network of the grid; writes the table to OUTPUT_DIR.
+
+    Files: ``query_table.json``, ``.csv`` and ``.md``; ``flops_accuracy.png``, and with latencies
+    ``latency_accuracy.png``; ``query_table.bn.pyth``, the statistics of every sub-network;
+    with TABLE.CASCADES ``query_table.cascade.json`` and ``cascades.png``; ``results.json`` and
+    the folder ``evaluation``, see :func:`~mutualvideo.evaluation.results.write_results`; the same
+    for TensorBoard, see :func:`~mutualvideo.evaluation.board.show_table`. They are written even if
+    videos are missing. Interrupted, the same call goes on where it stopped.
+
+    Args:
+        cfg: the configuration.
+        context: this process; all take part, the main one writes.
+        checkpoint_path: what to evaluate, if not what :func:`find_checkpoint` finds.
+        overlays: curves to draw beside the rows, see ``plot_table``.
+
+    Returns:
+        :class:`~mutualvideo.table.QueryTable`.
+
+    Raises:
+        InputError: for a bad grid, checkpoint or data.
+        IncompleteError: after everything is written, if videos are missing and
+            TEST.ALLOW_MISSING is not set.
+    """
+    path = checkpoint_path or find_checkpoint(cfg)
+    checkpoint = read_checkpoint(path)
+    cfg = adopt_checkpoint_cfg(cfg, checkpoint, path)
+    subnets = grid_subnets(cfg)
+    model = build_model(cfg)
+    load_weights(model, checkpoint["model_state"], path)
+    model.to(context.device, memory_format=weights_layout(model)).eval()
+    shards = (context.rank, context.world_size)
+    loader = build_loader(cfg, "test", *shards)
+    listing = loader.dataset.videos
+    key = work_key(cfg, fingerprint(path), manifest(listing), subnets, context.world_size)
+    work = Work(cfg.OUTPUT_DIR, key, context.rank)
+    if work.get("statistics") is None:
+        calibration = build_loader(cfg, "calibration", *shards)
+        calibrate_from(calibration, model, subnets, cfg, context)
+        work.save(statistics=get_statistics(model))
+    else:
+        load_statistics(model, work.get("statistics"))
+    evaluation = evaluate(model, subnets, loader, cfg, context, work)
+    costs = count_costs(model, subnets)
+    about = _metadata(cfg, context, path, listing, evaluation)
+    times = {}
+    if cfg.TABLE.LATENCY and context.is_main:
+        times, about["latency"] = _latencies(cfg, context, model, subnets, work)
+    rows = [
+        Row(
+            subnet, costs[subnet].macs, costs[subnet].params,
+            macs_per_video=costs[subnet].macs * loader.dataset.num_views,
+            **asdict(evaluation.accuracies[subnet]), **times.get(str(subnet), {}),
+        )
+        for subnet in subnets
+    ]  # fmt: skip
+    set_subnet(model, full_subnet(cfg))
+    table = QueryTable(rows, about)
+    origin = read_videos(cfg.TEST.DATASET, cfg, "test").origin
+    if context.is_main:
+        with atomic_path(os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME)) as temporary:
+            torch.save(get_statistics(model), temporary)
+        if cfg.TABLE.CASCADES:
+            _write_cascades(table, evaluation, cfg.OUTPUT_DIR)
+        _write_table(table, cfg.OUTPUT_DIR, [*image_curves(cfg), *overlays])
+        more = _about_results(cfg, about, origin)
+        write_results(cfg.OUTPUT_DIR, table, evaluation, listing, more)
+        _log_results(table, evaluation)
+        show_table(table, cfg.OUTPUT_DIR)
+    barrier()
+    work.remove()
+    if evaluation.missing and not cfg.TEST.ALLOW_MISSING:
+        raise IncompleteError(
+            f"{evaluation.account(origin)}: all are in {RESULTS_NAME}; repair the list with "
+            "tools/check_videos.py or set TEST.ALLOW_MISSING True"
+        )
+    return table
+
+
+def _latencies(cfg, context, model, subnets, work):
+    """``({subnet as text: fields of its row}, what they depend on)``."""
+    batch = cfg.TABLE.LATENCY_BATCH
+    if batch < 1:
+        raise InputError(f"TABLE.LATENCY_BATCH must be at least 1, not {batch}")
+    name, device = cfg.TABLE.LATENCY_BACKEND, None
+    if name.startswith("torch"):
+        device = str(context.device)
+    backend = make_backend(name, model, device)
+    times = dict(work.get("times", {})) if work else {}
+    missing = [subnet for subnet in subnets if str(subnet) not in times]
+    bar = tqdm(total=len(missing), desc="latency", disable=None, leave=False)
+    for subnet, found in measure_rows(backend, missing, batch):
+        one = found[1]
+        times[str(subnet)] = {"latency_ms": one.median_ms, "latency_p90_ms": one.p90_ms}
+        if batch > 1:
+            many = found[batch]
+            times[str(subnet)] |= {"batch_ms": many.median_ms, "batch_p90_ms": many.p90_ms}
+        bar.update()
+        if work and work.due():
+            work.save(times=times)
+    bar.close()
+    return times, about_latency(backend, batch)
+
+
+def _write_cascades(table, evaluation, folder):
+    """Cascades beside the table, from the answers that the evaluation has."""
+    found = [evaluation.predictions[row.subnet] for row in table]
+    sure, right = (np.stack([getattr(one, name) for one in found]) for name in ("sure", "right"))
+    videos, views = sure.shape[1:]
+    # Fewer views of every video rather than fewer videos, and these spread over it.
+    views = np.unique(np.linspace(0, views - 1, max(1, _CASCADE_CLIPS // videos)).round())
+    if len(views) == 1:
+        views = [sure.shape[2] // 2]
+    sure, right = (part[:, :, np.int64(views)].reshape(len(found), -1) for part in (sure, right))
+    groups = np.repeat(np.arange(videos), len(views))
+    try:
+        points = fit_cascades(table.rows, sure, right, groups=groups)
+    except InputError as error:
+        logger.warning("no cascades are written: %s", error)
+        return
+    keys = ("model", "dataset", "manifest", "fingerprint")
+    about = {key: table.metadata[key] for key in keys}
+    curve = CascadeCurve(points, {**about, "videos": videos, "clips_per_video": len(views)})
+    curve.save_json(os.path.join(folder, CASCADES_NAME))
+    plot_cascades(curve, os.path.join(folder, "cascades.png"))
+    table.metadata["cascades"] = CASCADES_NAME
+    wins = [point for point in curve.points if point.wins]
+    best = max(wins, key=lambda point: point.top1 - point.static_top1, default=None)
+    text = "none beats single sub-networks by more than chance"
+    if best is not None:
+        text = (
+            f"{len(wins)} of {len(curve.points)} budgets are better met by one, at best "
+            f"{best.top1:.1f} instead of {best.static_top1:.1f} % at "
+            f"{format_macs(best.budget_macs)} multiply-adds"
+        )
+    logger.info("cascades in %s: %s", CASCADES_NAME, text)
+
+
+def _metadata(cfg, context, path, videos, evaluation):
+    return {
+        "model": cfg.MODEL.MODEL_NAME,
+        "mode": cfg.MUTUAL.MODE,
+        "dataset": os.path.basename(os.path.abspath(cfg.DATA.PATH_TO_DATA_DIR)),
+        "videos": evaluation.videos,
+        "expected": evaluation.expected,
+        "manifest": manifest(videos),
+        "views": f"{cfg.TEST.NUM_ENSEMBLE_VIEWS}x{cfg.TEST.NUM_SPATIAL_CROPS}",
+        "macs": MACS_CONVENTION,
+        "checkpoint": os.path.relpath(path, cfg.OUTPUT_DIR),
+        "fingerprint": fingerprint(path),
+        "statistics": STATISTICS_NAME,
+        "classes": _class_names(cfg),
+        "device": str(context.device),
+        "torch": torch.__version__,
+    }
+
+
+def _about_results(cfg, about, origin):
+    """What ``results.json`` says beside the results: how they came about."""
+    same = ("model", "mode", "dataset", "manifest", "checkpoint", "fingerprint", "device")
+    return {
+        **{key: about[key] for key in same},
+        "source": cfg.TEST.DATASET,
+        "list": os.path.basename(origin),
+        "num_classes": cfg.MODEL.NUM_CLASSES,
+        "views": {"clips": cfg.TEST.NUM_ENSEMBLE_VIEWS, "crops": cfg.TEST.NUM_SPATIAL_CROPS},
+        "backend": cfg.DATA.DECODING_BACKEND,
+        "versions": versions(cfg.DATA.DECODING_BACKEND),
+    }
+
+
+def _log_results(table, evaluation):
+    for row in table:
+        log_json_stats({
+            "_type": "test_final",
+            "split": "test_final",  # what PySlowFast calls it
+            "subnet": str(row.subnet),
+            "views": table.metadata["views"],
+            "videos": evaluation.videos,
+            "expected": evaluation.expected,
+            "top1_acc": row.top1,
+            "top5_acc": row.top5,
+            "clip_top1_acc": row.clip_top1,
+            "clip_top5_acc": row.clip_top5,
+            "macs": row.macs,
+            "macs_per_video": row.macs_per_video,
+        })
+
+
+def _class_names(cfg):
+    """Names of the classes, by label, or ``None`` if the data set does not tell them."""
+    return read_videos(cfg.TEST.DATASET, cfg, "test").classes
+
+
+def _write_table(table, folder, overlays):
+    table.save_json(os.path.join(folder, TABLE_NAME))
+    table.save_csv(os.path.join(folder, "query_table.csv"))
+    table.save_markdown(os.path.join(folder, "query_table.md"))
+    if all(row.top1 is not None for row in table):
+        table.plot(os.path.join(folder, "flops_accuracy.png"), overlays=overlays)
+        if all(row.latency_ms is not None for row in table):
+            # Published curves have no latencies on this machine.
+            table.plot(os.path.join(folder, "latency_accuracy.png"), cost="ms")
+    logger.info("query table in %s:\n%s", folder, table.to_text())

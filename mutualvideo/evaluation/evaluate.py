@@ -1,0 +1,107 @@
+"""Calibration and accuracy of many sub-networks, each clip decoded once for all of them."""
+
+import logging
+from itertools import islice
+
+import torch
+from tqdm import tqdm
+
+from mutualvideo.data.augment import plain_input
+from mutualvideo.errors import InputError
+from mutualvideo.evaluation.scores import Evaluation, Missing, Tally, merge
+from mutualvideo.run.distributed import from_main, gather_to_main
+from mutualvideo.slim import calibrate, each_subnet, require_calibrated
+
+logger = logging.getLogger(__name__)
+
+
+def calibrate_from(loader, model, subnets, cfg, context):
+    """:func:`~mutualvideo.slim.calibrate` on the first TABLE.CALIBRATION_BATCHES of ``loader``.
+
+    Several processes see parts of the batches that one would see, and get the same statistics.
+    """
+    batches = min(cfg.TABLE.CALIBRATION_BATCHES, len(loader))
+    bar = tqdm(islice(loader, batches), "calibrate", batches, disable=None, leave=False)
+    clips = (plain_input(batch, cfg, context.device) for batch in bar)
+    calibrate(model, subnets, clips, over_processes=context.world_size > 1)
+
+
+@torch.inference_mode()
+def evaluate(model, subnets, loader, cfg, context, work=None):
+    """Accuracy of every sub-network, each clip decoded once for all of them.
+
+    Args:
+        model: a slimmable network whose ``subnets`` are calibrated.
+        subnets: which sub-networks.
+        loader: a ``val`` or ``test`` loader. A video of which not all views come is never
+            replaced: it is named in a warning and in ``missing``, and does not count.
+        cfg: configuration, for the normalisation.
+        context: this process; every process sees its share, all return the whole result.
+        work: where what was found is kept from time to time, and gone on from
+            (``mutualvideo.run.resume.Work``); ``None``: nowhere.
+
+    Returns:
+        :class:`~mutualvideo.evaluation.scores.Evaluation`.
+
+    Raises:
+        InputError: if a sub-network was never calibrated, or no video could be evaluated.
+    """
+    subnets = list(dict.fromkeys(subnets))
+    for subnet in subnets:
+        require_calibrated(model, subnet, "evaluation")
+    model.eval()
+    tally, bad = Tally(loader.dataset.num_views), {}
+    if work is not None and work.get("tally") is not None:
+        tally.load_state(work.get("tally"), context.device)
+        bad = dict(work.get("bad"))
+        loader.set_epoch(0, work.get("batches"))
+    bar = tqdm(loader, "evaluate", disable=None, leave=False)
+    for batch in bar:
+        clips = plain_input(batch, cfg, context.device)
+        answers = {
+            subnet: model(x).float().softmax(1) for subnet, x in each_subnet(model, clips, subnets)
+        }
+        tally.add(batch, torch.stack([answers[subnet] for subnet in subnets]))
+        if work is not None and work.due():
+            work.save(tally=tally.state(), bad=bad | loader.bad, batches=loader.position)
+    bad |= loader.bad
+    if work is not None:
+        work.save(tally=tally.state(), bad=bad, batches=len(loader))
+    found = gather_to_main((tally.result(), tally.incomplete() | bad))
+    shared = predictions = None
+    if found is not None:
+        results, reasons = zip(*found, strict=True)
+        predictions = merge(results, subnets)
+        reasons = {row: text for part in reasons for row, text in part.items()}
+        shared = _judge(predictions, reasons, loader.dataset)
+    accuracies, missing = from_main(shared)
+    expected = len(loader.dataset)
+    evaluation = Evaluation(
+        accuracies, expected - len(missing), expected, missing, predictions or {}
+    )
+    if not evaluation.videos:
+        raise InputError(
+            f"{evaluation.account()}; correct the list, or DATA.PATH_PREFIX, where its files lie"
+        )
+    if missing and context.is_main:
+        logger.warning("%s", evaluation.account())
+    return evaluation
+
+
+def _judge(predictions, reasons, dataset):
+    """What every process is told: ``{subnet: Accuracy}``, and the :class:`Missing` videos."""
+    evaluated = {int(row) for found in predictions.values() for row in found.rows}
+    missing = tuple(
+        Missing(video.name, _reason(video, reasons.get(row, "none of its views came")))
+        for row, video in enumerate(dataset.videos)
+        if row not in evaluated
+    )
+    accuracies = {
+        subnet: found.accuracy(dataset.num_views) for subnet, found in predictions.items()
+    }
+    return accuracies, missing
+
+
+def _reason(video, text):
+    """One line; without the path, which is another on every machine."""
+    return " ".join(text.removeprefix(f"{video.path}: ").split())

@@ -1,0 +1,40 @@
+"""Which sub-networks a table has, and of which checkpoint."""
+
+import itertools
+
+from mutualvideo.errors import InputError
+from mutualvideo.models import full_subnet, require_runnable
+from mutualvideo.run.checkpoint import newest_checkpoint
+from mutualvideo.subnet import Subnet
+
+
+def grid_subnets(cfg):
+    """The sub-networks of the TABLE keys: the grid, then the listed ones, each once.
+
+    Raises:
+        InputError: if the network cannot run one of them.
+    """
+    table, full = cfg.TABLE, full_subnet(cfg)
+    lists = [table.WIDTHS, table.FRAMES, table.SIZES]
+    grid = itertools.product(*(
+        values or [value]
+        for values, value in zip(lists, (full.width, full.frames, full.size), strict=True)
+    ))
+    subnets = [Subnet.parse(text) for text in table.SUBNETS]
+    if any(lists) or not subnets:
+        subnets = [Subnet(*shape) for shape in grid] + subnets
+    subnets = list(dict.fromkeys(subnets))
+    for subnet in subnets:
+        require_runnable(cfg, subnet, "TABLE")
+    return subnets
+
+
+def find_checkpoint(cfg):
+    """Path of the checkpoint to evaluate: TEST.CHECKPOINT_FILE_PATH, or OUTPUT_DIR's newest."""
+    path = cfg.TEST.CHECKPOINT_FILE_PATH or newest_checkpoint(cfg.OUTPUT_DIR)
+    if path is None:
+        raise InputError(
+            f"nothing to evaluate: {cfg.OUTPUT_DIR} holds no checkpoint; train first, or name one "
+            "in TEST.CHECKPOINT_FILE_PATH"
+        )
+    return path

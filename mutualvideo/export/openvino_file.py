@@ -1,0 +1,35 @@
+"""OpenVINO models: ``.xml`` and, beside it, the weights in ``.bin``.
+
+The metadata is ``rt_info``'s entry ``mutualvideo``. Weights and arithmetic are float32 here;
+OpenVINO runs a model in bf16 where the CPU has it, unless INFERENCE_PRECISION_HINT says f32.
+"""
+
+from mutualvideo.backends.base import import_extra
+from mutualvideo.backends.openvino import OpenVINORunner
+from mutualvideo.backends.to_runtime import to_openvino
+from mutualvideo.export.origin import KEY, as_text
+
+ENDINGS = (".xml", ".bin")
+PACKAGES = ("openvino",)
+
+
+def require():
+    import_extra("openvino", "openvino", "openvino")
+
+
+def write(source, subnet, path):
+    """Writes a model from ``clip`` to ``logits`` whose batch is free; see ``formats``."""
+    import openvino
+
+    model = to_openvino(source.network(subnet), source.shape(subnet))
+    model.inputs[0].get_tensor().set_names({"clip"})
+    model.outputs[0].get_tensor().set_names({"logits"})
+    model.set_rt_info(as_text(source.describe(subnet, PACKAGES)), KEY)
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(str(error).strip().splitlines()[-1]) from error
+
+
+def load(source, subnet, path):
+    return OpenVINORunner(subnet, source.shape(subnet), path).logits

@@ -1,0 +1,58 @@
+"""PyTorchVideo: a state dict (``.pth``) and a module (``.py``) that builds the network for it.
+
+``create_x3d`` and its like derive all widths from one factor, so no factor gives a narrow
+network's. But the functions that they call for stem, stages and head take widths one by one:
+the module that is written is those calls, and needs torch and PyTorchVideo alone. The ``.pth``
+is ``{"model_state": ..., "mutualvideo": metadata}``, names as upstream's.
+"""
+
+import importlib.util
+
+import torch
+
+from mutualvideo.errors import InputError
+from mutualvideo.export.origin import KEY
+from mutualvideo.export.pytorchvideo_calls import module_text
+
+ENDINGS = (".pth", ".py")
+PACKAGES = ("pytorchvideo",)
+
+
+def require():
+    """PyTorchVideo is always there."""
+
+
+def write(source, subnet, path):
+    """Writes state dict and module; see ``formats``.
+
+    Raises:
+        InputError: if PyTorchVideo has no functions that build this network.
+    """
+    # As it was trained, BatchNorm and all: whoever wants PyTorchVideo may want to train on.
+    network = source.network(subnet, fold=False)
+    about = source.describe(subnet, PACKAGES)
+    text = module_text(source.cfg, network, subnet, source.shape(subnet), path.name, about)
+    path.with_suffix(".py").write_text(text, encoding="utf-8")
+    torch.save({"model_state": network.state_dict(), KEY: about}, path)
+
+
+def load(source, subnet, path):
+    """What the written module itself builds from the written weights."""
+    spec = importlib.util.spec_from_file_location("exported", path.with_suffix(".py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try:
+        network = module.build(path)
+    except RuntimeError as error:
+        # Where full widths differ and narrow ones do not, upstream leaves out a BatchNorm.
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"sub-network {subnet}: PyTorchVideo's functions build another network of these "
+            f"widths ({reason}); export another width, or another format"
+        ) from error
+
+    @torch.inference_mode()
+    def logits(clips):
+        return network(module.inputs(torch.from_numpy(clips))).numpy()
+
+    return logits

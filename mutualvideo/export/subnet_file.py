@@ -1,0 +1,80 @@
+"""One sub-network as one file of another runtime (or two, where the format has two)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mutualvideo.errors import InputError
+from mutualvideo.export.formats import get_format
+from mutualvideo.export.parity import Difference, compare
+from mutualvideo.export.staging import place, staging
+from mutualvideo.subnet import Subnet
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was exported.
+
+    Args:
+        subnet: the sub-network.
+        format: name of the format.
+        files: list of ``pathlib.Path``, the one to open first.
+        difference: from the torch network.
+        nbytes: size of the files.
+    """
+
+    subnet: Subnet
+    format: str
+    files: list
+    difference: Difference
+    nbytes: int
+
+    def __str__(self):
+        size = f"{self.nbytes / 2**20:.1f} MiB"
+        return f"{self.subnet!s:<13}  {self.format}  {size:>9}  difference: {self.difference}"
+
+
+def write_checked(source, subnet, name, path):
+    """Writes ``path``, opens it again and compares; returns :class:`Written`.
+
+    Raises:
+        InputError, DifferenceError: see :func:`export_subnet`; the files stay where they are.
+    """
+    module = get_format(name)
+    files = [path.with_suffix(ending) for ending in module.ENDINGS]
+    source.row(subnet)
+    module.write(source, subnet, path)
+    difference = compare(source, subnet, module.load(source, subnet, path))
+    nbytes = sum(file.stat().st_size for file in files)
+    return Written(subnet, name, files, difference, nbytes)
+
+
+def export_subnet(source, subnet, name, path):
+    """Exports one sub-network.
+
+    The file is written to a temporary folder beside ``path``, opened from there in the runtime
+    that reads it and compared with the sliced torch network, and only then moved to ``path``.
+
+    Args:
+        source: :class:`~mutualvideo.export.origin.Source`.
+        subnet: a sub-network of its table.
+        name: one of ``FORMATS``.
+        path: of the file, with the format's ending.
+
+    Returns:
+        :class:`Written`.
+
+    Raises:
+        InputError: if the sub-network is not in the table or was never calibrated, a package is
+            missing, the format cannot express it, or the file cannot be written.
+        DifferenceError: if it answers differently; nothing is left of it.
+    """
+    path, endings = Path(path), get_format(name).ENDINGS
+    if path.suffix != endings[0]:
+        raise InputError(f"{path}: a file of format {name} ends in {endings[0]}")
+    if path.is_dir():
+        raise InputError(f"{path}: cannot be written (it is a folder)")
+    with staging(path) as folder:
+        written = write_checked(source, subnet, name, folder / path.name)
+        place(written.files, path.parent)
+    files = [path.with_suffix(ending) for ending in endings]
+    return Written(subnet, name, files, written.difference, written.nbytes)

@@ -1,0 +1,141 @@
+"""Frames through PyAV: the default, and the reference for the others.
+
+Conversion to RGB goes by the matrix (BT.601, 709, 2020) and range that the stream declares;
+where it declares none, BT.601 and limited range, as FFmpeg does. A chroma sample serves its
+block of pixels unsmoothed, as in FFmpeg's fast conversion.
+"""
+
+import bisect
+import itertools
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from mutualvideo.media.packet_index import index_frames, open_container, packet_pts, say
+from mutualvideo.media.reader import DecodeError, Reader, scaled_size
+
+
+class VideoReader(Reader):
+    """Frames of the first video stream of a file, decoded with PyAV.
+
+    Opening reads the packets of the whole file and decodes none. Reading decodes from the key
+    frame before each group of wanted frames and converts the wanted ones only.
+    """
+
+    def __init__(self, path):
+        super().__init__(path)
+        self._container = None
+        try:
+            self._open()
+            self._index = index_frames(self.path, self._container, self._stream)
+        except BaseException:
+            self.close()
+            raise
+        self.timestamps, self.fps = self._index.timestamps, self._index.fps
+        self.size = self._index.size
+
+    def close(self):
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _open(self):
+        self.close()
+        self._container, self._stream = open_container(self.path)
+
+    def _decode(self, numbers, short_side):
+        frames, to_rgb = {}, _ToRgb(short_side)
+        for run in self._runs([self._index.pts[number] for number in numbers]):
+            for packets in self._ways_to(run[0]):
+                found, reason = self._collect(packets, run, to_rgb)
+                if len(found) == len(run):
+                    break
+            else:
+                missing = self._index.pts.index(next(pts for pts in run if pts not in found))
+                raise DecodeError(
+                    f"{self.path}: frame {missing} of {len(self)} does not decode ({reason}); "
+                    "the file is damaged: re-encode it or take it off the list"
+                )
+            frames.update(found)
+        return [frames[self._index.pts[number]] for number in numbers]
+
+    def _runs(self, wanted):
+        """Split where whole groups of pictures lie between two wanted frames."""
+        groups = [bisect.bisect_right(self._index.keys, pts) for pts in wanted]
+        cuts = [n for n in range(1, len(wanted)) if groups[n] > groups[n - 1] + 1]
+        return [wanted[a:b] for a, b in zip([0, *cuts], [*cuts, len(wanted)], strict=True)]
+
+    def _ways_to(self, pts):
+        """Packets from the key frame before ``pts`` on; should that fail, from the start.
+
+        The second way is for files whose index lies about key frames: the frames that come
+        out are the right ones either way.
+        """
+        number = bisect.bisect_right(self._index.keys, pts) - 1
+        if number > 0:
+            packets = self._seek(self._index.keys[number])
+            first = next(packets, None)
+            if first is not None and first.is_keyframe and first.pts is not None:
+                if first.pts <= pts:
+                    yield itertools.chain([first], packets)
+        packets = self._seek(self._index.pts[0])
+        first = next(packets, None)
+        if first is None or packet_pts(first) != self._index.first:
+            # Not every container can be sent back to its first packet.
+            self._open()
+            packets = self._container.demux(self._stream)
+            first = next(packets)
+        yield itertools.chain([first], packets)
+
+    def _seek(self, pts):
+        if self._container is None:
+            self._open()
+        try:
+            self._container.seek(pts, stream=self._stream)
+            yield from self._container.demux(self._stream)
+        except (av.FFmpegError, OSError):
+            return
+
+    def _collect(self, packets, wanted, to_rgb):
+        """As many of the ``wanted`` frames as come out, and why the rest does not."""
+        remaining, frames = set(wanted), {}
+        context = self._stream.codec_context
+        try:
+            for packet in packets:
+                # No frame refers to a NONREF frame: skipping those leaves the rest exact.
+                skip = bool(packet.size) and packet_pts(packet) not in remaining
+                context.skip_frame = "NONREF" if skip else "DEFAULT"
+                for frame in packet.decode():
+                    if frame.pts not in remaining:
+                        continue
+                    frames[frame.pts] = to_rgb(frame)
+                    remaining.discard(frame.pts)
+                    if not remaining:
+                        return frames, None
+        except (av.FFmpegError, OSError) as error:
+            return frames, say(error)
+        return frames, "the decoder shows no such frame"
+
+
+class _ToRgb:
+    """Decoded frames to RGB arrays, all of the size that the first one gets."""
+
+    def __init__(self, short_side):
+        self._short_side, self._size = short_side, None
+        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
+
+    def __call__(self, frame):
+        size = frame.width, frame.height
+        self._size = self._size or scaled_size(*size, self._short_side)
+        # Deep colour takes another route than 8 bits, which smooths chroma unless told not to.
+        is_deep = frame.format.components[0].bits > 8
+        rgb = self._reformatter.reformat(
+            frame,
+            *self._size,
+            format="rgb24",
+            interpolation="POINT" if is_deep and self._size == size else None,
+            threads=1,  # starting a pool takes longer than converting a clip
+        ).to_ndarray()
+        # Degrees counter-clockwise, as np.rot90 turns; oblique angles go to the nearest side.
+        return np.rot90(rgb, round(frame.rotation / 90))

@@ -1,0 +1,1 @@
+"""Files of released and trained weights, and how their parameters are named."""

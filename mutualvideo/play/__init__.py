@@ -1,0 +1,1 @@
+"""Films and cameras in, annotated films out."""

@@ -1,0 +1,123 @@
+"""Frames that do not wait: a thread reads them, the newest one is there to be taken."""
+
+import threading
+import time
+
+from mutualvideo.errors import InputError
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+# A media clock that jumps this far ahead was set anew.
+_JUMP_S = 10.0
+
+
+class Live:
+    """A live source, see :mod:`mutualvideo.play.capture`.
+
+    Holds one frame at most. Times are those of arrival, except for paced sources.
+
+    Args:
+        name: for files and messages.
+        fps: nominal frame rate.
+        connect: opens the stream and yields ``(media seconds, frame)``; called again when it
+            was lost. Raises InputError when it cannot be had or breaks off.
+        paced: whether to hold frames back until their media time has come.
+        reconnects: attempts in a row after which the stream counts as lost; 0: the end of the
+            stream is the end of the source.
+        close: called on leaving the context.
+    """
+
+    live, path, duration_s, count = True, None, None, None
+
+    def __init__(self, name, fps, connect, paced=False, reconnects=0, close=lambda *_: None):
+        self.name, self.fps, self.dropped = name, fps, 0
+        self._connect, self._paced, self._reconnects = connect, paced, reconnects
+        self._close = close
+        self._changed = threading.Condition()
+        self._latest = self._error = None
+        self._done = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._close()
+
+    def frames(self, seen, stop):
+        """As the module of sources says.
+
+        Raises:
+            InputError: when the stream is lost.
+        """
+        over = threading.Event()
+        reader = threading.Thread(target=self._read, args=(seen, over), daemon=True)
+        reader.start()
+        try:
+            while not stop.is_set():
+                with self._changed:
+                    # Not for ever: ``stop`` wakes nobody.
+                    self._changed.wait_for(lambda: self._latest or self._done, timeout=0.1)
+                    latest, self._latest = self._latest, None
+                    done = self._done
+                if latest is not None:
+                    yield latest
+                elif done:
+                    if self._error is not None:
+                        raise self._error
+                    return
+        finally:
+            over.set()
+            # A reader that hangs in the network ends with its time-out, unattended.
+            reader.join(timeout=1.0)
+
+    def _read(self, seen, over):
+        try:
+            for time_s, frame in self._timed(over):
+                if over.is_set():
+                    break
+                seen(time_s, frame)
+                with self._changed:
+                    self.dropped += self._latest is not None
+                    self._latest = (time_s, frame)
+                    self._changed.notify()
+        except Exception as error:
+            # Told to whoever takes the frames.
+            self._error = error
+        with self._changed:
+            self._done = True
+            self._changed.notify()
+
+    def _timed(self, over):
+        """(seconds from the first frame, frame): of arrival, or of the media when paced."""
+        begin_s, shift_s, last_s = None, 0.0, -1.0
+        for media_s, frame, first in self._connections(over):
+            now_s = time.monotonic()
+            begin_s = now_s if begin_s is None else begin_s
+            time_s = now_s = now_s - begin_s
+            if self._paced:
+                if first or not last_s < media_s + shift_s < last_s + _JUMP_S:
+                    shift_s = now_s - media_s
+                time_s = media_s + shift_s
+                if over.wait(max(time_s - now_s, 0.0)):
+                    return
+            if time_s > last_s:
+                last_s = time_s
+                yield time_s, frame
+
+    def _connections(self, over):
+        """(media seconds, frame, whether it is the first of a connection)."""
+        lost = 0
+        while not over.is_set():
+            reason, first = f"{self.name}: the stream ended", True
+            try:
+                for media_s, frame in self._connect():
+                    yield media_s or 0.0, frame, first
+                    lost, first = 0, False
+                if not self._reconnects:
+                    return
+            except InputError as error:
+                reason = error
+            lost += 1
+            if lost > self._reconnects:
+                attempts = f", after {self._reconnects} attempts to reconnect" if lost > 1 else ""
+                raise InputError(f"{reason}: lost{attempts}")
+            over.wait(min(_FIRST_PAUSE_S * 2 ** (lost - 1), _LONGEST_PAUSE_S))

@@ -1,0 +1,63 @@
+"""A picture, or a folder of them, recognised under one or several budgets."""
+
+from pathlib import Path
+
+from mutualvideo.budget import format_cost
+from mutualvideo.errors import InputError
+from mutualvideo.media import DecodeError
+from mutualvideo.media.picture_reader import PictureReader
+
+PICTURE_ENDINGS = frozenset(".bmp .gif .jpeg .jpg .png .ppm .tif .tiff .webp".split())
+BEST = 5
+
+
+def recognise_pictures(recognizer, address, budgets):
+    """What every picture shows, for every budget.
+
+    Args:
+        recognizer: an ``AdaptiveRecognizer`` of a network of pictures.
+        address: path of a picture, or of a folder; there every picture right in it, by name.
+        budgets: ``[(kind, value), ...]``, at least one.
+
+    Yields:
+        ``(path, kind, value, Prediction)``; in a folder ``(path, None, None, DecodeError)`` for a
+        picture that cannot be read, and the others follow.
+
+    Raises:
+        InputError: if the single picture cannot be read, the folder holds none, or no budget is
+            given or one is below the cheapest sub-network.
+    """
+    if not budgets:
+        raise InputError("no budget is given: name at least one")
+    rows = [recognizer.table.best(**{kind: value}) for kind, value in budgets]
+    folder = Path(address)
+    paths = _pictures(folder) if folder.is_dir() else [folder]
+    for path in paths:
+        try:
+            with PictureReader(path) as reader:
+                (pixels,) = reader.read([0])
+        except DecodeError as error:
+            if not folder.is_dir():
+                raise
+            yield path, None, None, error
+            continue
+        for (kind, value), row in zip(budgets, rows, strict=True):
+            yield path, kind, value, recognizer.predict(pixels, row.subnet)
+
+
+def describe(path, kind, value, found):
+    """One line about what :func:`recognise_pictures` yields."""
+    if isinstance(found, DecodeError):
+        return f"error: {found}"
+    best = ", ".join(f"{label} {100 * score:.1f} %" for label, score in found.top(BEST))
+    return (
+        f"{path}: within {format_cost(kind, value)} {found.subnet} "
+        f"({format_cost('macs', found.macs)}): {best}"
+    )
+
+
+def _pictures(folder):
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_ENDINGS)
+    if not paths:
+        raise InputError(f"{folder}: holds no picture ({', '.join(sorted(PICTURE_ENDINGS))})")
+    return paths

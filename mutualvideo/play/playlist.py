@@ -1,0 +1,89 @@
+"""A file, a folder, a stream or a camera, each played to its film."""
+
+import threading
+from collections import Counter
+from pathlib import Path
+
+from mutualvideo.errors import InputError
+from mutualvideo.media import DecodeError
+from mutualvideo.play.capture import SourceError, open_source
+from mutualvideo.play.film import write_gif
+from mutualvideo.play.player import play
+from mutualvideo.policy.budget_script import BudgetScript
+
+VIDEO_ENDINGS = frozenset(
+    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
+)
+
+
+def play_all(
+    recognizer, address, output, budgets=(), script=None, gif=None, gif_mb=4.0, seconds=None,
+    stop=None, opening=None, **options,
+):  # fmt: skip
+    """Plays what is at an address: one source, or every video of a folder in order of name.
+
+    Args:
+        recognizer: an ``AdaptiveRecognizer``.
+        address: for ``open_source``, or a folder.
+        output: folder for the films. They are called after the sources; two videos of a folder
+            that differ in their endings alone keep them.
+        budgets: ``[(kind, value), ...]``: each rules an equal part of every recording.
+        script: path of a budget script, instead of ``budgets``.
+        gif: path for a GIF of the film; for one source only.
+        gif_mb: its largest size, in megabytes.
+        seconds: stop after so much of every source; ``None``: at its end.
+        stop: ``threading.Event``: ends the film that is being made, begins no other.
+        opening: further arguments of ``open_source``.
+        options: further arguments of ``play``.
+
+    Yields:
+        ``(address, Played)`` as they are done; in a folder ``(address, InputError)`` for a video
+        that cannot be read, and the others follow.
+
+    Raises:
+        InputError: if a single source cannot be read, the folder holds no video, or a budget
+            or option is wrong.
+    """
+    if bool(budgets) == (script is not None):
+        raise InputError("give either budgets or a budget script")
+    plan = None if script is None else BudgetScript.read(script)
+    for kind, value in budgets if plan is None else plan.budgets:
+        recognizer.set_budget(**{kind: value})
+    stop = threading.Event() if stop is None else stop
+
+    def play_one(path, name=None):
+        with open_source(path, **(opening or {})) as source:
+            source.name = name or source.name
+            length_s = source.duration_s
+            if length_s is not None and seconds is not None:
+                length_s = min(length_s, seconds)
+            return play(
+                recognizer, source, plan or BudgetScript.equal_parts(budgets, length_s), output,
+                seconds=seconds, stop=stop, **options,
+            )  # fmt: skip
+
+    folder = Path(address)
+    if not folder.is_dir():
+        played = play_one(address)
+        if gif is not None:
+            write_gif(played.mp4, gif, round(gif_mb * 1e6))
+        yield address, played
+        return
+    if gif is not None:
+        raise InputError(f"{address}: is a folder; a GIF is of one video")
+    for path, name in _videos(folder):
+        if stop.is_set():
+            return
+        try:
+            yield path, play_one(path, name)
+        except (DecodeError, SourceError) as error:
+            yield path, error
+
+
+def _videos(folder):
+    """``[(path, name of the film), ...]`` of the videos right in a folder."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_ENDINGS)
+    if not paths:
+        raise InputError(f"{folder}: holds no video ({', '.join(sorted(VIDEO_ENDINGS))})")
+    count = Counter(path.stem for path in paths)
+    return [(path, path.stem if count[path.stem] == 1 else path.name) for path in paths]

@@ -1,0 +1,207 @@
+"""Holds a latency budget on a machine whose speed changes: moves along the Pareto rows."""
+
+from collections import deque
+from statistics import median
+
+from mutualvideo.budget import as_cost, check_budget
+from mutualvideo.errors import InputError
+from mutualvideo.policy.slowdown import Slowdown
+
+# A row is taken if it is expected to use this much of the budget, and left if it uses all of
+# it. Between the two nothing moves: that band is the hysteresis.
+TARGET = 0.9
+# Clips in a row that a better row must have fitted before it is taken.
+PATIENCE = 4
+# A row left within so many clips of climbing to it was a mistake: the next climb to it waits
+# _BACKOFF times as long, so that a row at the edge of the band is not tried again and again.
+PROBATION = 30
+_BACKOFF, _LONGEST = 4, 1024
+_OTHER = 9
+
+
+class Controller:
+    """Which row should answer the next clip.
+
+    Pure bookkeeping: no clock, no network, no thread. Tell it every answer with
+    :meth:`observe` and switch to the row it returns; a switch may take effect later, since
+    ``observe`` is told which sub-network answered. Not thread-safe: call it under the lock
+    that orders the answers.
+
+    A budget in MACs fixes the row. Under ``ms`` and ``fps`` the row is the most accurate
+    Pareto row expected to take at most TARGET (0.9) of the budget, where expected is the
+    table's latency times the slowdown observed (see
+    :class:`~mutualvideo.policy.slowdown.Slowdown`; without latencies in the table they are
+    learnt, starting with the cheapest row). Once the row in use is expected to take more than
+    the whole budget a cheaper one is chosen at once; a better one only after it would have
+    fitted PATIENCE clips in a row, more if climbing to it failed before. A machine that gets
+    twice as slow is noticed after two clips, and after three when it is as fast as before.
+
+    Args:
+        table: a ``QueryTable``.
+
+    Attributes:
+        row: the ``Row`` to answer with; ``None`` before the first :meth:`set_budget`.
+        ladder: the rows that may answer under this budget, cheapest first.
+        late: whether even the cheapest row is expected to take longer than the budget.
+        slowdown: the ``Slowdown`` estimate, kept when the budget changes.
+    """
+
+    def __init__(self, table):
+        self.table = table
+        self.slowdown = Slowdown(table.rows)
+        self.row, self.late = None, False
+        self._kind = self._budget = None
+        self.ladder = ()
+        self._other = deque(maxlen=_OTHER)
+
+    def set_budget(self, macs=None, ms=None, fps=None):
+        """Chooses a row under a new budget, at the speed last observed.
+
+        Args:
+            macs: multiply-adds of one clip, or
+            ms: milliseconds of one clip in the network, what the table measures, or
+            fps: clips answered per second, everything included: one clip and what
+                ``observe`` is told as ``other_ms`` take at most 1000 / fps milliseconds. For
+                a stream of V frames a second with a clip every S frames that is V / S.
+
+        Returns:
+            The ``Row`` to answer with.
+
+        Raises:
+            InputError: if not exactly one budget is given, or it is below the cheapest row of
+                the table. (A machine that is slower than the table is no error: the cheapest
+                row answers and :attr:`late` says so.)
+        """
+        given, budget = check_budget(macs, ms, fps)
+        kind, budget = as_cost(given, budget)
+        measured = all(row.latency_ms for row in self.table)
+        if kind == "macs" or measured:
+            best = self.table.best(**{kind: budget})
+        ladder = [best] if kind == "macs" else ladder_of(self.table, "ms" if measured else "macs")
+        self._begin(ladder, kind, budget, given == "fps")
+        if kind == "ms":
+            self._index = self._highest(range(len(ladder)))
+        self._settle()
+        return self.row
+
+    def hold(self, subnet):
+        """Fixes the row, whatever it takes; returns it. InputError if it is not in the table."""
+        self._begin([self.table[subnet]], "macs", None)
+        self._settle()
+        return self.row
+
+    def _begin(self, ladder, kind, budget, fps=False):
+        self.ladder, self._kind, self._budget, self._fps = tuple(ladder), kind, budget, fps
+        self._patience = dict.fromkeys((row.subnet for row in ladder), PATIENCE)
+        self._fits = dict.fromkeys(self._patience, 0)
+        # The row that a budget begins with was climbed to by nobody: to leave it is no mistake.
+        self._lasted, self._held = PROBATION, None
+        self._index = 0
+
+    def observe(self, subnet, ms, other_ms=0.0):
+        """Learns from an answered clip.
+
+        Args:
+            subnet: which sub-network answered; any row of the table.
+            ms: milliseconds of one clip in the network (of a batch: its share of each clip).
+            other_ms: milliseconds of one clip outside it (cropping, copying); counts
+                against a budget in ``fps``.
+
+        Returns:
+            The ``Row`` to answer the next clip with.
+
+        Raises:
+            InputError: if no budget was set, or ``subnet`` is not in the table.
+        """
+        if self.row is None:
+            raise InputError("controller: call set_budget(macs=...), (ms=...) or (fps=...) first")
+        self.slowdown.observe(self.table[subnet].subnet, ms)
+        self._other.append(other_ms)
+        if self._kind == "ms" and self.slowdown.factor is not None:
+            self._move(answered=subnet == self.row.subnet)
+        return self.row
+
+    def _move(self, answered):
+        if self._load(self._index) > 1:
+            self._fall()
+            return
+        if not answered:
+            # The switch is still on its way; patience starts with the first answer.
+            return
+        self._lasted += 1
+        if self._lasted >= self._trial():
+            self._patience[self.row.subnet] = PATIENCE
+        ready = self._index
+        for index in range(self._index + 1, len(self.ladder)):
+            subnet = self.ladder[index].subnet
+            fits = self._load(index) <= (1 if index == self._held else TARGET)
+            self._fits[subnet] = self._fits[subnet] + 1 if fits else 0
+            if self._fits[subnet] >= self._patience[subnet]:
+                ready = index
+        self._go(ready)
+
+    def _fall(self):
+        """To the best cheaper row that fits; the row left is remembered as held or a mistake."""
+        subnet = self.row.subnet
+        self._fits = dict.fromkeys(self._fits, 0)
+        if self._lasted >= self._trial():
+            self._held = self._index if self._held is None else max(self._held, self._index)
+        else:
+            self._patience[subnet] = min(self._patience[subnet] * _BACKOFF, _LONGEST)
+            if self._held == self._index:
+                self._held = None
+        self._go(self._highest(range(self._index)))
+
+    def _trial(self):
+        """Clips that the row in use must last for having climbed to it to be no mistake."""
+        return max(PROBATION, self._patience[self.row.subnet])
+
+    def _go(self, index):
+        if index != self._index:
+            self._fits = dict.fromkeys(self._fits, 0)
+            self._lasted = 0
+        self._index = index
+        self._settle()
+
+    def _settle(self):
+        self.row = self.ladder[self._index]
+        self.late = self._kind == "ms" and self._index == 0 and self._load(0) > 1
+
+    def _load(self, index):
+        """Share of the budget that a row is expected to use; 0 while nothing is known."""
+        expected = self.slowdown.expected_ms(self.ladder[index].subnet)
+        if expected is None:
+            return 0.0
+        budget = self._budget - (median(self._other) if self._fps and self._other else 0.0)
+        return expected / budget if budget > 0 else float("inf")
+
+    def _highest(self, indices):
+        """The best row that fits; the cheapest if none does, or while no latency is known."""
+        if self.slowdown.factor is None:
+            return 0
+        return max((index for index in indices if self._load(index) <= TARGET), default=0)
+
+
+def ladder_of(table, cost):
+    """The Pareto rows, cheapest first, each strictly better than the one before.
+
+    In a table of costs alone more MACs count as better, as in ``QueryTable.best``.
+
+    Raises:
+        InputError: if the table has no rows, or some lack the cost or the accuracy.
+    """
+    if any(row.top1 is not None for row in table):
+        rows, merit = table.pareto(cost), lambda row: row.top1
+    else:
+        rows, merit = list(table), lambda row: row.macs
+        if not rows or any(_cost(row, cost) is None for row in rows):
+            raise InputError("the query table has no latency in some rows: measure it")
+    ladder = []
+    for row in sorted(rows, key=lambda row: (_cost(row, cost), -merit(row), row.macs)):
+        if not ladder or merit(row) > merit(ladder[-1]):
+            ladder.append(row)
+    return ladder
+
+
+def _cost(row, cost):
+    return row.macs if cost == "macs" else row.latency_ms

@@ -1,0 +1,215 @@
+"""Training checkpoints: written whole or not at all, found again, resumed from."""
+
+import logging
+import os
+import re
+from dataclasses import asdict
+
+import torch
+
+from mutualvideo.config.load import cfg_from_dict, cfg_to_dict, changed_keys
+from mutualvideo.errors import InputError, shown
+from mutualvideo.files import atomic_path
+from mutualvideo.models import adopt_checkpoint_cfg, load_weights, read_checkpoint
+from mutualvideo.run.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"checkpoint_epoch_(\d{5,})(?:_step_(\d{6,}))?\.pyth")
+_FORMAT = "mutualvideo-checkpoint"
+_VERSION = 2
+
+
+def checkpoint_path(output_dir, epoch, step=0):
+    """Where the checkpoint after ``epoch`` epochs lies, named as PySlowFast names it.
+
+    One of ``step`` further steps says so in its name.
+    """
+    steps = f"_step_{step:06d}" if step else ""
+    return os.path.join(output_dir, "checkpoints", f"checkpoint_epoch_{epoch:05d}{steps}.pyth")
+
+
+def checkpoints(output_dir):
+    """``[((epoch, step), path), ...]`` of a run's checkpoints, the newest first."""
+    folder = os.path.join(output_dir, "checkpoints")
+    if not os.path.isdir(folder):
+        return []
+    found = []
+    for name in os.listdir(folder):
+        if match := _NAME.fullmatch(name):
+            found.append(((int(match[1]), int(match[2] or 0)), os.path.join(folder, name)))
+    return sorted(found, reverse=True)
+
+
+def newest_checkpoint(output_dir):
+    """Path of the newest checkpoint of a run, or ``None``."""
+    found = checkpoints(output_dir)
+    return found[0][1] if found else None
+
+
+def save_checkpoint(cfg, updater, progress):
+    """Writes everything a resume needs; returns the path.
+
+    The configuration travels inside, and with it the rounding rule and the width range. When it
+    is on the disk, older checkpoints that are not wanted any more are removed: those within an
+    epoch, and what is beyond TRAIN.KEEP_CHECKPOINTS.
+
+    Args:
+        cfg: the configuration.
+        updater: :class:`~mutualvideo.engine.update.Updater`.
+        progress: :class:`~mutualvideo.run.progress.Progress` of all processes together.
+
+    Raises:
+        InputError: if it cannot be written; the ones before are as they were.
+    """
+    path = checkpoint_path(cfg.OUTPUT_DIR, progress.epoch, progress.step)
+    content = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "epoch": progress.epoch,
+        "progress": asdict(progress),
+        "model_state": updater.model.state_dict(),
+        "optimizer_state": updater.optimizer.state_dict(),
+        "scaler_state": updater.scaler.state_dict(),
+        "cfg": cfg_to_dict(cfg),
+    }
+    if updater.ema is not None:
+        content["ema_state"] = updater.ema.state_dict()
+    _write(content, path)
+    _remove_old(cfg, (progress.epoch, progress.step))
+    return path
+
+
+def save_average(path, output_dir):
+    """The moving average of the checkpoint ``path`` as one of its own; returns its path.
+
+    Raises:
+        InputError: if there is none in it.
+    """
+    content = read_checkpoint(path)
+    average = content.get("ema_state")
+    if not isinstance(average, dict):
+        raise InputError(f"{path}: holds no moving average of weights; train with TRAIN.EMA_DECAY")
+    state = {
+        name.removeprefix("module."): values
+        for name, values in average.items()
+        if name.startswith("module.")
+    }
+    kept = {key: content.get(key) for key in ("format", "version", "epoch", "cfg")}
+    found = os.path.join(output_dir, "checkpoints", os.path.basename(path))
+    _write({**kept, "model_state": state}, found)
+    return found
+
+
+def _write(content, path):
+    # Through a file of Python's, whose errors say what is wrong with the disk.
+    with atomic_path(path, durable=True) as temporary, open(temporary, "wb") as file:
+        torch.save(content, file)
+
+
+def _remove_old(cfg, newest):
+    keep = cfg.TRAIN.KEEP_CHECKPOINTS
+    older = [(place, path) for place, path in checkpoints(cfg.OUTPUT_DIR) if place < newest]
+    surplus = [path for (_, step), path in older if step]
+    if keep:
+        whole = [path for (_, step), path in older if not step]
+        surplus += whole[keep if newest[1] else keep - 1 :]
+    for path in surplus:
+        os.remove(path)
+
+
+def read_newest(output_dir):
+    """The newest intact checkpoint of a run: ``(path, content)``, or ``None`` if it has none.
+
+    Those that are passed over are logged.
+
+    Raises:
+        InputError: if there are checkpoints and none of them is intact.
+    """
+    faults = []
+    for _, path in checkpoints(output_dir):
+        try:
+            found = path, read_checkpoint(path)
+        except InputError as error:
+            faults.append(str(error))
+            continue
+        for fault in faults:
+            logger.warning("passed over: %s", fault)
+        return found
+    if faults:
+        raise InputError(
+            f"{output_dir}: none of its {len(faults)} checkpoint(s) is intact, remove them to "
+            f"start anew; the newest: {faults[0]}"
+        )
+    return None
+
+
+def resume(path, content, cfg, updater):
+    """Takes up a run where a checkpoint left it; logs the keys that were changed since.
+
+    What the configuration says of optimiser, precision and moving average holds, not what it
+    said then.
+
+    Args:
+        path, content: from :func:`read_newest`.
+        cfg: the configuration.
+        updater: :class:`~mutualvideo.engine.update.Updater`; its parts are overwritten.
+
+    Returns:
+        :class:`~mutualvideo.run.progress.Progress`.
+
+    Raises:
+        InputError: if it is of another architecture, or no checkpoint of training here.
+    """
+    if content.get("format") != _FORMAT:
+        raise InputError(
+            f"{path}: not written by training here, so it cannot be resumed; name it in "
+            "TRAIN.CHECKPOINT_FILE_PATH to start from its weights"
+        )
+    if content.get("version") not in (1, _VERSION):
+        raise InputError(
+            f"{path}: has version {shown(content.get('version'))}, this release continues 1 to "
+            f"{_VERSION}; name it in TRAIN.CHECKPOINT_FILE_PATH to start from its weights"
+        )
+    adopt_checkpoint_cfg(cfg, content, path)
+    if isinstance(content.get("cfg"), dict):
+        _log_changes(path, cfg_to_dict(cfg_from_dict(content["cfg"], path)), cfg_to_dict(cfg))
+    # Version 1 was written between epochs alone.
+    progress = content.get("progress", asdict(Progress(content.get("epoch"))))
+    progress = Progress.from_dict(progress, path)
+    load_weights(updater.model, content["model_state"], path)
+    try:
+        _load_optimizer(updater.optimizer, content["optimizer_state"])
+        if updater.scaler.is_enabled() and content.get("scaler_state"):
+            updater.scaler.load_state_dict(content["scaler_state"])
+        if updater.ema is not None and "ema_state" in content:
+            updater.ema.load_state_dict(content["ema_state"])
+    # What they raise for a state that is not theirs is not documented.
+    except Exception as error:
+        raise InputError(
+            f"{path}: its optimiser does not fit this network and configuration "
+            f"({shown(str(error))}); name the file in TRAIN.CHECKPOINT_FILE_PATH to start from "
+            "its weights"
+        ) from error
+    return progress
+
+
+def _log_changes(path, before, now):
+    changes = changed_keys(before, now)
+    changes.pop("OUTPUT_DIR", None)  # a run that was moved
+    if changes:
+        text = ", ".join(f"{key}: {old} -> {new}" for key, (old, new) in changes.items())
+        logger.warning("changed since %s was written: %s", path, text)
+
+
+def _load_optimizer(optimizer, state):
+    """Momentum of ``state``; rates and decays stay those of the configuration."""
+    groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, values in zip(optimizer.param_groups, groups, strict=True):
+        group.update(values)
+    for parameter, found in optimizer.state.items():
+        momentum = found.get("momentum_buffer")
+        if momentum is not None and momentum.shape != parameter.shape:
+            raise ValueError(f"momentum of shape {tuple(momentum.shape)}")
+

@@ -1,0 +1,1 @@
+"""One recogniser for many: threads that ask, streams that must not wait."""

@@ -1,0 +1,1 @@
+"""What follows what in a network: its channels, through one instrumented pass."""
