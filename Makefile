@@ -61,6 +61,7 @@ test-fast: venv-test
 
 lint: venv-test
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 
 clean:
 	rm -rf $(VENV) $(DATA) $(OUTPUT) build *.egg-info

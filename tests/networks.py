@@ -21,13 +21,17 @@ NETWORKS = {
     "X3D": {"MODEL.MODEL_NAME": "X3D", "MODEL.ARCH": "x3d", "DATA.NUM_FRAMES": 4, **X3D_S},
     "ResNet": {"MODEL.MODEL_NAME": "ResNet", "MODEL.ARCH": "slow", "DATA.NUM_FRAMES": 4},
     "SlowFast": {
-        "MODEL.MODEL_NAME": "SlowFast", "MODEL.ARCH": "slowfast", "DATA.NUM_FRAMES": 32,
+        "MODEL.MODEL_NAME": "SlowFast",
+        "MODEL.ARCH": "slowfast",
+        "DATA.NUM_FRAMES": 32,
     },
     "MobileNetV1": {"MODEL.MODEL_NAME": "MobileNetV1", **PICTURES},
     "MobileNetV2": {"MODEL.MODEL_NAME": "MobileNetV2", **PICTURES},
     "ImageResNet": {"MODEL.MODEL_NAME": "ImageResNet", **PICTURES},
     "WideResNet": {
-        "MODEL.MODEL_NAME": "WideResNet", "WIDERESNET.DEPTH": 16, "WIDERESNET.WIDEN_FACTOR": 4,
+        "MODEL.MODEL_NAME": "WideResNet",
+        "WIDERESNET.DEPTH": 16,
+        "WIDERESNET.WIDEN_FACTOR": 4,
         **PICTURES,
     },
 }
@@ -80,7 +84,10 @@ def upstream(name, frames=4, size=64):
     cells = -(-size // 32)
     if name == "X3D":
         return create_x3d(
-            input_clip_length=frames, input_crop_size=size, width_factor=2.0, depth_factor=2.2,
+            input_clip_length=frames,
+            input_crop_size=size,
+            width_factor=2.0,
+            depth_factor=2.2,
             head_activation=None,
         )
     if name == "ResNet":

@@ -27,7 +27,8 @@ _I3D = {
 # name -> (factory, shape of the input without the batch)
 ZOO = {
     "pytorchvideo_slow": (
-        functools.partial(create_resnet, stem_conv_kernel_size=(1, 7, 7), **_POOL), (3, 4, 64, 64)
+        functools.partial(create_resnet, stem_conv_kernel_size=(1, 7, 7), **_POOL),
+        (3, 4, 64, 64),
     ),
     "pytorchvideo_i3d": (functools.partial(create_resnet, **_I3D, **_POOL), (3, 4, 64, 64)),
     "pytorchvideo_x3d": (
@@ -39,7 +40,8 @@ ZOO = {
     "pytorchvideo_r2plus1d": (functools.partial(create_r2plus1d, **_POOL), (3, 4, 64, 64)),
     "pytorchvideo_csn": (functools.partial(create_csn, **_POOL), (3, 4, 64, 64)),
     "pytorchvideo_slowfast": (
-        functools.partial(create_slowfast, head_pool_kernel_sizes=((2, 2, 2), (8, 2, 2))), None
+        functools.partial(create_slowfast, head_pool_kernel_sizes=((2, 2, 2), (8, 2, 2))),
+        None,
     ),
     "resnet18": (image.resnet18, (3, 64, 64)),
     "resnet50": (image.resnet50, (3, 64, 64)),

@@ -31,8 +31,13 @@ def parse_args():
     what.add_argument("--source", "--video", help="video, folder, webcam:0, rtsp:// or http(s)://")
     what.add_argument("--web", action="store_true", help="a page to try it in the browser")
     what.add_argument("--image", help="a picture or a folder of them: prints the best classes")
-    add("--budget", action="append", default=[], help="multiply-adds of a clip (1.2G, 300M), its "
-        "latency (40ms) or clips a second (25fps); several rule equal parts")  # fmt: skip
+    add(
+        "--budget",
+        action="append",
+        default=[],
+        help="multiply-adds of a clip (1.2G, 300M), its "
+        "latency (40ms) or clips a second (25fps); several rule equal parts",
+    )
     add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
     add("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
     add("--gif", metavar="FILE", help="also a GIF of the film, at most 60 s")
@@ -65,9 +70,19 @@ def main():
         if args.web:
             return serve_page(recognizer, args, stop)
         for _, played in play_all(
-            recognizer, args.source, args.output, budgets, args.budget_script, args.gif,
-            args.gif_mb, args.seconds, stop, opening, stride_s=args.stride, smooth_s=args.smooth,
-        ):  # fmt: skip
+            recognizer,
+            args.source,
+            args.output,
+            budgets,
+            args.budget_script,
+            args.gif,
+            args.gif_mb,
+            args.seconds,
+            stop,
+            opening,
+            stride_s=args.stride,
+            smooth_s=args.smooth,
+        ):
             bad = isinstance(played, InputError)
             print(f"error: {played}" if bad else played)
             failed |= bad or played.problem is not None

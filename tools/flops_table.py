@@ -29,8 +29,13 @@ def parse_args():
     add("--latency", action="store_true", help="measure it on this machine")
     add("--backend", default="torch", help="who executes what is measured (%(default)s)")
     add("--batch", type=int, default=1, help="also measure calls with so many clips")
-    add("--overlay", action="append", default=[], metavar="NAME",
-        help=f"draw a published curve as well: {', '.join(CURVES)}")  # fmt: skip
+    add(
+        "--overlay",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"draw a published curve as well: {', '.join(CURVES)}",
+    )
     add("--output", metavar="DIR", help="instead of OUTPUT_DIR")
     add("overrides", nargs="*", metavar="KEY VALUE", help="overrides of the configuration")
     return parser.parse_args()

@@ -41,9 +41,15 @@ def main():
     )
     args = parser.parse_args()
     done = resize_tree(
-        args.input, args.output, Settings(args.short_side, args.gop, args.crf), args.csv,
-        args.separator, args.prefix, args.workers, args.timeout,
-    )  # fmt: skip
+        args.input,
+        args.output,
+        Settings(args.short_side, args.gop, args.crf),
+        args.csv,
+        args.separator,
+        args.prefix,
+        args.workers,
+        args.timeout,
+    )
     print(f"{done.written} videos resized, {done.skipped} were there already")
     if done.bad:
         print(f"{done.bad} could not be resized: see {args.output}/bad.csv")

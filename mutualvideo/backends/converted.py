@@ -62,6 +62,4 @@ class OnnxRuntimeBackend(_ConvertedBackend):
     def prepare(self, subnet):
         shape = self.input_shape(subnet)
         model = to_onnx(self.extracted(subnet), shape)
-        return onnxruntime.OnnxRuntimeRunner(
-            subnet, shape, model, self._provider, self.threads
-        )
+        return onnxruntime.OnnxRuntimeRunner(subnet, shape, model, self._provider, self.threads)

@@ -26,8 +26,9 @@ class InPlaceBackend(TorchBackend):
     @torch.inference_mode()
     def run(self, clips, subnet):
         """Softmax scores of ``clips`` as ``subnet``."""
-        with self._lock, torch.autocast(
-            self.torch_device.type, self.dtype, enabled=self.precision != "fp32"
+        with (
+            self._lock,
+            torch.autocast(self.torch_device.type, self.dtype, enabled=self.precision != "fp32"),
         ):
             if slim_state(self.model).subnet != subnet:
                 # Not in every call: layers keep what they cut out until the next switch.

@@ -112,9 +112,12 @@ def _loader(path, videos):
     """Training clips a second, 16 frames of 160 px, with 0, 1 and 2 workers."""
     (path.parent / "train.csv").write_text(f"{path.name} 0\n" * videos)
     settings = {
-        "DATA.PATH_TO_DATA_DIR": path.parent, "DATA.TRAIN_JITTER_SCALES": [182, 228],
-        "DATA.TRAIN_CROP_SIZE": 160, "TRAIN.BATCH_SIZE": 8, "MODEL.NUM_CLASSES": 2,
-    }  # fmt: skip
+        "DATA.PATH_TO_DATA_DIR": path.parent,
+        "DATA.TRAIN_JITTER_SCALES": [182, 228],
+        "DATA.TRAIN_CROP_SIZE": 160,
+        "TRAIN.BATCH_SIZE": 8,
+        "MODEL.NUM_CLASSES": 2,
+    }
     speeds = {}
     for workers in (0, 1, 2):
         overrides = {**settings, "DATA_LOADER.NUM_WORKERS": workers}
@@ -127,7 +130,8 @@ def _loader(path, videos):
             speeds[workers] = videos / (time.perf_counter() - start)
     return {
         f"loader with {workers} workers / with 0": {
-            "ratio": round(speed / speeds[0], 4), "clips_per_s": round(speed, 2)
+            "ratio": round(speed / speeds[0], 4),
+            "clips_per_s": round(speed, 2),
         }
         for workers, speed in speeds.items()
-    }  # fmt: skip
+    }

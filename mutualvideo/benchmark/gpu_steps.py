@@ -54,12 +54,23 @@ class Size:
 
 
 _ON_GPU = Size(
-    (16, 224, 16), (8, 224, 8), 2.2, ((1.0, 0.8, 0.63), (16, 10, 6), (224, 160, 128)), 2.0,
-    1 << 30, "inductor",
-)  # fmt: skip
+    (16, 224, 16),
+    (8, 224, 8),
+    2.2,
+    ((1.0, 0.8, 0.63), (16, 10, 6), (224, 160, 128)),
+    2.0,
+    1 << 30,
+    "inductor",
+)
 _TINY = Size(
-    (4, 32, 2), (4, 32, 2), 0.4, ((1.0, 0.63), (4,), (32,)), 0.0, 1 << 20, "eager",
-)  # fmt: skip
+    (4, 32, 2),
+    (4, 32, 2),
+    0.4,
+    ((1.0, 0.63), (4,), (32,)),
+    0.0,
+    1 << 20,
+    "eager",
+)
 
 
 def measure():
@@ -82,7 +93,10 @@ def measure():
     total = sum(values["ms"] * values["layers"] for values in layers.values() if "layers" in values)
     floor = sum(v["floor_ms"] * v["layers"] for v in layers.values() if "layers" in v)
     found["X3D-M depthwise convolutions of a step"] = {
-        "ms": total, "floor_ms": floor, "ratio": total / floor, "share_of_step": total / step,
+        "ms": total,
+        "floor_ms": floor,
+        "ratio": total / floor,
+        "share_of_step": total / step,
     }
     # Whoever sees a figure without the line above shall see it too.
     prefix = "" if device.type == "cuda" else "tiny, CPU: "
@@ -110,6 +124,7 @@ def about(device):
 
 
 # Training steps
+
 
 def training(device, size):
     """Steps of X3D-M and Slow 8x8: PyTorchVideo's, and ours."""
@@ -198,7 +213,9 @@ def _upstream(name, size):
     if name == "X3D-M":
         frames, pixels, _ = size.x3d
         return create_x3d(
-            input_clip_length=frames, input_crop_size=pixels, depth_factor=size.depth,
+            input_clip_length=frames,
+            input_crop_size=pixels,
+            depth_factor=size.depth,
             head_activation=None,
         )
     frames, pixels, _ = size.slow
@@ -207,6 +224,7 @@ def _upstream(name, size):
 
 
 # Latency
+
 
 def latency(device, size):
     """One clip through X3D-M at every point of the grid, sliced and as CUDA graphs."""
@@ -227,6 +245,7 @@ def latency(device, size):
 
 
 # Depthwise convolutions
+
 
 def depthwise(device, size):
     """X3D-M's depthwise 3x3x3 convolutions, bf16, against the bandwidth of memory."""
@@ -261,7 +280,16 @@ def _directions(x, w, stride, padding):
 
     def backward():
         return torch.ops.aten.convolution_backward(
-            grad, x, w, None, stride, padding, (1, 1, 1), False, (0, 0, 0), len(w),
+            grad,
+            x,
+            w,
+            None,
+            stride,
+            padding,
+            (1, 1, 1),
+            False,
+            (0, 0, 0),
+            len(w),
             (True, True, False),
         )
 
@@ -298,6 +326,7 @@ def _bandwidth(device, size):
 
 
 # Measuring
+
 
 def _milliseconds(run, seconds):
     """Median over calls that take about ``seconds``; those that warm up do not count."""

@@ -47,14 +47,23 @@ def grid(videos=4, clips=1, crops=3, turns=9):
 
 def _configuration(folder, workers, clips, crops):
     keys = {
-        "DATA.PATH_TO_DATA_DIR": folder, "MODEL.NUM_CLASSES": 8, "X3D.WIDTH_FACTOR": 2.0,
-        "X3D.DEPTH_FACTOR": 1.0, "X3D.DIM_C5": 512,
-        "DATA.NUM_FRAMES": max(FRAMES), "DATA.SAMPLING_RATE": 6,
-        "DATA.TRAIN_JITTER_SCALES": [112, 128], "DATA.TRAIN_CROP_SIZE": max(SIZES),
-        "DATA.TEST_CROP_SIZE": max(SIZES), "DATA_LOADER.NUM_WORKERS": workers,
-        "TRAIN.BATCH_SIZE": 8, "TEST.BATCH_SIZE": 4,
-        "TEST.NUM_ENSEMBLE_VIEWS": clips, "TEST.NUM_SPATIAL_CROPS": crops,
-        "MUTUAL.WIDTH_RANGE": [min(WIDTHS), 1.0], "TABLE.CALIBRATION_BATCHES": 1,
+        "DATA.PATH_TO_DATA_DIR": folder,
+        "MODEL.NUM_CLASSES": 8,
+        "X3D.WIDTH_FACTOR": 2.0,
+        "X3D.DEPTH_FACTOR": 1.0,
+        "X3D.DIM_C5": 512,
+        "DATA.NUM_FRAMES": max(FRAMES),
+        "DATA.SAMPLING_RATE": 6,
+        "DATA.TRAIN_JITTER_SCALES": [112, 128],
+        "DATA.TRAIN_CROP_SIZE": max(SIZES),
+        "DATA.TEST_CROP_SIZE": max(SIZES),
+        "DATA_LOADER.NUM_WORKERS": workers,
+        "TRAIN.BATCH_SIZE": 8,
+        "TEST.BATCH_SIZE": 4,
+        "TEST.NUM_ENSEMBLE_VIEWS": clips,
+        "TEST.NUM_SPATIAL_CROPS": crops,
+        "MUTUAL.WIDTH_RANGE": [min(WIDTHS), 1.0],
+        "TABLE.CALIBRATION_BATCHES": 1,
     }
     return load_cfg(None, [text for key, value in keys.items() for text in (key, str(value))])
 

@@ -119,8 +119,12 @@ def memory(processes=5):
 def _resident(slim):
     """MiB that this fresh process holds after recognising with X3D-M at 16x224."""
     cfg = load_cfg(None, _X3D_M)
-    model = build_model(cfg) if slim else create_x3d(
-        input_clip_length=16, input_crop_size=224, depth_factor=2.2, head_activation=None
+    model = (
+        build_model(cfg)
+        if slim
+        else create_x3d(
+            input_clip_length=16, input_crop_size=224, depth_factor=2.2, head_activation=None
+        )
     )
     model.eval().to(memory_format=torch.channels_last_3d)
     clip = torch.randn(1, 3, 16, 224, 224).contiguous(memory_format=torch.channels_last_3d)

@@ -56,13 +56,18 @@ def images(repeats=7, pictures=256, batch=32, step_batch=8):
 
 def _configuration(batch):
     keys = {
-        "MODEL.ARCH": "2d", "MODEL.MODEL_NAME": "MobileNetV2", "MODEL.NUM_CLASSES": _CLASSES,
-        "TRAIN.DATASET": "imagefolder", "TRAIN.BATCH_SIZE": batch,
-        "DATA.TRAIN_CROP_SIZE": _SIZE, "DATA.TEST_CROP_SIZE": _SIZE,
+        "MODEL.ARCH": "2d",
+        "MODEL.MODEL_NAME": "MobileNetV2",
+        "MODEL.NUM_CLASSES": _CLASSES,
+        "TRAIN.DATASET": "imagefolder",
+        "TRAIN.BATCH_SIZE": batch,
+        "DATA.TRAIN_CROP_SIZE": _SIZE,
+        "DATA.TEST_CROP_SIZE": _SIZE,
         "DATA.TRAIN_JITTER_SCALES_RELATIVE": [0.25, 1.0],
         "DATA.TRAIN_JITTER_ASPECT_RELATIVE": [0.75, 1.3333],
-        "MUTUAL.WIDTH_RANGE": [0.7, 1.0], "DATA_LOADER.NUM_WORKERS": 2,
-    }  # fmt: skip
+        "MUTUAL.WIDTH_RANGE": [0.7, 1.0],
+        "DATA_LOADER.NUM_WORKERS": 2,
+    }
     return load_cfg(None, [text for key, value in keys.items() for text in (key, str(value))])
 
 
@@ -83,17 +88,23 @@ def write_pictures(folder, count):
 def _pipeline(cfg, repeats, pictures, batch):
     loader, augmentation = build_loader(cfg, "train"), Augmentation(cfg)
     model, device = build_model(cfg), torch.device("cpu")
-    transform = v2.Compose([
-        v2.RandomResizedCrop(_SIZE, scale=(0.25, 1.0)),
-        v2.RandomHorizontalFlip(),
-        v2.PILToTensor(),
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(cfg.DATA.MEAN, cfg.DATA.STD),
-    ])  # fmt: skip
+    transform = v2.Compose(
+        [
+            v2.RandomResizedCrop(_SIZE, scale=(0.25, 1.0)),
+            v2.RandomHorizontalFlip(),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(cfg.DATA.MEAN, cfg.DATA.STD),
+        ]
+    )
     reference = DataLoader(
         torchvision.datasets.ImageFolder(f"{cfg.DATA.PATH_TO_DATA_DIR}/train", transform),
-        batch_size=batch, shuffle=True, drop_last=True, num_workers=2, persistent_workers=True,
-    )  # fmt: skip
+        batch_size=batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=2,
+        persistent_workers=True,
+    )
 
     def loaded():
         for _ in loader:

@@ -86,7 +86,9 @@ def _picture(rng, width, height):
         cells = rng.uniform(-1, 1, (max(2**octave * height // width, 1), 2**octave, 3))
         for channel in range(3):
             image = Image.fromarray(cells[..., channel].astype(np.float32))
-            total[..., channel] += 110 * 0.6 ** (octave - 2) * np.asarray(
-                image.resize((width, height), Image.Resampling.BICUBIC)
+            total[..., channel] += (
+                110
+                * 0.6 ** (octave - 2)
+                * np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
             )
     return Image.fromarray(np.clip(120 + total, 0, 255).astype(np.uint8))

@@ -57,9 +57,7 @@ class VideoList:
     open_picture: object = None
 
 
-def read_annotations(
-    csv_path, separator=" ", prefix="", num_classes=None, allow_absolute=False
-):
+def read_annotations(csv_path, separator=" ", prefix="", num_classes=None, allow_absolute=False):
     """Read a list of labelled videos in PySlowFast's format.
 
     The label is what follows the last separator of a line, so paths may hold the

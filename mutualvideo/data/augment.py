@@ -174,9 +174,12 @@ class Cutout:
             place.append((max(0, start), min(extent, start + self._length)))
         (top, bottom), (left, right) = place
         return {
-            "i": top, "j": left, "h": bottom - top, "w": right - left,
+            "i": top,
+            "j": left,
+            "h": bottom - top,
+            "w": right - left,
             "v": torch.zeros(1, 1, 1, device=frames.device),
-        }  # fmt: skip
+        }
 
 
 def _squares(batch, cfg, device):

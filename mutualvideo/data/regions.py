@@ -72,8 +72,7 @@ class GeometrySampler:
     def _require_scales(self):
         if not _is_range(self._scales) or self._scales[0] < 1:
             raise InputError(
-                "DATA.TRAIN_JITTER_SCALES must be two sizes, smallest first, "
-                f"not {self._scales}"
+                f"DATA.TRAIN_JITTER_SCALES must be two sizes, smallest first, not {self._scales}"
             )
         if self._crop_size > self._scales[0]:
             raise InputError(

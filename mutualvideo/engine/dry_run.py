@@ -129,9 +129,14 @@ def _dry_run(cfg, context, say):
     alone = min(left, max(0, first - done))
     alone_s = step_s * costs[draws[0][0]].macs / macs
     estimate = Estimate(
-        macs, steps, weights * (3 + (updater.ema is not None)), round(kept * whole),
-        step_s, data_s, alone * each(alone_s) + (left - alone) * each(step_s),
-    )  # fmt: skip
+        macs,
+        steps,
+        weights * (3 + (updater.ema is not None)),
+        round(kept * whole),
+        step_s,
+        data_s,
+        alone * each(alone_s) + (left - alone) * each(step_s),
+    )
     if context.is_main:
         inputs = [(one, _input_of(model, one, whole)) for one in draws[0]]
         for line in _lines(cfg, context, sampler, costs, inputs, count, estimate):

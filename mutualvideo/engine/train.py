@@ -146,8 +146,10 @@ class _Training:
                 )
             logger.info(
                 "resumed from %s, %d epochs and %d steps done",
-                newest[0], self.progress.epoch, self.progress.step,
-            )  # fmt: skip
+                newest[0],
+                self.progress.epoch,
+                self.progress.step,
+            )
             self.progress = self.progress.share_of(context.rank)
         self.scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
         self.watch = Watch(cfg, self.steps, self.scalars)
@@ -199,9 +201,13 @@ class _Training:
         self.model.train()
         self.watch.epoch_begins()
         bar = tqdm(
-            self.loader, f"epoch {epoch + 1}/{cfg.SOLVER.MAX_EPOCH}",
-            initial=progress.step, total=steps, disable=None, leave=False,
-        )  # fmt: skip
+            self.loader,
+            f"epoch {epoch + 1}/{cfg.SOLVER.MAX_EPOCH}",
+            initial=progress.step,
+            total=steps,
+            disable=None,
+            leave=False,
+        )
         for batch in bar:
             self.watch.data_came()
             step = self._number()
@@ -300,11 +306,13 @@ class _Monitor:
         if not context.is_main:
             return
         for subnet, accuracy in found.accuracies.items():
-            log_json_stats({
-                "_type": "val_epoch",
-                "epoch": f"{epoch}/{cfg.SOLVER.MAX_EPOCH}",
-                "subnet": str(subnet),
-                "top1_err": 100 - accuracy.top1,
-                "top5_err": 100 - accuracy.top5,
-            })
+            log_json_stats(
+                {
+                    "_type": "val_epoch",
+                    "epoch": f"{epoch}/{cfg.SOLVER.MAX_EPOCH}",
+                    "subnet": str(subnet),
+                    "top1_err": 100 - accuracy.top1,
+                    "top5_err": 100 - accuracy.top5,
+                }
+            )
             scalars.add({f"val/top1_{subnet}": accuracy.top1}, epoch)

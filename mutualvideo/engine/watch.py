@@ -79,16 +79,18 @@ class Watch:
         parts = []
         for role, (subnet, loss, top1_err) in zip(_roles(len(found)), found, strict=True):
             parts.append(f"{role} {subnet} loss {loss:.4f} top-1 {100 - top1_err:.2f} %")
-            log_json_stats({
-                "_type": "train_iter",
-                "epoch": epoch,
-                "iter": position,
-                "role": role,
-                "subnet": str(subnet),
-                "loss": loss,
-                "top1_err": top1_err,
-                **timing,
-            })
+            log_json_stats(
+                {
+                    "_type": "train_iter",
+                    "epoch": epoch,
+                    "iter": position,
+                    "role": role,
+                    "subnet": str(subnet),
+                    "loss": loss,
+                    "top1_err": top1_err,
+                    **timing,
+                }
+            )
             drawn = {"width": subnet.width, "frames": subnet.frames, "size": subnet.size}
             self._scalars.add(
                 {
@@ -102,11 +104,17 @@ class Watch:
         per_s = self._clips / dt
         self._scalars.add({f"step/{self._what}_per_s": per_s}, step)
         logger.info(
-            "epoch %d/%d, step %s: %s; %.3f s a step, %.3f s waiting for data, %.1f %s/s, "
-            "%s left",
-            epoch, self._epochs, position, ", ".join(parts), dt, dt_data, per_s, self._what,
+            "epoch %d/%d, step %s: %s; %.3f s a step, %.3f s waiting for data, %.1f %s/s, %s left",
+            epoch,
+            self._epochs,
+            position,
+            ", ".join(parts),
+            dt,
+            dt_data,
+            per_s,
+            self._what,
             clock_time(left),
-        )  # fmt: skip
+        )
         self._waiting = self._clock()
 
     def epoch_done(self, whole, rate):
@@ -123,23 +131,30 @@ class Watch:
         # Of none, if every step was skipped.
         loss = whole.loss / whole.clips if whole.clips else math.nan
         top1_err = 100 - 100 * whole.correct / whole.clips if whole.clips else math.nan
-        log_json_stats({
-            "_type": "train_epoch",
-            "epoch": name,
-            "loss": loss,
-            "lr": rate,
-            "top1_err": top1_err,
-            "videos_replaced": len(replaced),
-            "steps_skipped": whole.skipped,
-        })
+        log_json_stats(
+            {
+                "_type": "train_epoch",
+                "epoch": name,
+                "loss": loss,
+                "lr": rate,
+                "top1_err": top1_err,
+                "videos_replaced": len(replaced),
+                "steps_skipped": whole.skipped,
+            }
+        )
         self._scalars.add(
             {"train/loss": loss, "train/top1_err": top1_err}, (epoch + 1) * self._steps
         )
         logger.info(
             "epoch %s done in %s: loss %.4f top-1 %.2f %%, %d %s replaced, %d steps skipped",
-            name, clock_time(self._clock() - self._began), loss, 100 - top1_err, len(replaced),
-            "images" if self._what == "images" else "videos", whole.skipped,
-        )  # fmt: skip
+            name,
+            clock_time(self._clock() - self._began),
+            loss,
+            100 - top1_err,
+            len(replaced),
+            "images" if self._what == "images" else "videos",
+            whole.skipped,
+        )
 
 
 def clock_time(seconds):

@@ -136,12 +136,15 @@ def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
         times, about["latency"] = _latencies(cfg, context, model, subnets, work)
     rows = [
         Row(
-            subnet, costs[subnet].macs, costs[subnet].params,
+            subnet,
+            costs[subnet].macs,
+            costs[subnet].params,
             macs_per_video=costs[subnet].macs * loader.dataset.num_views,
-            **asdict(evaluation.accuracies[subnet]), **times.get(str(subnet), {}),
+            **asdict(evaluation.accuracies[subnet]),
+            **times.get(str(subnet), {}),
         )
         for subnet in subnets
-    ]  # fmt: skip
+    ]
     set_subnet(model, full_subnet(cfg))
     table = QueryTable(rows, about)
     origin = read_videos(cfg.TEST.DATASET, cfg, "test").origin
@@ -259,20 +262,22 @@ def _about_results(cfg, about, origin):
 
 def _log_results(table, evaluation):
     for row in table:
-        log_json_stats({
-            "_type": "test_final",
-            "split": "test_final",  # what PySlowFast calls it
-            "subnet": str(row.subnet),
-            "views": table.metadata["views"],
-            "videos": evaluation.videos,
-            "expected": evaluation.expected,
-            "top1_acc": row.top1,
-            "top5_acc": row.top5,
-            "clip_top1_acc": row.clip_top1,
-            "clip_top5_acc": row.clip_top5,
-            "macs": row.macs,
-            "macs_per_video": row.macs_per_video,
-        })
+        log_json_stats(
+            {
+                "_type": "test_final",
+                "split": "test_final",  # what PySlowFast calls it
+                "subnet": str(row.subnet),
+                "views": table.metadata["views"],
+                "videos": evaluation.videos,
+                "expected": evaluation.expected,
+                "top1_acc": row.top1,
+                "top5_acc": row.top5,
+                "clip_top1_acc": row.clip_top1,
+                "clip_top5_acc": row.clip_top5,
+                "macs": row.macs,
+                "macs_per_video": row.macs_per_video,
+            }
+        )
 
 
 def _class_names(cfg):

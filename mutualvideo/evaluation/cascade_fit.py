@@ -143,8 +143,11 @@ def _front(cost, merit):
 
 def _between(macs):
     """The values and three steps between neighbours, geometrically; whole numbers."""
-    steps = [low * (high / low) ** (i / 4) for low, high in zip(macs, macs[1:], strict=False)
-             for i in range(4)]  # fmt: skip
+    steps = [
+        low * (high / low) ** (i / 4)
+        for low, high in zip(macs, macs[1:], strict=False)
+        for i in range(4)
+    ]
     return [round(value) for value in [*steps, macs[-1]]]
 
 

@@ -56,7 +56,12 @@ def plot_confusion(matrix, path, names=None, title=""):
         for i, j in np.argwhere(matrix > 0):
             dark = shares[i, j] > 50
             axes.text(
-                j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=8,
+                j,
+                i,
+                f"{shares[i, j]:.0f}",
+                ha="center",
+                va="center",
+                fontsize=8,
                 color="white" if dark else "0.15",
             )
     axes.set_xlabel("predicted class")

@@ -16,10 +16,12 @@ def grid_subnets(cfg):
     """
     table, full = cfg.TABLE, full_subnet(cfg)
     lists = [table.WIDTHS, table.FRAMES, table.SIZES]
-    grid = itertools.product(*(
-        values or [value]
-        for values, value in zip(lists, (full.width, full.frames, full.size), strict=True)
-    ))
+    grid = itertools.product(
+        *(
+            values or [value]
+            for values, value in zip(lists, (full.width, full.frames, full.size), strict=True)
+        )
+    )
     subnets = [Subnet.parse(text) for text in table.SUBNETS]
     if any(lists) or not subnets:
         subnets = [Subnet(*shape) for shape in grid] + subnets

@@ -113,7 +113,9 @@ def _per_class(found, matrix, names):
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     yield ["class", "name", "videos", "correct", "top1", f"top{BEST}"] + [
-        "most_confused_with", "most_confused_name", "most_confused_videos"
+        "most_confused_with",
+        "most_confused_name",
+        "most_confused_videos",
     ]
     for label, (videos, correct) in enumerate(zip(matrix.sum(1), matrix.diagonal(), strict=True)):
         counts = correct, among[label]

@@ -94,7 +94,11 @@ class DecordReader(Reader):
 
 
 _ERRORS = (
-    decord.DECORDError, decord.DECORDLimitReachedError, AssertionError, RuntimeError, StopIteration
+    decord.DECORDError,
+    decord.DECORDLimitReachedError,
+    AssertionError,
+    RuntimeError,
+    StopIteration,
 )
 
 

@@ -30,9 +30,7 @@ class AdaptiveFusion(FuseFastToSlow):
         slow, fast = x
         fused = self.activation(self.norm(self.conv_fast_to_slow(fast)))
         if fused.shape[2] != slow.shape[2]:
-            index = torch.tensor(
-                frame_indices(fused.shape[2], slow.shape[2]), device=fused.device
-            )
+            index = torch.tensor(frame_indices(fused.shape[2], slow.shape[2]), device=fused.device)
             fused = fused.index_select(2, index)
         if fused.shape[-2:] != slow.shape[-2:]:
             fused = F.interpolate(fused, slow.shape[2:], mode="trilinear", align_corners=False)

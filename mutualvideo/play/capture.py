@@ -30,8 +30,11 @@ class SourceError(InputError):
     """A source cannot be opened, holds no video or breaks off; names it."""
 
 
-_CAMERA = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"),
-           "win32": ("dshow", "video={}")}  # fmt: skip
+_CAMERA = {
+    "linux": ("v4l2", "/dev/video{}"),
+    "darwin": ("avfoundation", "{}"),
+    "win32": ("dshow", "video={}"),
+}
 # Cameras lose packets over UDP, and every one of them can do TCP.
 _OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
 

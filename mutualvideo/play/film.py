@@ -108,9 +108,14 @@ def _encode(pictures, frame_ms, colours):
     )
     content = io.BytesIO()
     first.save(
-        content, "GIF", save_all=True, append_images=others, duration=frame_ms, loop=0,
+        content,
+        "GIF",
+        save_all=True,
+        append_images=others,
+        duration=frame_ms,
+        loop=0,
         optimize=False,
-    )  # fmt: skip
+    )
     return content.getvalue()
 
 

@@ -17,9 +17,18 @@ VIDEO_ENDINGS = frozenset(
 
 
 def play_all(
-    recognizer, address, output, budgets=(), script=None, gif=None, gif_mb=4.0, seconds=None,
-    stop=None, opening=None, **options,
-):  # fmt: skip
+    recognizer,
+    address,
+    output,
+    budgets=(),
+    script=None,
+    gif=None,
+    gif_mb=4.0,
+    seconds=None,
+    stop=None,
+    opening=None,
+    **options,
+):
     """Plays what is at an address: one source, or every video of a folder in order of name.
 
     Args:
@@ -58,9 +67,14 @@ def play_all(
             if length_s is not None and seconds is not None:
                 length_s = min(length_s, seconds)
             return play(
-                recognizer, source, plan or BudgetScript.equal_parts(budgets, length_s), output,
-                seconds=seconds, stop=stop, **options,
-            )  # fmt: skip
+                recognizer,
+                source,
+                plan or BudgetScript.equal_parts(budgets, length_s),
+                output,
+                seconds=seconds,
+                stop=stop,
+                **options,
+            )
 
     folder = Path(address)
     if not folder.is_dir():

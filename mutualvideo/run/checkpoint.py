@@ -212,4 +212,3 @@ def _load_optimizer(optimizer, state):
         momentum = found.get("momentum_buffer")
         if momentum is not None and momentum.shape != parameter.shape:
             raise ValueError(f"momentum of shape {tuple(momentum.shape)}")
-

@@ -15,9 +15,19 @@ from mutualvideo.files import atomic_path
 
 # Beside torch: whose networks, decoders and file formats these are.
 _LIBRARIES = (
-    "torchvision", "pytorchvideo", "fvcore", "numpy", "av", "decord", "torchcodec",
-    "pillow", "tensorboard", "matplotlib", "onnxruntime", "openvino",
-)  # fmt: skip
+    "torchvision",
+    "pytorchvideo",
+    "fvcore",
+    "numpy",
+    "av",
+    "decord",
+    "torchcodec",
+    "pillow",
+    "tensorboard",
+    "matplotlib",
+    "onnxruntime",
+    "openvino",
+)
 _DIFF_BYTES = 1 << 20
 _STATUS_LINES = 50
 # A repository on a slow disk must not hold up a run.

@@ -49,8 +49,10 @@ def exclusive(folder, patience_s=_PATIENCE_S, held=True):
     except portalocker.LockException as error:
         logger.warning(
             "OUTPUT_DIR %s: its file system cannot lock (%s): see to it that no other run writes "
-            "here", folder, error,
-        )  # fmt: skip
+            "here",
+            folder,
+            error,
+        )
         yield
         return
     except OSError as error:

@@ -156,10 +156,12 @@ def _square(clip, taken, preprocessing):
     if short > wanted and (share < 1 or preprocessing.num_frames is None):
         # As evaluation has it from the reader of pictures: scaled, then cut.
         size = [round(side * wanted / short) for side in clip.shape[2:0:-1]]
-        clip = np.stack([
-            np.asarray(Image.fromarray(clip[i]).resize(size, Image.Resampling.BILINEAR))
-            for i in taken
-        ])
+        clip = np.stack(
+            [
+                np.asarray(Image.fromarray(clip[i]).resize(size, Image.Resampling.BILINEAR))
+                for i in taken
+            ]
+        )
         taken = list(range(len(taken)))
     height, width = clip.shape[1:3]
     side = max(1, round(share * min(height, width)))

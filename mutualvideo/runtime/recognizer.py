@@ -315,7 +315,5 @@ class AdaptiveRecognizer:
             return tuple(str(i) for i in range(count))
         if not isinstance(names, list) or len(names) != count:
             given = len(names) if isinstance(names, list) else repr(names)
-            raise InputError(
-                f"query table: classes must be a list of {count} names, got {given}"
-            )
+            raise InputError(f"query table: classes must be a list of {count} names, got {given}")
         return tuple(str(name) for name in names)

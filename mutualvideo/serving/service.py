@@ -362,6 +362,4 @@ def _deadline(deadline_ms):
     try:
         return check_budget(ms=deadline_ms)[1]
     except InputError:
-        raise InputError(
-            f"deadline_ms={deadline_ms!r}: expected a finite number above 0"
-        ) from None
+        raise InputError(f"deadline_ms={deadline_ms!r}: expected a finite number above 0") from None

@@ -118,8 +118,9 @@ class StreamServer:
         ms = (end_s - begin_s) * 1000
         with self._lock:
             self._scheduler.finish(job, ms, end_s, runner.subnet)
-            self._runners.ask([row.subnet for row in self.plan.rows.values()
-                               if row.subnet not in self._runners])  # fmt: skip
+            self._runners.ask(
+                [row.subnet for row in self.plan.rows.values() if row.subnet not in self._runners]
+            )
         return job.stream, make_answer(
             self._recognizer,
             runner.subnet,
@@ -225,9 +226,7 @@ def run_streams(recognizer, streams, answered=None, share=0.9, seconds=None, sto
         raise InputError(lost[0] if lost else "streams: stopped before the first clip")
     dropped, missed = server.dropped, server.missed
     return {
-        name: StreamSummary(
-            count.total(), missed[name], dropped[name], dict(count), problems[name]
-        )
+        name: StreamSummary(count.total(), missed[name], dropped[name], dict(count), problems[name])
         for name, count in who.items()
     }
 

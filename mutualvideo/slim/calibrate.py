@@ -111,8 +111,12 @@ def _fits(pair, channels):
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         return False
     return all(
-        isinstance(t, torch.Tensor) and t.dtype == torch.float32 and t.dim() == 1
-        and t.layout == torch.strided and not t.is_meta and len(t) <= channels
+        isinstance(t, torch.Tensor)
+        and t.dtype == torch.float32
+        and t.dim() == 1
+        and t.layout == torch.strided
+        and not t.is_meta
+        and len(t) <= channels
         for t in pair
     ) and len(pair[0]) == len(pair[1])
 

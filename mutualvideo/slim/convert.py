@@ -167,8 +167,12 @@ def _trials(model, example):
     """(function that copies the model, arguments to run the copy on), best first."""
     if example is None:
         layer, sizes = next(
-            ((m, sizes) for m in model.modules() for kind, sizes in _USUAL.items()
-             if isinstance(m, kind)),
+            (
+                (m, sizes)
+                for m in model.modules()
+                for kind, sizes in _USUAL.items()
+                if isinstance(m, kind)
+            ),
             (None, None),
         )
         if layer is None:

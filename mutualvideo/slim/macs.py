@@ -139,7 +139,8 @@ def count_costs(model, subnets, in_channels=3, example=None):
             key = subnet.width, tuple(arriving.items())
             if key not in in_use:
                 in_use[key] = rest + sum(
-                    layer.active_parameters(arriving[name]) for name, layer in layers
+                    layer.active_parameters(arriving[name])
+                    for name, layer in layers
                     if name in arriving
                 )
             costs[subnet] = Costs((counter.total - before) // 2, in_use[key])

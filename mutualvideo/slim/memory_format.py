@@ -10,9 +10,7 @@ from torch import nn
 def channels_last(tensor):
     """Clips (B, C, T, H, W) or pictures (B, C, H, W) with their channels last in memory."""
     video = tensor.dim() == 5
-    return tensor.contiguous(
-        memory_format=torch.channels_last_3d if video else torch.channels_last
-    )
+    return tensor.contiguous(memory_format=torch.channels_last_3d if video else torch.channels_last)
 
 
 def weights_layout(network):

@@ -16,8 +16,17 @@ from torch.utils.flop_counter import FlopCounterMode
 _KEPT = 10_000
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
-_NUMBERS = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout,
-            torch.memory_format)
+_NUMBERS = (
+    int,
+    float,
+    bool,
+    str,
+    type(None),
+    torch.dtype,
+    torch.device,
+    torch.layout,
+    torch.memory_format,
+)
 
 
 class MetaFlops(TorchDispatchMode):

@@ -35,8 +35,11 @@ class _LentConv(_Lent):
     def _lend(self, x):
         weight, bias, groups = self.in_use(x.shape[1])
         return {
-            "weight": weight, "bias": bias, "groups": groups,
-            "in_channels": x.shape[1], "out_channels": weight.shape[0],
+            "weight": weight,
+            "bias": bias,
+            "groups": groups,
+            "in_channels": x.shape[1],
+            "out_channels": weight.shape[0],
         }
 
 
@@ -44,8 +47,10 @@ class _LentLinear(_Lent):
     def _lend(self, x):
         weight, bias = self.in_use(x.shape[-1])
         return {
-            "weight": weight, "bias": bias,
-            "in_features": x.shape[-1], "out_features": weight.shape[0],
+            "weight": weight,
+            "bias": bias,
+            "in_features": x.shape[-1],
+            "out_features": weight.shape[0],
         }
 
 
@@ -61,9 +66,14 @@ class _LentBatchNorm(_Lent):
             return None
         mean, var, weight, bias, by_batch, momentum = self.normalization(x)
         return {
-            "weight": weight, "bias": bias, "running_mean": mean, "running_var": var,
+            "weight": weight,
+            "bias": bias,
+            "running_mean": mean,
+            "running_var": var,
             # No counting: a sub-network's pass is none of the full network's batches.
-            "num_batches_tracked": None, "momentum": momentum, "training": by_batch,
+            "num_batches_tracked": None,
+            "momentum": momentum,
+            "training": by_batch,
             "num_features": x.shape[1],
         }
 

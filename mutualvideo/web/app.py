@@ -109,9 +109,7 @@ def build_page(page):
     """
     units = [(UNITS[unit], unit) for unit in page.scales]
     quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": True}
-    with gr.Blocks(
-        title="mutualvideo", analytics_enabled=False, delete_cache=(600, 600)
-    ) as blocks:
+    with gr.Blocks(title="mutualvideo", analytics_enabled=False, delete_cache=(600, 600)) as blocks:
         visitor = gr.State(Visitor(), time_to_live=_IDLE_S)
         gr.HTML(panels.heading(page.recognizer), elem_id="heading")
         problem = gr.HTML(visible=False, elem_id="problem")
@@ -119,27 +117,41 @@ def build_page(page):
             with gr.Column(scale=4, min_width=300):
                 names = list(page.samples)
                 sample = gr.Dropdown(
-                    names, value=names[0] if names else None, label="Sample",
-                    visible=bool(names), elem_id="sample",
-                )  # fmt: skip
+                    names,
+                    value=names[0] if names else None,
+                    label="Sample",
+                    visible=bool(names),
+                    elem_id="sample",
+                )
                 upload = gr.UploadButton(
                     f"Upload a video (at most {page.limits.megabytes:g} MB, "
                     f"{page.limits.seconds:g} s)",
-                    size="md", elem_id="upload",
-                )  # fmt: skip
+                    size="md",
+                    elem_id="upload",
+                )
                 film = gr.HTML(elem_id="film")
                 bars = gr.HTML(elem_id="answer")
                 strip = gr.HTML(elem_id="strip")
             with gr.Column(scale=7, min_width=440):
                 with gr.Group(elem_id="control"):
                     unit = gr.Radio(
-                        units, value=units[0][1], label="Budget", container=True,
-                        visible=len(units) > 1, elem_id="unit",
-                    )  # fmt: skip
+                        units,
+                        value=units[0][1],
+                        label="Budget",
+                        container=True,
+                        visible=len(units) > 1,
+                        elem_id="unit",
+                    )
                     slider = gr.Slider(
-                        0, 100, value=_START, step=0.5, label="Budget", show_label=False,
-                        buttons=[], elem_id="slider",
-                    )  # fmt: skip
+                        0,
+                        100,
+                        value=_START,
+                        step=0.5,
+                        label="Budget",
+                        show_label=False,
+                        buttons=[],
+                        elem_id="slider",
+                    )
                 figures = gr.HTML(elem_id="figures")
                 curve = gr.HTML(elem_id="curve")
                 latency = gr.HTML(elem_id="latency-plot")
@@ -176,13 +188,24 @@ def serve(recognizer, samples, limits, host="127.0.0.1", port=7860, stop=None, r
         blocks = build_page(Page(recognizer, samples, limits))
         try:
             _, address, _ = blocks.launch(
-                server_name=host, server_port=port, share=False, quiet=True,
-                prevent_thread_lock=True, inbrowser=False, ssr_mode=False, pwa=False,
-                mcp_server=False, enable_monitoring=False, footer_links=[],
-                max_file_size=round(limits.megabytes * 1e6), state_session_capacity=_TABS,
-                theme=_theme(), css=_CSS, js=_LIGHT,
+                server_name=host,
+                server_port=port,
+                share=False,
+                quiet=True,
+                prevent_thread_lock=True,
+                inbrowser=False,
+                ssr_mode=False,
+                pwa=False,
+                mcp_server=False,
+                enable_monitoring=False,
+                footer_links=[],
+                max_file_size=round(limits.megabytes * 1e6),
+                state_session_capacity=_TABS,
+                theme=_theme(),
+                css=_CSS,
+                js=_LIGHT,
                 app_kwargs={"middleware": [Middleware(SafeHeaders)]},
-            )  # fmt: skip
+            )
         except OSError as error:
             raise InputError(f"--host {host} --port {port}: {error}") from None
         try:
@@ -210,6 +233,8 @@ def _upload_folder():
 def _theme():
     # The system's own letters: others would come from elsewhere.
     return gr.themes.Default(
-        primary_hue="blue", neutral_hue="slate", font=["system-ui", "sans-serif"],
+        primary_hue="blue",
+        neutral_hue="slate",
+        font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
-    )  # fmt: skip
+    )

@@ -30,8 +30,12 @@ def confine(memory_mib, seconds):
         import resource
     except ImportError:  # Windows: whoever started this process still bounds its time
         return
-    bounds = {"RLIMIT_AS": memory_mib * 2**20, "RLIMIT_CPU": math.ceil(seconds), "RLIMIT_FSIZE": 0,
-              "RLIMIT_CORE": 0}  # fmt: skip
+    bounds = {
+        "RLIMIT_AS": memory_mib * 2**20,
+        "RLIMIT_CPU": math.ceil(seconds),
+        "RLIMIT_FSIZE": 0,
+        "RLIMIT_CORE": 0,
+    }
     for name, bound in bounds.items():
         try:
             resource.setrlimit(getattr(resource, name), (bound, bound))

@@ -44,6 +44,11 @@ def serve_page(recognizer, args, stop=None):
             f"the web page needs {error.name}: pip install 'mutualvideo[web]'"
         ) from None
     serve(
-        recognizer, samples, limits, args.host, args.port, stop,
+        recognizer,
+        samples,
+        limits,
+        args.host,
+        args.port,
+        stop,
         ready=lambda address: print(f"{address} (^C ends)", flush=True),
-    )  # fmt: skip
+    )

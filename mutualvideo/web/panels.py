@@ -47,9 +47,15 @@ def film(clip):
     # WebP keeps whole milliseconds.
     pace_ms = max(20, round(1000 * clip.span_s / len(frames)))
     frames[0].save(
-        content, "WEBP", save_all=True, append_images=frames[1:], duration=pace_ms, loop=0,
-        quality=80, method=2,
-    )  # fmt: skip
+        content,
+        "WEBP",
+        save_all=True,
+        append_images=frames[1:],
+        duration=pace_ms,
+        loop=0,
+        quality=80,
+        method=2,
+    )
     part = f"the middle {clip.span_s:.1f} s of {clip.duration_s:.1f} s"
     whole = clip.duration_s - clip.span_s < 0.05
     return (

@@ -27,9 +27,7 @@ def samples_in(folder):
         raise InputError(f"--samples {folder}: cannot be listed ({error.strerror})") from None
     paths = [path for path in paths if path.suffix.lower() in VIDEO_ENDINGS and path.is_file()]
     if not paths:
-        raise InputError(
-            f"--samples {folder}: holds no video ({', '.join(sorted(VIDEO_ENDINGS))})"
-        )
+        raise InputError(f"--samples {folder}: holds no video ({', '.join(sorted(VIDEO_ENDINGS))})")
     return _named((display_name(path), path) for path in paths[:_MOST])
 
 

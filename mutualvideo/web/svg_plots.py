@@ -39,13 +39,23 @@ def curve(table, row, budget):
     axes.axvspan(limit, high * margin, color="#f3f4f6", zorder=0)
     axes.axvline(limit, color=_AMBER, linewidth=1.4, linestyle=(0, (4, 3)), zorder=1)
     axes.scatter(
-        list(costs.values()), [each.top1 for each in table], s=26, color="#b9c4d3",
-        linewidths=0, zorder=2,
-    )  # fmt: skip
+        list(costs.values()),
+        [each.top1 for each in table],
+        s=26,
+        color="#b9c4d3",
+        linewidths=0,
+        zorder=2,
+    )
     axes.plot(
-        [costs[each.subnet] for each in front], [each.top1 for each in front], color=_BLUE,
-        linewidth=1.8, marker="o", markersize=6, markeredgecolor="white", zorder=3,
-    )  # fmt: skip
+        [costs[each.subnet] for each in front],
+        [each.top1 for each in front],
+        color=_BLUE,
+        linewidth=1.8,
+        marker="o",
+        markersize=6,
+        markeredgecolor="white",
+        zorder=3,
+    )
     x, y = costs[row.subnet], row.top1
     axes.scatter([x], [y], s=520, color=_AMBER, alpha=0.25, linewidths=0, zorder=4)
     axes.scatter([x], [y], s=150, color=_AMBER, edgecolors="white", linewidths=1.8, zorder=5)
@@ -121,9 +131,14 @@ def _label(value, kind):
 def _name(axes, row, x, y, **style):
     # Above and to the left of a Pareto front there is nothing.
     axes.annotate(
-        str(row.subnet), (x, y), xytext=(-8, 9), textcoords="offset points", ha="right",
-        zorder=6, **style,
-    )  # fmt: skip
+        str(row.subnet),
+        (x, y),
+        xytext=(-8, 9),
+        textcoords="offset points",
+        ha="right",
+        zorder=6,
+        **style,
+    )
 
 
 def _crowded(axes, chosen, other):

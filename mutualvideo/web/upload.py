@@ -104,9 +104,7 @@ def read_clip(path, data, limits, name=None):
     if "error" in header:
         raise InputError(" ".join(header["error"].replace(path, name).split()))
     frames, pictures = _arrays(header["shapes"], content)
-    span_s = min(
-        data.NUM_FRAMES * data.SAMPLING_RATE / data.TARGET_FPS, header["duration_s"]
-    )
+    span_s = min(data.NUM_FRAMES * data.SAMPLING_RATE / data.TARGET_FPS, header["duration_s"])
     return Clip(name, frames, pictures, header["duration_s"], span_s)
 
 
@@ -128,9 +126,12 @@ def _run(job, name, patience_s):
     command = [sys.executable, "-m", "mutualvideo.web.isolated", json.dumps(job)]
     try:
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
             timeout=patience_s,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         raise InputError(
             f"{name}: was not decoded within {patience_s:g} s; cut it or make it smaller"

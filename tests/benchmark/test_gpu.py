@@ -40,9 +40,9 @@ def test_backward_of_a_depthwise_convolution_is_autograds():
 @pytest.mark.filterwarnings("ignore")
 def test_without_a_gpu_it_runs_and_says_so(monkeypatch, capsys):
     # A step of two passes, not four: each is a graph, whose tracing takes seconds.
-    monkeypatch.setattr(gpu_steps, "load_cfg", lambda path, opts: load_cfg(
-        path, [*opts, "MUTUAL.NUM_RANDOM", "0"]
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        gpu_steps, "load_cfg", lambda path, opts: load_cfg(path, [*opts, "MUTUAL.NUM_RANDOM", "0"])
+    )
     monkeypatch.setattr(sys, "argv", ["benchmark.py", "gpu"])
     with few_blocks():
         load_tool("benchmark").main()
@@ -53,10 +53,13 @@ def test_without_a_gpu_it_runs_and_says_so(monkeypatch, capsys):
     names = {name.removeprefix("tiny, CPU: ") for name in found}
     for network in ("X3D-M", "Slow 8x8"):
         for variant in (
-            "PyTorchVideo fp32 default layout", "PyTorchVideo bf16 default layout",
-            "ours single bf16 channels_last_3d", "ours single bf16 channels_last_3d compiled",
-            "ours mutual bf16 channels_last_3d", "ours mutual bf16 channels_last_3d compiled",
-        ):  # fmt: skip
+            "PyTorchVideo fp32 default layout",
+            "PyTorchVideo bf16 default layout",
+            "ours single bf16 channels_last_3d",
+            "ours single bf16 channels_last_3d compiled",
+            "ours mutual bf16 channels_last_3d",
+            "ours mutual bf16 channels_last_3d compiled",
+        ):
             assert f"{network} {variant}" in names
     assert {"X3D-M clip 1x4x32 torch", "X3D-M clip 0.63x4x32 torch"} <= names
     assert sum(name.endswith(("forward", "backward")) for name in names) >= 8

@@ -90,10 +90,16 @@ def test_multiply_adds_of_a_wide_resnet_by_hand():
     assert (total + 640 * 10) / 1e6 == pytest.approx(CIFAR["WRN_28_10_C10"][0], abs=0.1)
 
 
-@pytest.mark.parametrize("path", [
-    "ImageNet/MOBILENET_V1_boost", "CIFAR/WRN_16_4_small_boost", "CIFAR/WRN_16_4_small_mutual",
-    "CIFAR/WRN_16_4_small_width_only", "CIFAR/WRN_16_4_small_single",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "ImageNet/MOBILENET_V1_boost",
+        "CIFAR/WRN_16_4_small_boost",
+        "CIFAR/WRN_16_4_small_mutual",
+        "CIFAR/WRN_16_4_small_width_only",
+        "CIFAR/WRN_16_4_small_single",
+    ],
+)
 def test_the_others_build(path):
     cfg = load_cfg(ROOT / f"{path}.yaml")
     boosted = path.endswith("boost")

@@ -49,14 +49,33 @@ def test_pyslowfasts_files_load_with_one_warning(tmp_path, caplog):
     assert cfg.DATA.DECODING_BACKEND == "pyav"
     assert cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS and cfg.BN.NORM_TYPE == "batchnorm"
     assert len(caplog.records) == 1
-    for key in ("NUM_GPUS", "DATA.DECODING_BACKEND", "BN.USE_PRECISE_STATS", "BN.NORM_TYPE",
-                "NONLOCAL.LOCATION", "RESNET.TRANS_FUNC"):
+    for key in (
+        "NUM_GPUS",
+        "DATA.DECODING_BACKEND",
+        "BN.USE_PRECISE_STATS",
+        "BN.NORM_TYPE",
+        "NONLOCAL.LOCATION",
+        "RESNET.TRANS_FUNC",
+    ):
         assert key in caplog.text
 
 
 def test_overrides_are_typed():
-    cfg = load_cfg(None, ["SOLVER.BASE_LR", "1", "TABLE.SIZES", "[64, 48]", "TRAIN.ENABLE", "False",
-                          "MUTUAL.WIDTH_RANGE", "(0.5, 1)", "OUTPUT_DIR", "2026"])
+    cfg = load_cfg(
+        None,
+        [
+            "SOLVER.BASE_LR",
+            "1",
+            "TABLE.SIZES",
+            "[64, 48]",
+            "TRAIN.ENABLE",
+            "False",
+            "MUTUAL.WIDTH_RANGE",
+            "(0.5, 1)",
+            "OUTPUT_DIR",
+            "2026",
+        ],
+    )
     assert cfg.SOLVER.BASE_LR == 1.0 and isinstance(cfg.SOLVER.BASE_LR, float)
     assert cfg.TABLE.SIZES == [64, 48] and cfg.TRAIN.ENABLE is False
     assert cfg.MUTUAL.WIDTH_RANGE == [0.5, 1.0] and cfg.OUTPUT_DIR == "2026"
@@ -71,8 +90,10 @@ def test_round_trip_through_a_checkpoints_dict():
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (["SOLVER.BASE_RL", "1"], "unknown key SOLVER.BASE_RL; the nearest known key is "
-                                  "SOLVER.BASE_LR"),
+        (
+            ["SOLVER.BASE_RL", "1"],
+            "unknown key SOLVER.BASE_RL; the nearest known key is SOLVER.BASE_LR",
+        ),
         (["MODEL", "1"], "unknown key MODEL"),
         (["MODEL.NUM_CLASSES.X", "1"], "unknown key MODEL.NUM_CLASSES.X"),
         (["MODEL.NUM_CLASSES", "6.5"], "MODEL.NUM_CLASSES is 6.5, expected a whole number"),

@@ -29,17 +29,21 @@ def _cfg(**changes):
 def _batch(frames=CLIP, sizes=((SIZE, SIZE),) * 4, constant=False):
     generator = torch.Generator().manual_seed(0)
     regions = [
-        torch.randint(0, 256, (*(frames and (1,)), *size, 3), dtype=torch.uint8,
-                      generator=generator).expand(*frames, -1, -1, -1)
-        if constant else
-        torch.randint(0, 256, (*frames, *size, 3), dtype=torch.uint8, generator=generator)
+        torch.randint(
+            0, 256, (*(frames and (1,)), *size, 3), dtype=torch.uint8, generator=generator
+        ).expand(*frames, -1, -1, -1)
+        if constant
+        else torch.randint(0, 256, (*frames, *size, 3), dtype=torch.uint8, generator=generator)
         for size in sizes
     ]
     clip, size = stack_regions(regions)
     number = torch.arange(len(sizes))
     return {
-        "clip": clip, "size": size, "mirror": number % 2 == 1,
-        "seed": 1000 + 37 * number, "label": number % 4,
+        "clip": clip,
+        "size": size,
+        "mirror": number % 2 == 1,
+        "seed": 1000 + 37 * number,
+        "label": number % 4,
     }
 
 
@@ -50,8 +54,9 @@ def _pick(batch, rows):
 def _normalised(clip, cfg):
     """float64, of uint8 or float (B, C, ...)."""
     shape = (1, 3) + (1,) * (clip.dim() - 2)
-    mean, std = (torch.tensor(x, dtype=torch.float64).view(shape)
-                 for x in (cfg.DATA.MEAN, cfg.DATA.STD))
+    mean, std = (
+        torch.tensor(x, dtype=torch.float64).view(shape) for x in (cfg.DATA.MEAN, cfg.DATA.STD)
+    )
     return (clip.double() / 255 - mean) / std
 
 
@@ -66,10 +71,12 @@ def test_by_default_clips_are_mirrored_and_normalised(frames):
     before = batch["clip"].clone()
     augmentation = Augmentation(cfg)
     clips, labels = augmentation(batch, CPU)
-    wanted = torch.stack([
-        clip.flip(-1) if mirror else clip
-        for clip, mirror in zip(before, batch["mirror"], strict=True)
-    ])
+    wanted = torch.stack(
+        [
+            clip.flip(-1) if mirror else clip
+            for clip, mirror in zip(before, batch["mirror"], strict=True)
+        ]
+    )
     assert clips.dtype == torch.float32 and _has_channels_last(clips)
     torch.testing.assert_close(clips.double(), _normalised(wanted, cfg), rtol=0, atol=2e-6)
     assert torch.equal(labels, batch["label"]) and torch.equal(batch["clip"], before)
@@ -87,27 +94,30 @@ def test_regions_of_any_size_become_squares():
         wanted = wanted.flip(-1) if row % 2 else wanted
         # One grey level.
         torch.testing.assert_close(
-            clips[row : row + 1].double(), _normalised(wanted[None], cfg),
-            rtol=0, atol=1 / 255 / 0.2,
+            clips[row : row + 1].double(),
+            _normalised(wanted[None], cfg),
+            rtol=0,
+            atol=1 / 255 / 0.2,
         )
 
 
 @pytest.mark.parametrize("frames", [CLIP, ()])
-@pytest.mark.parametrize("aa_type, theirs", [
-    ("rand-m9-n2", v2.RandAugment),
-    ("autoaugment", v2.AutoAugment),
-    ("autoaugment-cifar10", v2.AutoAugmentPolicy.CIFAR10),
-    ("", v2.ColorJitter),
-])
+@pytest.mark.parametrize(
+    "aa_type, theirs",
+    [
+        ("rand-m9-n2", v2.RandAugment),
+        ("autoaugment", v2.AutoAugment),
+        ("autoaugment-cifar10", v2.AutoAugmentPolicy.CIFAR10),
+        ("", v2.ColorJitter),
+    ],
+)
 def test_operations_are_drawn_from_the_seed_of_the_sample(frames, aa_type, theirs):
     cfg = _cfg(AUG__ENABLE=True, AUG__AA_TYPE=aa_type, AUG__RE_PROB=0.0)
     moved = {"interpolation": v2.InterpolationMode.BILINEAR, "fill": [102, 128, 115]}
     theirs = {
         v2.RandAugment: lambda: v2.RandAugment(2, 27, **moved),
         v2.AutoAugment: lambda: v2.AutoAugment(**moved),
-        v2.AutoAugmentPolicy.CIFAR10: lambda: v2.AutoAugment(
-            v2.AutoAugmentPolicy.CIFAR10, **moved
-        ),
+        v2.AutoAugmentPolicy.CIFAR10: lambda: v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, **moved),
         v2.ColorJitter: lambda: v2.ColorJitter(0.4, 0.4, 0.4),
     }[theirs]()
     batch = _batch(frames)
@@ -129,8 +139,13 @@ def test_operations_are_drawn_from_the_seed_of_the_sample(frames, aa_type, their
 @pytest.mark.parametrize("frames", [CLIP, ()])
 @pytest.mark.parametrize("mode", ["pixel", "rand", "const"])
 def test_erased_boxes(frames, mode):
-    cfg = _cfg(AUG__ENABLE=True, AUG__AA_TYPE="", AUG__COLOR_JITTER=0.0, AUG__RE_PROB=0.5,
-               AUG__RE_MODE=mode)
+    cfg = _cfg(
+        AUG__ENABLE=True,
+        AUG__AA_TYPE="",
+        AUG__COLOR_JITTER=0.0,
+        AUG__RE_PROB=0.5,
+        AUG__RE_MODE=mode,
+    )
     batch = _batch(frames, ((SIZE, SIZE),) * 200)
     plain, (clips, _) = plain_input(batch, cfg, CPU), Augmentation(cfg)(batch, CPU)
     assert _has_channels_last(clips)
@@ -176,8 +191,9 @@ def test_boxes_are_those_of_torchvision():
 
 @pytest.mark.parametrize("frames", [CLIP, ()])
 def test_cutout_hides_squares_around_any_pixel(frames):
-    cfg = _cfg(AUG__ENABLE=True, AUG__AA_TYPE="", AUG__COLOR_JITTER=0.0, AUG__RE_PROB=0.0,
-               AUG__CUTOUT=16)
+    cfg = _cfg(
+        AUG__ENABLE=True, AUG__AA_TYPE="", AUG__COLOR_JITTER=0.0, AUG__RE_PROB=0.0, AUG__CUTOUT=16
+    )
     batch = _batch(frames, ((SIZE, SIZE),) * 500)
     plain, (clips, _) = plain_input(batch, cfg, CPU), Augmentation(cfg)(batch, CPU)
     hidden = (clips == 0).flatten(1, -3).all(1)
@@ -237,7 +253,8 @@ def test_all_frames_of_a_clip_are_treated_alike(aa_type):
 def test_mixing_comes_last(frames):
     batch = _batch(frames)
     mixed, targets = Augmentation(_cfg(**_ALL, MIXUP__ENABLE=True, MIXUP__CUTMIX_ALPHA=0.0))(
-        batch, CPU)
+        batch, CPU
+    )
     clips, _ = Augmentation(_cfg(**_ALL))(batch, CPU)
     assert targets.shape == (4, 4) and targets.dtype == torch.float32
     torch.testing.assert_close(targets.sum(1), torch.ones(4))
@@ -257,16 +274,20 @@ def test_batches_of_testing_are_normalised():
     clip = batch["clip"].contiguous()
     for test in ({"clip": clip}, {"clip": clip[:, :, 0]}):
         out = plain_input(test, cfg, CPU)
-        torch.testing.assert_close(
-            out.double(), _normalised(test["clip"], cfg), rtol=0, atol=2e-6)
+        torch.testing.assert_close(out.double(), _normalised(test["clip"], cfg), rtol=0, atol=2e-6)
         assert _has_channels_last(out)
 
 
-@pytest.mark.parametrize("key, value, named", [
-    ("AUG__AA_TYPE", "augmix", "AUG.AA_TYPE"), ("AUG__RE_PROB", 1.5, "AUG.RE_PROB"),
-    ("AUG__RE_MODE", "noise", "AUG.RE_MODE"), ("AUG__CUTOUT", -1, "AUG.CUTOUT"),
-    ("MIXUP__PROB", -1.0, "MIXUP.PROB"),
-])
+@pytest.mark.parametrize(
+    "key, value, named",
+    [
+        ("AUG__AA_TYPE", "augmix", "AUG.AA_TYPE"),
+        ("AUG__RE_PROB", 1.5, "AUG.RE_PROB"),
+        ("AUG__RE_MODE", "noise", "AUG.RE_MODE"),
+        ("AUG__CUTOUT", -1, "AUG.CUTOUT"),
+        ("MIXUP__PROB", -1.0, "MIXUP.PROB"),
+    ],
+)
 def test_bad_keys_are_named_where_they_are_used(key, value, named):
     with pytest.raises(InputError, match=named):
         Augmentation(_cfg(AUG__ENABLE=True, MIXUP__ENABLE=True, **{key: value}))

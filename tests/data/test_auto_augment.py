@@ -29,13 +29,16 @@ def _both(ours, theirs, frames):
         yield found, theirs(frames)
 
 
-@pytest.mark.parametrize("aa_type, color_jitter, theirs", [
-    ("rand-m7-n4", 0.4, v2.RandAugment(4, 21, **MOVED)),
-    ("rand-n2-m10-inc1", 0.4, v2.RandAugment(2, 30, **MOVED)),
-    ("rand-m0-n2-mstd0", 0.4, v2.RandAugment(2, 0, **MOVED)),
-    ("autoaugment", 0.4, v2.AutoAugment(**MOVED)),
-    ("", 0.4, v2.ColorJitter(0.4, 0.4, 0.4)),
-])
+@pytest.mark.parametrize(
+    "aa_type, color_jitter, theirs",
+    [
+        ("rand-m7-n4", 0.4, v2.RandAugment(4, 21, **MOVED)),
+        ("rand-n2-m10-inc1", 0.4, v2.RandAugment(2, 30, **MOVED)),
+        ("rand-m0-n2-mstd0", 0.4, v2.RandAugment(2, 0, **MOVED)),
+        ("autoaugment", 0.4, v2.AutoAugment(**MOVED)),
+        ("", 0.4, v2.ColorJitter(0.4, 0.4, 0.4)),
+    ],
+)
 def test_operations_are_torchvision_s(aa_type, color_jitter, theirs, frames):
     ours = build_auto_augment(aa_type, color_jitter, MEAN)
     pairs = list(_both(ours, theirs, frames))
@@ -70,10 +73,24 @@ def test_nothing_to_do():
     assert build_auto_augment("", 0.0, MEAN) is None
 
 
-@pytest.mark.parametrize("aa_type", [
-    "rand", "rand-m7", "rand-n4", "rand-m11-n2", "rand-m7-n0", "rand-m7-n4-inc0", "rand-m7-n4-p0.5",
-    "rand-m7-n4-m7", "rand-m-n4", "rand-m7-n4-", "rand-m7-n2.5", "augmix-m5-w4", "AutoAugment",
-])
+@pytest.mark.parametrize(
+    "aa_type",
+    [
+        "rand",
+        "rand-m7",
+        "rand-n4",
+        "rand-m11-n2",
+        "rand-m7-n0",
+        "rand-m7-n4-inc0",
+        "rand-m7-n4-p0.5",
+        "rand-m7-n4-m7",
+        "rand-m-n4",
+        "rand-m7-n4-",
+        "rand-m7-n2.5",
+        "augmix-m5-w4",
+        "AutoAugment",
+    ],
+)
 def test_unknown_strings(aa_type):
     with pytest.raises(InputError, match="AUG.AA_TYPE"):
         build_auto_augment(aa_type, 0.4, MEAN)

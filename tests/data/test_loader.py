@@ -184,8 +184,11 @@ def test_every_view_of_every_video_counts_once(cfg, world_size):
         loader = build_loader(cfg, "test", rank, world_size)
         batches = list(loader)
         assert len(batches) == len(loader) and loader.dataset.num_views == 6
-        seen += [pair for b in batches for pair in zip(
-            b["video"].tolist(), b["view"].tolist(), strict=True)]  # fmt: skip
+        seen += [
+            pair
+            for b in batches
+            for pair in zip(b["video"].tolist(), b["view"].tolist(), strict=True)
+        ]
     assert sorted(seen) == [(row, view) for row in range(NUM_VAL) for view in range(6)]
 
 

@@ -128,10 +128,16 @@ def test_the_seeds_decide_and_the_global_generator_does_not():
     assert not torch.equal(first[1], other[1])
 
 
-@pytest.mark.parametrize("key, value", [
-    ("PROB", 1.5), ("SWITCH_PROB", -0.1), ("LABEL_SMOOTH_VALUE", 2.0), ("ALPHA", -1.0),
-    ("CUTMIX_ALPHA", -1.0),
-])
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("PROB", 1.5),
+        ("SWITCH_PROB", -0.1),
+        ("LABEL_SMOOTH_VALUE", 2.0),
+        ("ALPHA", -1.0),
+        ("CUTMIX_ALPHA", -1.0),
+    ],
+)
 def test_impossible_numbers(key, value):
     with pytest.raises(InputError, match=f"MIXUP.{key}"):
         _mixing(**{key: value})

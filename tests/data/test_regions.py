@@ -87,10 +87,12 @@ def test_relative_regions_are_those_of_torchvision_for_the_same_draws(size, monk
 
     for geometry in _draw(_relative(), 200):
         low, high = np.log(ASPECTS)
-        numbers[:] = np.ravel([
-            ((share - AREAS[0]) / (AREAS[1] - AREAS[0]), (np.log(aspect) - low) / (high - low))
-            for share, aspect in geometry.shapes
-        ])
+        numbers[:] = np.ravel(
+            [
+                ((share - AREAS[0]) / (AREAS[1] - AREAS[0]), (np.log(aspect) - low) / (high - low))
+                for share, aspect in geometry.shapes
+            ]
+        )
         places[:] = [geometry.top, geometry.left]
         with monkeypatch.context() as patch:
             patch.setattr(torch.Tensor, "uniform_", uniform)
@@ -98,8 +100,12 @@ def test_relative_regions_are_those_of_torchvision_for_the_same_draws(size, monk
             wanted = rule.make_params([tv_tensors.Image(torch.zeros(3, *size))])
         # torchvision rounds shapes from float32 numbers.
         found = geometry.region(*size)
-        assert np.abs(np.subtract(
-            found, [wanted[key] for key in ("top", "left", "height", "width")])).max() <= 1
+        assert (
+            np.abs(
+                np.subtract(found, [wanted[key] for key in ("top", "left", "height", "width")])
+            ).max()
+            <= 1
+        )
 
 
 def test_relative_regions_are_distributed_as_torchvision_s():
@@ -117,9 +123,14 @@ def test_relative_regions_are_distributed_as_torchvision_s():
         assert np.abs(steps[0] - steps[1]).max() < 1.95 * (2 / 3000) ** 0.5
 
 
-@pytest.mark.parametrize("size, areas", [
-    ((20, 400), [0.9, 1.0]), ((400, 20), [0.9, 1.0]), ((60, 60), [1.0, 1.0]),
-])
+@pytest.mark.parametrize(
+    "size, areas",
+    [
+        ((20, 400), [0.9, 1.0]),
+        ((400, 20), [0.9, 1.0]),
+        ((60, 60), [1.0, 1.0]),
+    ],
+)
 def test_where_nothing_fits_the_region_is_torchvision_s_central_one(size, areas):
     aspects = [0.5, 0.75] if size[0] == size[1] else ASPECTS
     box = v2.RandomResizedCrop(32, areas, aspects).make_params(
@@ -171,20 +182,33 @@ def test_the_generator_alone_decides():
         assert _draw(sampler, 3) == first and first[0] != first[1]
 
 
-@pytest.mark.parametrize("key, value", [
-    ("TRAIN_JITTER_SCALES", [40, 32]), ("TRAIN_JITTER_SCALES", [32]),
-    ("TRAIN_CROP_SIZE", 33), ("TRAIN_CROP_SIZE", 0), ("TRAIN_CROP_PADDING", -1),
-    ("TRAIN_JITTER_SCALES_RELATIVE", [0.1, 1.0]), ("TRAIN_JITTER_ASPECT_RELATIVE", [0.5, 2.0]),
-])
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("TRAIN_JITTER_SCALES", [40, 32]),
+        ("TRAIN_JITTER_SCALES", [32]),
+        ("TRAIN_CROP_SIZE", 33),
+        ("TRAIN_CROP_SIZE", 0),
+        ("TRAIN_CROP_PADDING", -1),
+        ("TRAIN_JITTER_SCALES_RELATIVE", [0.1, 1.0]),
+        ("TRAIN_JITTER_ASPECT_RELATIVE", [0.5, 2.0]),
+    ],
+)
 def test_impossible_ranges(key, value):
     with pytest.raises(InputError, match=f"DATA.{key}"):
         _sampler(**{key: value})
 
 
-@pytest.mark.parametrize("areas, aspects, key", [
-    ([0.0, 1.0], ASPECTS, "SCALES"), ([0.5, 1.1], ASPECTS, "SCALES"),
-    (AREAS, [2.0, 1.0], "ASPECT"), (AREAS, [0.0, 1.0], "ASPECT"), (AREAS, [1.0], "ASPECT"),
-])
+@pytest.mark.parametrize(
+    "areas, aspects, key",
+    [
+        ([0.0, 1.0], ASPECTS, "SCALES"),
+        ([0.5, 1.1], ASPECTS, "SCALES"),
+        (AREAS, [2.0, 1.0], "ASPECT"),
+        (AREAS, [0.0, 1.0], "ASPECT"),
+        (AREAS, [1.0], "ASPECT"),
+    ],
+)
 def test_impossible_relative_ranges(areas, aspects, key):
     with pytest.raises(InputError, match=f"DATA.TRAIN_JITTER_{key}_RELATIVE"):
         _relative(areas, aspects)

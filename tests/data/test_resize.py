@@ -43,9 +43,14 @@ def test_a_late_start_is_kept_between_milliseconds(tmp_path):
 
 @pytest.mark.parametrize(
     "size, expected",
-    [((96, 72), (24, 32)), ((72, 96), (32, 24)), ((97, 55), (24, 42)), ((31, 19), (18, 30)),
-     ((30, 20), (20, 30))],
-)  # fmt: skip
+    [
+        ((96, 72), (24, 32)),
+        ((72, 96), (32, 24)),
+        ((97, 55), (24, 42)),
+        ((31, 19), (18, 30)),
+        ((30, 20), (20, 30)),
+    ],
+)
 def test_sizes_are_even_smaller_and_of_the_same_aspect(tmp_path, size, expected):
     source = encode(tmp_path / "a.webm", range(0, 12, 3), codec="libvpx-vp9", size=size)
     resize_video(source, tmp_path / "new.mp4", SMALL)
@@ -140,8 +145,10 @@ def test_a_tree_is_resized_once(tree, tmp_path):
     assert names == ["a.mp4", "resize.json", "train.csv", "x y", "x y/b.mp4"]
     videos = read_annotations(out / "train.csv")
     assert [(v.name, v.label) for v in videos] == [
-        ("x y/b.mp4", 1), ("a.mp4", 0), ("x y/missing.mp4", 2)
-    ]  # fmt: skip
+        ("x y/b.mp4", 1),
+        ("a.mp4", 0),
+        ("x y/missing.mp4", 2),
+    ]
     before = everything(out)
     done = resize_tree(tree, out, SMALL, [tree / "x y/train.csv"])
     assert (done.written, done.skipped) == (0, 2) and everything(out) == before

@@ -61,9 +61,7 @@ def test_impossible_clips(change):
 def _pyslowfast_segments(num_video_frames, num_frames):
     """(first, last) of every segment as get_seq_frames of PySlowFast's ssv2 has them."""
     size = float(num_video_frames - 1) / num_frames
-    return [
-        (int(np.round(size * i)), int(np.round(size * (i + 1)))) for i in range(num_frames)
-    ]
+    return [(int(np.round(size * i)), int(np.round(size * (i + 1)))) for i in range(num_frames)]
 
 
 @pytest.mark.parametrize("num_frames", [1, 4, 8, 16, 64])

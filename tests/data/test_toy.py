@@ -208,9 +208,13 @@ def _accuracy(train, val, single_frame, epochs=16):
 
     torch.manual_seed(0)
     net = nn.Sequential(
-        block(3, 16), block(16, 32), block(32, 64),
-        nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(64, 8),
-    )  # fmt: skip
+        block(3, 16),
+        block(16, 32),
+        block(32, 64),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(64, 8),
+    )
     clips, labels = train
     batch_size = 32
     optimizer = torch.optim.SGD(net.parameters(), 0.1, 0.9, weight_decay=1e-3, nesterov=True)

@@ -29,8 +29,9 @@ def moving_picture(number, width, height):
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
-def encode(path, times, codec="libx264", size=(64, 48), options=None, container=None,
-           pixels="yuv420p"):
+def encode(
+    path, times, codec="libx264", size=(64, 48), options=None, container=None, pixels="yuv420p"
+):
     """Write one frame per presentation time (in units of 1/90 s); returns the path as str."""
     # Opened explicitly, so that a stream may end up with no frame at all.
     with av.open(str(path), "w", options=container or {}) as output:
@@ -64,7 +65,9 @@ def decode_all(path):
     """The reference: every frame of the file in order, (pts in seconds, RGB)."""
     with av.open(str(path)) as container:
         return [
-            (float(frame.pts * frame.time_base),
-             np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+            (
+                float(frame.pts * frame.time_base),
+                np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)),
+            )
             for frame in container.decode(video=0)
         ]

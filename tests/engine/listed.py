@@ -21,8 +21,13 @@ def network():
     torch.manual_seed(0)
     model = slimmable(
         nn.Sequential(
-            nn.Conv3d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv3d(16, 32, 1), nn.ReLU(),
-            nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(32, CLASSES),
+            nn.Conv3d(3, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv3d(16, 32, 1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool3d(1),
+            nn.Flatten(),
+            nn.Linear(32, CLASSES),
         ),
         (0.5, 1),
         full=FULL,
@@ -113,6 +118,7 @@ def softmax_by_hand(model, subnet, clips):
 
 def accuracy_by_hand(softmax, labels):
     """(top1, top5, clip_top1, clip_top5) in percent, by counting."""
+
     def rank_of(scores, label):
         return sum(score > scores[label] for score in scores)
 
@@ -121,10 +127,10 @@ def accuracy_by_hand(softmax, labels):
         for views, label in zip(softmax, labels, strict=True)
     ]
     clips = [
-        rank_of(view, label) for views, label in zip(softmax, labels, strict=True)
-        for view in views
+        rank_of(view, label) for views, label in zip(softmax, labels, strict=True) for view in views
     ]
     return tuple(
         100 * sum(rank < k for rank in ranks) / len(ranks)
-        for ranks in (videos, clips) for k in (1, 5)
+        for ranks in (videos, clips)
+        for k in (1, 5)
     )

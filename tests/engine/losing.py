@@ -27,6 +27,7 @@ class LosingLoader:
     @classmethod
     def build(cls, lost):
         """A ``build_loader`` whose val and test loaders lose these videos."""
+
         def build(cfg, split, *shards):
             loader = build_loader(cfg, split, *shards)
             return cls(loader, lost) if split in ("val", "test") else loader

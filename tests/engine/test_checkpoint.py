@@ -162,6 +162,7 @@ def test_a_full_disk_leaves_the_last_good_file(saved, monkeypatch, number, when)
         raise OSError(number, os.strerror(number))
 
     if when == "writing":
+
         def save(content, file):
             file.write(b"half of it")
             fail()
@@ -221,11 +222,17 @@ def test_a_checkpoint_of_before_steps_were_counted(saved):
     cfg, updater, path = saved
     os.remove(path)
     first = checkpoint_path(cfg.OUTPUT_DIR, 2)
-    torch.save({
-        "format": "mutualvideo-checkpoint", "version": 1, "epoch": 2,
-        "model_state": updater.model.state_dict(),
-        "optimizer_state": updater.optimizer.state_dict(), "cfg": cfg_to_dict(cfg),
-    }, first)  # fmt: skip
+    torch.save(
+        {
+            "format": "mutualvideo-checkpoint",
+            "version": 1,
+            "epoch": 2,
+            "model_state": updater.model.state_dict(),
+            "optimizer_state": updater.optimizer.state_dict(),
+            "cfg": cfg_to_dict(cfg),
+        },
+        first,
+    )
     assert resumed(cfg)[1] == Progress(2)
 
 
@@ -249,12 +256,14 @@ def put(key, value):
         (lambda c: c["progress"].update(loss="x"), "its progress has loss 'x'"),
         (without("optimizer_state"), "its optimiser does not fit"),
         (put("optimizer_state", {"state": {}, "param_groups": []}), "its optimiser does not fit"),
-        (lambda c: c["optimizer_state"]["state"][0].update(momentum_buffer=torch.ones(1)),
-         "its optimiser does not fit.*momentum of shape"),
+        (
+            lambda c: c["optimizer_state"]["state"][0].update(momentum_buffer=torch.ones(1)),
+            "its optimiser does not fit.*momentum of shape",
+        ),
         (put("ema_state", {"a": 1}), "its optimiser does not fit"),
         (put("cfg", {"MODEL": {"NUM_CLASSES": "many"}}), "MODEL.NUM_CLASSES is 'many'"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused(saved, change, words):
     cfg, _, path = saved
     content = copy.deepcopy(torch.load(path, weights_only=True))

@@ -46,10 +46,11 @@ def groups(cfg, tmp_path_factory, unused_ports):
         together.one_rank, (cfg, ports, folder), nprocs=max(WORLDS), start_method="forkserver"
     )
     return {
-        size: [torch.load(f"{folder}/{rank}of{size}.pt", weights_only=False)
-               for rank in range(size)]
+        size: [
+            torch.load(f"{folder}/{rank}of{size}.pt", weights_only=False) for rank in range(size)
+        ]
         for size in WORLDS
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(params=WORLDS)
@@ -114,7 +115,7 @@ def test_logged_losses_are_means_over_all_clips(ranks, alone):
             assert found == pytest.approx(wanted, rel=1e-5)
         world = range(len(ranks))
         clips = sum(number + 1 for number in world)
-        (loss, top1_err), = rank["means"]
+        ((loss, top1_err),) = rank["means"]
         assert loss == pytest.approx(sum(number * (number + 1) for number in world) / clips)
         assert top1_err == pytest.approx(100 - 100 * len(ranks) / clips)
 
@@ -149,7 +150,9 @@ def torchrun(*options):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     return subprocess.run(
         [*command, *map(str, options)],
-        cwd=ROOT, capture_output=True, text=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
 

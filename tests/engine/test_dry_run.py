@@ -41,9 +41,13 @@ def test_what_it_says(tiny, tmp_path):
     assert found.total_s == pytest.approx(10 * (found.step_s + found.data_s))
     text = "\n".join(lines)
     for words in (
-        "running on CPU", f"X3D, 2 classes, {numbers:,} parameters; MUTUAL.MODE mutual",
-        "full 1x4x40", "input 4 x 3 x 4 x 40 x 40", "2 steps of 4 clips an epoch, 5 epochs: 10",
-        "starts from random weights", "nothing was written",
+        "running on CPU",
+        f"X3D, 2 classes, {numbers:,} parameters; MUTUAL.MODE mutual",
+        "full 1x4x40",
+        "input 4 x 3 x 4 x 40 x 40",
+        "2 steps of 4 clips an epoch, 5 epochs: 10",
+        "starts from random weights",
+        "nothing was written",
     ):
         assert words in text
     assert str(sampler.draw(0)[1]) in text

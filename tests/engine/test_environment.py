@@ -55,7 +55,9 @@ def test_changes_are_named_and_the_diff_applies(git):
     lines, diff = git_state(git.folder / "package")
     assert lines[2] == "3 changed files, see git.diff:"
     assert {line.strip() for line in lines[3:]} == {
-        "A  elsewhere.py", "M package/code.py", "?? new.py"
+        "A  elsewhere.py",
+        "M package/code.py",
+        "?? new.py",
     }
     assert diff.decode() == git("diff", "HEAD")
     git("reset", "--hard")
@@ -94,8 +96,11 @@ def test_the_files(git, tmp_path, monkeypatch):
     assert time.perf_counter() - began < 2
     text = (folder / "environment.txt").read_text()
     for line in (
-        f"python {platform.python_version()}", f"av {importlib.metadata.version('av')}",
-        f"torch {torch.__version__}", "no-such-library not installed", CPU.describe(),
+        f"python {platform.python_version()}",
+        f"av {importlib.metadata.version('av')}",
+        f"torch {torch.__version__}",
+        "no-such-library not installed",
+        CPU.describe(),
         f"commit {git('rev-parse', 'HEAD').strip()}",
     ):
         assert f"\n  {line}\n" in text

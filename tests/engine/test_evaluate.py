@@ -83,7 +83,8 @@ def test_missing_videos_do_not_count_and_are_named(stored, caplog):
     check(found, stored, [row for row in range(VIDEOS) if row not in LOST])
     assert (found.videos, found.expected) == (VIDEOS - 2, VIDEOS)
     assert [astuple(video) for video in found.missing] == [
-        ("4.mp4", "is damaged"), ("7.mp4", "is damaged")
+        ("4.mp4", "is damaged"),
+        ("7.mp4", "is damaged"),
     ]
     assert "evaluated 9 of 11 videos of the list; 4.mp4: is damaged (and 1 more)" in caplog.text
 
@@ -94,7 +95,8 @@ def test_views_that_did_not_come_are_missed_without_being_reported(stored):
     loader.bad = type("Silent", (dict,), {"__setitem__": lambda *_: None})()
     found = found_by(loader)
     assert [video.reason for video in found.missing] == [
-        f"2 of its {VIEWS} views came", "none of its views came"
+        f"2 of its {VIEWS} views came",
+        "none of its views came",
     ]
 
 
@@ -123,8 +125,11 @@ def one_rank(rank, ports, folder):
     for world_size, port in ports.items():
         if rank < world_size:
             os.environ.update(
-                RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank),
-                MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+                RANK=str(rank),
+                WORLD_SIZE=str(world_size),
+                LOCAL_RANK=str(rank),
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=str(port),
             )
             context = distributed.setup()
             torch.save(share_of(rank, world_size, context), f"{folder}/{rank}of{world_size}.pt")

@@ -24,9 +24,11 @@ def holder(tmp_path):
     """A process that holds ``tmp_path / "run"``."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "run")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-    )  # fmt: skip
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()

@@ -12,8 +12,16 @@ from mutualvideo.errors import InputError
 from mutualvideo.models import build_model
 from tests.networks import make_cfg
 
-SOLVER = ["SOLVER.BASE_LR", "0.1", "SOLVER.MAX_EPOCH", "196", "SOLVER.WARMUP_EPOCHS", "34.0",
-          "SOLVER.WARMUP_START_LR", "0.01"]
+SOLVER = [
+    "SOLVER.BASE_LR",
+    "0.1",
+    "SOLVER.MAX_EPOCH",
+    "196",
+    "SOLVER.WARMUP_EPOCHS",
+    "34.0",
+    "SOLVER.WARMUP_START_LR",
+    "0.01",
+]
 
 
 @pytest.mark.parametrize("epoch", [0, 0.5, 17, 33.9, 34, 100, 195.9])
@@ -30,12 +38,14 @@ def test_schedule(epoch):
 
 @pytest.mark.parametrize("zero_1d, bias_decay", [("False", 5e-5), ("True", 0.0)])
 def test_weight_decay_groups(zero_1d, bias_decay):
-    cfg = make_cfg("X3D", SOLVER__WEIGHT_DECAY=5e-5, BN__WEIGHT_DECAY=1e-6,
-                   SOLVER__ZERO_WD_1D_PARAM=zero_1d)
+    cfg = make_cfg(
+        "X3D", SOLVER__WEIGHT_DECAY=5e-5, BN__WEIGHT_DECAY=1e-6, SOLVER__ZERO_WD_1D_PARAM=zero_1d
+    )
     model = build_model(cfg)
     optimizer = build_optimizer(model, cfg)
-    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups
-             for p in group["params"]}
+    decay = {
+        id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
+    }
     assert len(decay) == len(list(model.parameters()))
     for module in model.modules():
         is_norm = isinstance(module, nn.BatchNorm3d)
@@ -47,11 +57,18 @@ def test_weight_decay_groups(zero_1d, bias_decay):
 
 def test_depthwise_layers_without_decay():
     """MobileNets: 1e-4 on the dense layers' weights alone."""
-    cfg = make_cfg("MobileNetV2", SOLVER__WEIGHT_DECAY=1e-4, SOLVER__ZERO_WD_1D_PARAM=True,
-                   SOLVER__ZERO_WD_DEPTHWISE=True)
+    cfg = make_cfg(
+        "MobileNetV2",
+        SOLVER__WEIGHT_DECAY=1e-4,
+        SOLVER__ZERO_WD_1D_PARAM=True,
+        SOLVER__ZERO_WD_DEPTHWISE=True,
+    )
     model = build_model(cfg)
-    decay = {id(p): group["weight_decay"] for group in build_optimizer(model, cfg).param_groups
-             for p in group["params"]}
+    decay = {
+        id(p): group["weight_decay"]
+        for group in build_optimizer(model, cfg).param_groups
+        for p in group["params"]
+    }
     assert len(decay) == len(list(model.parameters()))
     depthwise = 0
     for name, parameter in model.named_parameters():

@@ -53,17 +53,37 @@ def run(folder, tmp_path_factory):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     cfg = make_cfg(
-        "WideResNet", WIDERESNET__DEPTH=10, WIDERESNET__WIDEN_FACTOR=1, MODEL__NUM_CLASSES=2,
-        OUTPUT_DIR=tmp_path_factory.mktemp("run"), DATA__PATH_TO_DATA_DIR=folder,
-        TRAIN__DATASET="imagefolder", TEST__DATASET="imagefolder", TRAIN__BATCH_SIZE=12,
-        DATA__TRAIN_CROP_SIZE=32, DATA__TEST_CROP_SIZE=32, DATA__TRAIN_JITTER_SCALES=[36, 36],
-        DATA__TRAIN_CROP_PADDING=2, DATA__TEST_CROP_SHARE=0.889, DATA_LOADER__NUM_WORKERS=0,
-        SOLVER__MAX_EPOCH=3, SOLVER__BASE_LR=0.1, TRAIN__EVAL_PERIOD=2,
-        MUTUAL__WIDTH_RANGE=[0.5, 1.0], MUTUAL__SIZES=[32, 24], TEST__NUM_ENSEMBLE_VIEWS=1,
-        TEST__NUM_SPATIAL_CROPS=1, TABLE__WIDTHS=[0.5, 1.0], TABLE__SIZES=[32, 24],
-        TABLE__CALIBRATION_BATCHES=4, MIXUP__ENABLE=True, MIXUP__CUTMIX_ALPHA=0.0,
-        AUG__ENABLE=True, AUG__AA_TYPE="", AUG__CUTOUT=8,
-    )  # fmt: skip
+        "WideResNet",
+        WIDERESNET__DEPTH=10,
+        WIDERESNET__WIDEN_FACTOR=1,
+        MODEL__NUM_CLASSES=2,
+        OUTPUT_DIR=tmp_path_factory.mktemp("run"),
+        DATA__PATH_TO_DATA_DIR=folder,
+        TRAIN__DATASET="imagefolder",
+        TEST__DATASET="imagefolder",
+        TRAIN__BATCH_SIZE=12,
+        DATA__TRAIN_CROP_SIZE=32,
+        DATA__TEST_CROP_SIZE=32,
+        DATA__TRAIN_JITTER_SCALES=[36, 36],
+        DATA__TRAIN_CROP_PADDING=2,
+        DATA__TEST_CROP_SHARE=0.889,
+        DATA_LOADER__NUM_WORKERS=0,
+        SOLVER__MAX_EPOCH=3,
+        SOLVER__BASE_LR=0.1,
+        TRAIN__EVAL_PERIOD=2,
+        MUTUAL__WIDTH_RANGE=[0.5, 1.0],
+        MUTUAL__SIZES=[32, 24],
+        TEST__NUM_ENSEMBLE_VIEWS=1,
+        TEST__NUM_SPATIAL_CROPS=1,
+        TABLE__WIDTHS=[0.5, 1.0],
+        TABLE__SIZES=[32, 24],
+        TABLE__CALIBRATION_BATCHES=4,
+        MIXUP__ENABLE=True,
+        MIXUP__CUTMIX_ALPHA=0.0,
+        AUG__ENABLE=True,
+        AUG__AA_TYPE="",
+        AUG__CUTOUT=8,
+    )
     checkpoint = train(cfg, CPU)
     table = evaluate_grid(cfg, CPU, checkpoint)
     yield cfg, checkpoint, table
@@ -91,10 +111,17 @@ def test_the_table_is_of_widths_and_sizes(run, folder):
     # Accuracy again, by torchvision's data set and transforms and the extracted network.
     model, _ = load_model(checkpoint)
     load_statistics(model, f"{cfg.OUTPUT_DIR}/query_table.bn.pyth")
-    pictures = torchvision.datasets.ImageFolder(folder / "val", v2.Compose([
-        v2.CenterCrop(32), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(cfg.DATA.MEAN, cfg.DATA.STD),
-    ]))
+    pictures = torchvision.datasets.ImageFolder(
+        folder / "val",
+        v2.Compose(
+            [
+                v2.CenterCrop(32),
+                v2.PILToTensor(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(cfg.DATA.MEAN, cfg.DATA.STD),
+            ]
+        ),
+    )
     for row in read:
         static, right = extract(model, row.subnet), 0
         for picture, label in pictures:
@@ -165,8 +192,16 @@ def test_a_table_of_video_is_refused(run):
 def test_the_demo_prints_the_best_classes(run, folder):
     cfg, _, table = run
     picture = next(folder.glob("val/across/*.png"))
-    command = [sys.executable, "tools/demo.py", "--run", cfg.OUTPUT_DIR, "--budget",
-               str(max(row.macs for row in table)), "--device", "cpu"]
+    command = [
+        sys.executable,
+        "tools/demo.py",
+        "--run",
+        cfg.OUTPUT_DIR,
+        "--budget",
+        str(max(row.macs for row in table)),
+        "--device",
+        "cpu",
+    ]
     done = subprocess.run([*command, "--image", picture], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{picture}: within") and "across" in done.stdout

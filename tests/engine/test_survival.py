@@ -25,10 +25,16 @@ CPU = Context(torch.device("cpu"))
 ROOT = Path(__file__).resolve().parents[2]
 # Everything random, everything that has a state: two steps an epoch.
 ALL = {
-    "AUG__ENABLE": True, "AUG__AA_TYPE": "", "MIXUP__ENABLE": True, "MODEL__DROPOUT_RATE": 0.5,
-    "TRAIN__EMA_DECAY": 0.5, "TRAIN__MIXED_PRECISION": True, "TRAIN__PRECISION": "float16",
-    "SOLVER__CLIP_GRAD_L2NORM": 1.0, "TRAIN__MICRO_BATCHES": 2,
-}  # fmt: skip
+    "AUG__ENABLE": True,
+    "AUG__AA_TYPE": "",
+    "MIXUP__ENABLE": True,
+    "MODEL__DROPOUT_RATE": 0.5,
+    "TRAIN__EMA_DECAY": 0.5,
+    "TRAIN__MIXED_PRECISION": True,
+    "TRAIN__PRECISION": "float16",
+    "SOLVER__CLIP_GRAD_L2NORM": 1.0,
+    "TRAIN__MICRO_BATCHES": 2,
+}
 
 
 def run(cfg):
@@ -108,9 +114,10 @@ def test_a_time_limit_ends_the_run_with_a_checkpoint(tiny, tmp_path):
     while run(cfg) is None:
         ends.append(os.path.basename(newest_checkpoint(cfg.OUTPUT_DIR)))
     assert ends == [
-        "checkpoint_epoch_00000_step_000001.pyth", "checkpoint_epoch_00001.pyth",
+        "checkpoint_epoch_00000_step_000001.pyth",
+        "checkpoint_epoch_00001.pyth",
         "checkpoint_epoch_00001_step_000001.pyth",
-    ]  # fmt: skip
+    ]
     check_same_end(cfg, wanted)
 
 
@@ -124,8 +131,11 @@ def test_killed_at_twenty_random_points(tiny, tmp_path):
     path.write_text(cfg.dump())
     done = subprocess.run(
         [sys.executable, "-m", "tests.engine.killed", str(path), "20", "0"],
-        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0 and "20 killed" in done.stdout, done.stdout + done.stderr
     check_same_end(cfg, wanted)
 
@@ -216,10 +226,12 @@ def test_a_disk_that_is_full(tiny, tmp_path):
     limit = 100_000
     done = subprocess.run(
         [sys.executable, "tools/run_net.py", "--cfg", str(path)],
-        cwd=ROOT, capture_output=True, text=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )  # fmt: skip
+    )
     assert done.returncode == 2, done.stderr
     assert re.search(r"^error: .*00001.pyth: cannot be written .File too large", done.stderr, re.M)
     assert "Traceback" not in done.stderr

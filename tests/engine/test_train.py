@@ -91,8 +91,12 @@ def test_checkpoint_carries_what_rebuilds_the_network(tiny):
 
 def test_training_starts_from_weights_and_replaces_the_classifier(tiny, tmp_path, caplog):
     path = run(tiny(SOLVER__MAX_EPOCH=1))
-    more = tiny(SOLVER__MAX_EPOCH=0, OUTPUT_DIR=tmp_path / "more", MODEL__NUM_CLASSES=3,
-                TRAIN__CHECKPOINT_FILE_PATH=path)
+    more = tiny(
+        SOLVER__MAX_EPOCH=0,
+        OUTPUT_DIR=tmp_path / "more",
+        MODEL__NUM_CLASSES=3,
+        TRAIN__CHECKPOINT_FILE_PATH=path,
+    )
     with caplog.at_level("WARNING"):
         train(more, CPU)
     assert "blocks.5.proj.weight not loaded" in caplog.text
@@ -106,8 +110,11 @@ def test_trained_channels_are_ordered_before_training_goes_on(tiny, tmp_path):
     path = str(tmp_path / "trained.pyth")
     torch.save({"model_state": model.state_dict()}, path)
     ordered = tiny(
-        SOLVER__MAX_EPOCH=1, SOLVER__BASE_LR=0.0, SOLVER__WARMUP_EPOCHS=0.0,
-        MUTUAL__ORDER_CHANNELS=True, TRAIN__CHECKPOINT_FILE_PATH=path,
+        SOLVER__MAX_EPOCH=1,
+        SOLVER__BASE_LR=0.0,
+        SOLVER__WARMUP_EPOCHS=0.0,
+        MUTUAL__ORDER_CHANNELS=True,
+        TRAIN__CHECKPOINT_FILE_PATH=path,
     )
     state = torch.load(train(ordered, CPU), weights_only=True)["model_state"]
     inner = state["blocks.1.res_blocks.0.branch2.norm_a.weight"]
@@ -229,17 +236,26 @@ def test_replaced_videos_are_named_and_counted_every_epoch(tiny, tmp_path, video
         run(stopped)
 
 
-@pytest.mark.parametrize("changes", [
-    {"AUG__ENABLE": True},
-    {"AUG__ENABLE": True, "AUG__AA_TYPE": "", "MIXUP__ENABLE": True},
-    {"DATA__TRAIN_JITTER_SCALES_RELATIVE": [0.3, 1.0],
-     "DATA__TRAIN_JITTER_ASPECT_RELATIVE": [0.75, 1.33]},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"AUG__ENABLE": True},
+        {"AUG__ENABLE": True, "AUG__AA_TYPE": "", "MIXUP__ENABLE": True},
+        {
+            "DATA__TRAIN_JITTER_SCALES_RELATIVE": [0.3, 1.0],
+            "DATA__TRAIN_JITTER_ASPECT_RELATIVE": [0.75, 1.33],
+        },
+    ],
+)
 def test_augmented_training_does_not_depend_on_the_workers(tiny, tmp_path, changes):
     losses = []
     for workers in (0, 2):
-        cfg = tiny(OUTPUT_DIR=tmp_path / str(workers), DATA_LOADER__NUM_WORKERS=workers,
-                   SOLVER__MAX_EPOCH=1, **changes)
+        cfg = tiny(
+            OUTPUT_DIR=tmp_path / str(workers),
+            DATA_LOADER__NUM_WORKERS=workers,
+            SOLVER__MAX_EPOCH=1,
+            **changes,
+        )
         run(cfg)
         steps = [line for line in log_lines(cfg) if line["_type"] == "train_iter"]
         losses.append([line["loss"] for line in steps])

@@ -19,6 +19,7 @@ PUPIL = Subnet(0.5, 2, 32)
 @pytest.fixture
 def make(tiny):
     """An :class:`Updater` of a small X3D, the sub-networks of a step, and a batch."""
+
     def build(**changes):
         cfg = tiny(MODEL__DROPOUT_RATE=0, **changes)
         torch.manual_seed(0)
@@ -47,6 +48,7 @@ def check_equal(found, wanted):
 
 def poison(updater, subnet, value):
     """Makes scores of ``subnet`` alone ``value``."""
+
     def hook(model, args, scores):
         state = model.slim_state
         return scores + value if state.subnet == subnet else scores
@@ -76,9 +78,10 @@ def test_a_step_is_that_of_sgd(make, clip):
 @pytest.mark.parametrize("precision", [None, "float16"])
 def test_a_loss_that_is_not_finite_changes_nothing(make, culprit, value, precision):
     updater, subnets, clips, labels = make(
-        TRAIN__EMA_DECAY=0.5, TRAIN__MIXED_PRECISION=precision is not None,
+        TRAIN__EMA_DECAY=0.5,
+        TRAIN__MIXED_PRECISION=precision is not None,
         TRAIN__PRECISION=precision or "bfloat16",
-    )  # fmt: skip
+    )
     updater.scaler = torch.amp.GradScaler("cpu", init_scale=128.0, enabled=precision is not None)
     assert updater(clips, labels, subnets, 0.0, 0.01).fault is None
     before = everything(updater)
@@ -91,8 +94,10 @@ def test_a_loss_that_is_not_finite_changes_nothing(make, culprit, value, precisi
     check_equal(everything(updater), before)
     handle.remove()
     assert updater(clips, labels, subnets, 0.0, 0.01).fault is None
-    assert not torch.equal(updater.model.state_dict()["blocks.0.conv.conv_t.weight"],
-                           before[0]["blocks.0.conv.conv_t.weight"])  # fmt: skip
+    assert not torch.equal(
+        updater.model.state_dict()["blocks.0.conv.conv_t.weight"],
+        before[0]["blocks.0.conv.conv_t.weight"],
+    )
 
 
 def test_gradients_that_are_not_finite_change_nothing(make):

@@ -168,8 +168,12 @@ def one_rank(rank, cfg, ports, folder):
     for world_size, port in ports.items():
         if rank < world_size:
             os.environ.update(
-                RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(rank),
-                LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
+                RANK=str(rank),
+                WORLD_SIZE=str(world_size),
+                LOCAL_RANK=str(rank),
+                LOCAL_WORLD_SIZE="2",
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=str(port),
             )
             context = distributed.setup()
             torch.save(everything(cfg, context), f"{folder}/{rank}of{world_size}.pt")

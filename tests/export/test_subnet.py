@@ -124,8 +124,14 @@ def test_weights_come_back_to_pytorchvideo_at_full_width(made, tmp_path):
     full = Subnet.parse("1x4x64")
     export_subnet(open_source(made("X3D")[0]), full, "pytorchvideo", tmp_path / "a.pth")
     twin = create_x3d(
-        input_clip_length=4, input_crop_size=64, model_num_class=7, width_factor=2.0,
-        depth_factor=0.4, head_dim_out=64, norm_eps=1e-3, head_activation=None,
+        input_clip_length=4,
+        input_crop_size=64,
+        model_num_class=7,
+        width_factor=2.0,
+        depth_factor=0.4,
+        head_dim_out=64,
+        norm_eps=1e-3,
+        head_activation=None,
     ).eval()
     twin.load_state_dict(torch.load(tmp_path / "a.pth", weights_only=True)["model_state"])
     for module in twin.modules():

@@ -9,9 +9,19 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = [path for folder in ("mutualvideo", "tools") for path in (ROOT / folder).rglob("*.py")]
 # Of a name, or of a module's: whoever calls one of them trusts what is given.
 FORBIDDEN = {
-    "eval", "exec", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads",
-    "yaml.load", "yaml.unsafe_load", "yaml.full_load", "torch.jit.load", "marshal.loads",
-}  # fmt: skip
+    "eval",
+    "exec",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "pickle.load",
+    "pickle.loads",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "torch.jit.load",
+    "marshal.loads",
+}
 
 
 def name_of(call):
@@ -41,9 +51,17 @@ def test_nothing_from_a_file_is_executed(path):
     assert not list(findings(path.read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("text", [
-    "eval(x)", "torch.load(x)", "torch.load(x, weights_only=False)", "yaml.load(x, Loader)",
-    "pickle.loads(x)", "subprocess.run(x, shell=True)", "numpy.load(x, allow_pickle=True)",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eval(x)",
+        "torch.load(x)",
+        "torch.load(x, weights_only=False)",
+        "yaml.load(x, Loader)",
+        "pickle.loads(x)",
+        "subprocess.run(x, shell=True)",
+        "numpy.load(x, allow_pickle=True)",
+    ],
+)
 def test_the_audit_finds(text):
     assert len(list(findings(text))) == 1

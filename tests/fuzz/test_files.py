@@ -26,17 +26,25 @@ from mutualvideo.table.cascade import CascadeCurve
 
 # The same examples in every run. The deadline is of one of them, in milliseconds.
 fuzz = settings(
-    max_examples=150, deadline=5000, derandomize=True, database=None,
+    max_examples=150,
+    deadline=5000,
+    derandomize=True,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
+)
 DIGITS = "9" * 5000
 NAMES = st.text(max_size=8) | st.sampled_from(["..", "/etc/a", "a/../../b", "a.mp4", "\0", " "])
 PLAIN = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
     | st.sampled_from([10**400, 2**63, -1, "1x4x16", "0.5x", DIGITS])
 )
 TREES = st.recursive(
-    PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    PLAIN,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=12,
 )
 
@@ -70,15 +78,22 @@ def damaged(content):
 # Lists
 
 LINES = st.lists(
-    st.builds("{}{}{}".format, NAMES, st.sampled_from([" ", ",", "", "  "]),
-              st.integers(-2, 12) | NAMES | st.just(DIGITS)),
+    st.builds(
+        "{}{}{}".format,
+        NAMES,
+        st.sampled_from([" ", ",", "", "  "]),
+        st.integers(-2, 12) | NAMES | st.just(DIGITS),
+    ),
     max_size=5,
-).map("\n".join)  # fmt: skip
+).map("\n".join)
 
 
 @fuzz
-@given(LINES.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=60),
-       st.sampled_from(["", "/videos"]), st.booleans())  # fmt: skip
+@given(
+    LINES.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=60),
+    st.sampled_from(["", "/videos"]),
+    st.booleans(),
+)
 @example(b"a.mp4 " + DIGITS.encode(), "", False)
 @example("a.mp4 \u0663".encode(), "/videos", False)
 def test_lists_of_videos(tmp_path, content, prefix, allowed):
@@ -99,8 +114,10 @@ def test_lists_of_other_sources(tmp_path, data):
     cfg.DATA.PATH_TO_DATA_DIR, cfg.DATA.PATH_PREFIX = str(tmp_path), "/videos"
     cfg.MODEL.NUM_CLASSES = 2
     files = {
-        "classInd.txt": "1 A\n2 B\n", "trainlist01.txt": "A/../../a.avi 1\n",
-        "A_test_split1.txt": "../../a.avi 1\n", "B_test_split1.txt": "b.avi 1\n",
+        "classInd.txt": "1 A\n2 B\n",
+        "trainlist01.txt": "A/../../a.avi 1\n",
+        "A_test_split1.txt": "../../a.avi 1\n",
+        "B_test_split1.txt": "b.avi 1\n",
         "something-something-v2-labels.json": '{"a": "0", "b": Infinity}',
         "something-something-v2-train.json": "[" * 5000,
         "train.csv": 'original_vido_id video_id frame_id path labels\na 0 0 ../../a/1.jpg "0"\n',
@@ -117,16 +134,28 @@ def test_lists_of_other_sources(tmp_path, data):
 
 # Configurations
 
+
 @fuzz
-@given(st.dictionaries(
-    st.sampled_from([*get_cfg(), "X"]),
-    TREES | st.dictionaries(
-        st.sampled_from([key for section in get_cfg().values() if isinstance(section, dict)
-                         for key in section]) | NAMES,
-        TREES, max_size=4,
-    ),
-    max_size=4,
-))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from([*get_cfg(), "X"]),
+        TREES
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    key
+                    for section in get_cfg().values()
+                    if isinstance(section, dict)
+                    for key in section
+                ]
+            )
+            | NAMES,
+            TREES,
+            max_size=4,
+        ),
+        max_size=4,
+    )
+)
 def test_trees_as_configurations(tmp_path, tree):
     reads(cfg_from_dict, tree, "a checkpoint")
     path = tmp_path / "some.yaml"
@@ -141,9 +170,11 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(
 
 
 @fuzz
-@given(damaged(b"MODEL: {NUM_CLASSES: 7}\nSOLVER: &s {BASE_LR: 5e-5}\nTABLE:\n  SIZES: [64, 48]\n")
-       | st.binary(max_size=40)
-       | st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace")))  # fmt: skip
+@given(
+    damaged(b"MODEL: {NUM_CLASSES: 7}\nSOLVER: &s {BASE_LR: 5e-5}\nTABLE:\n  SIZES: [64, 48]\n")
+    | st.binary(max_size=40)
+    | st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace"))
+)
 @example(b"MODEL: {NUM_CLASSES: " + DIGITS.encode() + b"}")
 @example(b"MODEL: {NUM_CLASSES: 0x" + b"f" * 5000 + b"}")
 @example(b"OUTPUT_DIR: 0x" + b"f" * 5000)
@@ -166,8 +197,10 @@ def test_bytes_as_configurations(tmp_path, content):
 
 
 @fuzz
-@given(st.sampled_from(["SOLVER.BASE_LR", "TABLE.SIZES", "MUTUAL.WIDTH_RANGE", "OUTPUT_DIR", "X"]),
-       st.text(max_size=30) | TREES.map(repr))
+@given(
+    st.sampled_from(["SOLVER.BASE_LR", "TABLE.SIZES", "MUTUAL.WIDTH_RANGE", "OUTPUT_DIR", "X"]),
+    st.text(max_size=30) | TREES.map(repr),
+)
 @example("OUTPUT_DIR", "{[]: 1}")
 @example("TABLE.SIZES", "[" * 5000)
 @example("SOLVER.BASE_LR", "0x" + "f" * 5000)
@@ -180,27 +213,53 @@ def test_overrides(key, text):
 
 ROW = {"subnet": "0.5x4x16", "macs": 5, "params": 3, "top1": 50.0, "latency_ms": 1.5}
 POINT = {
-    "budget_macs": 5, "cascade": {"stages": ["1x4x16"], "thresholds": []}, "static": "1x4x16",
-    "avg_macs": 5.0, "top1": 1.0, "static_macs": 5.0, "static_top1": 1.0, "gain_error": 0.0,
+    "budget_macs": 5,
+    "cascade": {"stages": ["1x4x16"], "thresholds": []},
+    "static": "1x4x16",
+    "avg_macs": 5.0,
+    "top1": 1.0,
+    "static_macs": 5.0,
+    "static_top1": 1.0,
+    "gain_error": 0.0,
 }
 DOCUMENTS = {
     QueryTable.load_json: {
-        "format": "mutualvideo-query-table", "version": 2, "metadata": {"classes": ["a"]},
+        "format": "mutualvideo-query-table",
+        "version": 2,
+        "metadata": {"classes": ["a"]},
         "rows": [ROW],
     },
     CascadeCurve.load_json: {
-        "format": "mutualvideo-cascades", "version": 1, "metadata": {}, "points": [POINT],
+        "format": "mutualvideo-cascades",
+        "version": 1,
+        "metadata": {},
+        "points": [POINT],
     },
     Manifest.load: {
-        "format": "mutualvideo-exported", "version": 1, "kind": "onnx", "model": "X3D",
-        "num_classes": 1, "classes": ["a"], "versions": {}, "input": "", "output": "",
-        "data": {"NUM_FRAMES": 4, "SAMPLING_RATE": 1, "TARGET_FPS": 30, "TEST_CROP_SIZE": 16,
-                 "TEST_CROP_SHARE": 1.0, "MEAN": [0.4], "STD": [0.2]},
-        "rows": [{"subnet": "1x4x16", "frames": 4, "size": 16, "files": ["a.onnx"],
-                  "difference": {}}],
+        "format": "mutualvideo-exported",
+        "version": 1,
+        "kind": "onnx",
+        "model": "X3D",
+        "num_classes": 1,
+        "classes": ["a"],
+        "versions": {},
+        "input": "",
+        "output": "",
+        "data": {
+            "NUM_FRAMES": 4,
+            "SAMPLING_RATE": 1,
+            "TARGET_FPS": 30,
+            "TEST_CROP_SIZE": 16,
+            "TEST_CROP_SHARE": 1.0,
+            "MEAN": [0.4],
+            "STD": [0.2],
+        },
+        "rows": [
+            {"subnet": "1x4x16", "frames": 4, "size": 16, "files": ["a.onnx"], "difference": {}}
+        ],
         "sha256": {"a.onnx": "sha256:0", "query_table.json": "sha256:0"},
     },
-}  # fmt: skip
+}
 
 
 def write_document(folder, load, content):
@@ -246,9 +305,18 @@ def test_documents(tmp_path, load, data):
 
 
 @pytest.mark.parametrize("load", DOCUMENTS, ids=lambda load: load.__qualname__.split(".")[0])
-@pytest.mark.parametrize("text", [
-    "[" * 5000, '{"a":' * 5000, DIGITS, f'"{"9" * 100_000}"', "[" * 900 + "]" * 900, "NaN",
-], ids=lambda text: text[:5])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 5000,
+        '{"a":' * 5000,
+        DIGITS,
+        f'"{"9" * 100_000}"',
+        "[" * 900 + "]" * 900,
+        "NaN",
+    ],
+    ids=lambda text: text[:5],
+)
 def test_what_is_hard_to_read(tmp_path, load, text):
     whole = json.dumps(DOCUMENTS[load])
     reads(load, write_document(tmp_path, load, text.encode()))
@@ -291,20 +359,32 @@ def statistics():
 
 FILES = {
     "zip": saved({"model_state": network().state_dict(), "cfg": cfg_to_dict(get_cfg())}),
-    "legacy": saved({"model_state": network().state_dict()},
-                    _use_new_zipfile_serialization=False),
+    "legacy": saved({"model_state": network().state_dict()}, _use_new_zipfile_serialization=False),
     "statistics": saved(statistics()),
-}  # fmt: skip
-TENSORS = st.sampled_from([
-    torch.ones(8), torch.ones(8).to_sparse(), torch.ones(8, device="meta"), torch.tensor(1j),
-    torch.ones(2, 8), torch.ones(0), torch.ones(8, dtype=torch.bfloat16), torch.ones(1).expand(8),
-    torch.full((8,), float("nan")), nn.Parameter(torch.ones(8)), torch.ones(8, dtype=torch.bool),
-])  # fmt: skip
+}
+TENSORS = st.sampled_from(
+    [
+        torch.ones(8),
+        torch.ones(8).to_sparse(),
+        torch.ones(8, device="meta"),
+        torch.tensor(1j),
+        torch.ones(2, 8),
+        torch.ones(0),
+        torch.ones(8, dtype=torch.bfloat16),
+        torch.ones(1).expand(8),
+        torch.full((8,), float("nan")),
+        nn.Parameter(torch.ones(8)),
+        torch.ones(8, dtype=torch.bool),
+    ]
+)
 
 
 def load_everything(path):
-    for read in (read_checkpoint, lambda p: load_pretrained(network(), p, replace_classifier=True),
-                 lambda p: load_statistics(network(), str(p))):
+    for read in (
+        read_checkpoint,
+        lambda p: load_pretrained(network(), p, replace_classifier=True),
+        lambda p: load_statistics(network(), str(p)),
+    ):
         with contextlib.redirect_stderr(io.StringIO()):
             found = reads(read, path)
         if isinstance(found, dict) and isinstance(found.get("cfg"), dict):
@@ -321,21 +401,50 @@ def test_bytes_as_checkpoints(tmp_path, kind, data):
 
 
 ARCHITECTURES = {
-    key: value for key, value in cfg_to_dict(get_cfg()).items()
+    key: value
+    for key, value in cfg_to_dict(get_cfg()).items()
     if key in ("MODEL", "X3D", "RESNET", "SLOWFAST", "MOBILENET", "WIDERESNET", "MUTUAL", "BN")
-}  # fmt: skip
-NUMBERS = st.sampled_from([
-    0, -1, 1, 2, 3, 7, 50, 10**4, 10**9, 10**18, 0.0, -0.5, 1e-300, 0.3, 2.5, 99.0, 1e300,
-    float("nan"), float("inf"), True, [0.5], [0.5, 1.0], [1.0, 0.5], [float("nan"), 1.0], "x3d",
-])  # fmt: skip
+}
+NUMBERS = st.sampled_from(
+    [
+        0,
+        -1,
+        1,
+        2,
+        3,
+        7,
+        50,
+        10**4,
+        10**9,
+        10**18,
+        0.0,
+        -0.5,
+        1e-300,
+        0.3,
+        2.5,
+        99.0,
+        1e300,
+        float("nan"),
+        float("inf"),
+        True,
+        [0.5],
+        [0.5, 1.0],
+        [1.0, 0.5],
+        [float("nan"), 1.0],
+        "x3d",
+    ]
+)
 
 
 @fuzz
-@given(st.sampled_from(["X3D", "ResNet", "SlowFast", "MobileNetV2", "WideResNet", "ImageResNet"]),
-       st.dictionaries(
-           st.sampled_from([f"{s}.{k}" for s, keys in ARCHITECTURES.items() for k in keys]),
-           NUMBERS, max_size=4,
-       ))  # fmt: skip
+@given(
+    st.sampled_from(["X3D", "ResNet", "SlowFast", "MobileNetV2", "WideResNet", "ImageResNet"]),
+    st.dictionaries(
+        st.sampled_from([f"{s}.{k}" for s, keys in ARCHITECTURES.items() for k in keys]),
+        NUMBERS,
+        max_size=4,
+    ),
+)
 @example("X3D", {"X3D.DEPTH_FACTOR": 1e9})
 @example("X3D", {"X3D.WIDTH_FACTOR": 99.0, "X3D.BOTTLENECK_FACTOR": 99.0, "X3D.DEPTH_FACTOR": 19.0})
 @example("ResNet", {"MODEL.NUM_CLASSES": 10**15})
@@ -353,12 +462,17 @@ def test_networks_that_a_checkpoint_asks_for(tmp_path, name, changes):
 
 
 # A text of 2 ** 40 and of 2 ** 63 characters; a name that is cut off; a cycle.
-@pytest.mark.parametrize("content", [
-    b"\x80\x04\x8d" + (2**40).to_bytes(8, "little"),
-    b"\x80\x04\x8d" + (2**63).to_bytes(8, "little"),
-    b"\x80\x02cos\n", b"\x80\x02}q\x00h\x00h\x00s.", b"\x80\x02" + b"(" * 100_000,
-    b"\x80\x02cposix\nsystem\nX\x05\x00\x00\x00false\x85R.",
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x04\x8d" + (2**40).to_bytes(8, "little"),
+        b"\x80\x04\x8d" + (2**63).to_bytes(8, "little"),
+        b"\x80\x02cos\n",
+        b"\x80\x02}q\x00h\x00h\x00s.",
+        b"\x80\x02" + b"(" * 100_000,
+        b"\x80\x02cposix\nsystem\nX\x05\x00\x00\x00false\x85R.",
+    ],
+)
 def test_pickles_that_ask_for_too_much(tmp_path, content):
     path = tmp_path / "file.pyth"
     path.write_bytes(content)

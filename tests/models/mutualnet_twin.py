@@ -63,10 +63,25 @@ class Network(nn.Module):
 def mobilenet_v1(classes):
     features = [nn.Sequential(convolution(3, 32, 3, 2), Norm(32), nn.ReLU6())]
     channels = 32
-    for out, stride in [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
-                        *[(512, 1)] * 5, (1024, 2), (1024, 1)]:
-        layers = [convolution(channels, channels, 3, stride, channels), Norm(channels), nn.ReLU6(),
-                  convolution(channels, out), Norm(out), nn.ReLU6()]
+    for out, stride in [
+        (64, 1),
+        (128, 2),
+        (128, 1),
+        (256, 2),
+        (256, 1),
+        (512, 2),
+        *[(512, 1)] * 5,
+        (1024, 2),
+        (1024, 1),
+    ]:
+        layers = [
+            convolution(channels, channels, 3, stride, channels),
+            Norm(channels),
+            nn.ReLU6(),
+            convolution(channels, out),
+            Norm(out),
+            nn.ReLU6(),
+        ]
         features.append(Block(layers, False))
         channels = out
     return Network(features, channels, classes)
@@ -75,13 +90,25 @@ def mobilenet_v1(classes):
 def mobilenet_v2(classes):
     features = [nn.Sequential(convolution(3, 32, 3, 2), Norm(32), nn.ReLU6())]
     channels = 32
-    for times, out, count, stride in [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
-                                      (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]:
+    for times, out, count, stride in [
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ]:
         for index in range(count):
             step, wide = (1 if index else stride), channels * times
             layers = [convolution(channels, wide), Norm(wide), nn.ReLU6()] if times > 1 else []
-            layers += [convolution(wide, wide, 3, step, wide), Norm(wide), nn.ReLU6(),
-                       convolution(wide, out), Norm(out)]
+            layers += [
+                convolution(wide, wide, 3, step, wide),
+                Norm(wide),
+                nn.ReLU6(),
+                convolution(wide, out),
+                Norm(out),
+            ]
             features.append(Block(layers, step == 1 and channels == out))
             channels = out
     # The last BatchNorm is never slimmed, and an ordinary one.
@@ -96,9 +123,16 @@ def resnet50(classes):
         for index in range(count):
             stride = 2 if index == 0 and out != 256 else 1
             inner = out // 4
-            layers = [convolution(channels, inner), Norm(inner), nn.ReLU(),
-                      convolution(inner, inner, 3, stride), Norm(inner), nn.ReLU(),
-                      convolution(inner, out), Norm(out)]
+            layers = [
+                convolution(channels, inner),
+                Norm(inner),
+                nn.ReLU(),
+                convolution(inner, inner, 3, stride),
+                Norm(inner),
+                nn.ReLU(),
+                convolution(inner, out),
+                Norm(out),
+            ]
             shortcut = None
             if index == 0:
                 shortcut = nn.Sequential(convolution(channels, out, 1, stride), Norm(out))

@@ -56,8 +56,10 @@ def test_released_files_load_and_answer_as_upstream(name, zoo, tmp_path):
     if zoo == "PySlowFast":
         names = documented_names(name)
         split = [key.rpartition(".") for key in state]
-        file = {"model_state": {f"{names[m]}.{leaf}": state[f"{m}.{leaf}"] for m, _, leaf in split},
-                "cfg": "a text"}
+        file = {
+            "model_state": {f"{names[m]}.{leaf}": state[f"{m}.{leaf}"] for m, _, leaf in split},
+            "cfg": "a text",
+        }
         assert len(file["model_state"]) == len(state)
     torch.save(file, tmp_path / "zoo.pyth")
     cfg = make_cfg(name)

@@ -30,7 +30,9 @@ ROWS = [
     for name, table in TABLES.items() for row in table.split(",")
 ]  # fmt: skip
 IMAGENET = {
-    "MODEL__NUM_CLASSES": 1000, "DATA__TRAIN_CROP_SIZE": 224, "MUTUAL__WIDTH_RANGE": [0.25, 1.0],
+    "MODEL__NUM_CLASSES": 1000,
+    "DATA__TRAIN_CROP_SIZE": 224,
+    "MUTUAL__WIDTH_RANGE": [0.25, 1.0],
 }
 
 

@@ -19,7 +19,8 @@ from tests.networks import make_cfg, randomize_norms
 IMAGE = {
     "mobilenet_v1": (MobileNetV1, lambda network: {}),
     "mobilenet_v2": (
-        functools.partial(torchvision.models.mobilenet_v2, dropout=0.0), inverted_residual_rules
+        functools.partial(torchvision.models.mobilenet_v2, dropout=0.0),
+        inverted_residual_rules,
     ),
     "resnet50": (torchvision.models.resnet50, bottleneck2d_rules),
 }
@@ -66,9 +67,14 @@ def test_image_weights_in_the_slimmable_network(image_resnet50, tmp_path):
         torch.testing.assert_close(model(picture), image_resnet50(picture), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name, classifier", [
-    ("mobilenet_v1", "classifier"), ("mobilenet_v2", "classifier.1"), ("resnet50", "fc"),
-])
+@pytest.mark.parametrize(
+    "name, classifier",
+    [
+        ("mobilenet_v1", "classifier"),
+        ("mobilenet_v2", "classifier.1"),
+        ("resnet50", "fc"),
+    ],
+)
 def test_classifier_for_other_classes(name, classifier, tmp_path, caplog):
     torch.save(slim(name).state_dict(), tmp_path / "image.pth")
     model = slim(name, classes=7)
@@ -112,11 +118,14 @@ def test_the_classifier_is_found_wherever_it_is():
         load_weights(model, HeadFirst(3, inner=4).state_dict(), "file", replace_classifier=True)
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda state: state.pop("conv1.weight"), "it has no conv1.weight"),
-    (lambda state: state.update(more=torch.ones(1)), "it has more, which this network has not"),
-    (lambda state: state.update({"bn1.bias": torch.ones(3)}), r"bn1.bias is \(3,\) there"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda state: state.pop("conv1.weight"), "it has no conv1.weight"),
+        (lambda state: state.update(more=torch.ones(1)), "it has more, which this network has not"),
+        (lambda state: state.update({"bn1.bias": torch.ones(3)}), r"bn1.bias is \(3,\) there"),
+    ],
+)
 @pytest.mark.parametrize("training", [False, True])
 def test_nothing_else_may_differ(image_resnet50, change, message, training):
     state = dict(image_resnet50.state_dict())
@@ -226,8 +235,9 @@ def test_image_resnet_in_slow(image_resnet50, tmp_path, caplog):
     with torch.no_grad():
         # Stem and the first two stages are spatial: each frame is a picture of its own.
         x, frames = clip, clip[0].movedim(1, 0)
-        for number, layers in enumerate([("conv1", "bn1", "relu", "maxpool"), ("layer1",),
-                                         ("layer2",)]):
+        for number, layers in enumerate(
+            [("conv1", "bn1", "relu", "maxpool"), ("layer1",), ("layer2",)]
+        ):
             x = model.blocks[number](x)
             for layer in layers:
                 frames = getattr(image_resnet50, layer)(frames)
@@ -235,10 +245,10 @@ def test_image_resnet_in_slow(image_resnet50, tmp_path, caplog):
         # Then temporal: the first block of stage 3, away from the ends of a clip at rest.
         x = model.blocks[2](model.blocks[1](model.blocks[0](still)))
         x = model.blocks[3].res_blocks[0](x)
-        picture = image_resnet50.maxpool(image_resnet50.relu(
-            image_resnet50.bn1(image_resnet50.conv1(clip[:, :, 0]))))
-        picture = image_resnet50.layer3[0](
-            image_resnet50.layer2(image_resnet50.layer1(picture)))
+        picture = image_resnet50.maxpool(
+            image_resnet50.relu(image_resnet50.bn1(image_resnet50.conv1(clip[:, :, 0])))
+        )
+        picture = image_resnet50.layer3[0](image_resnet50.layer2(image_resnet50.layer1(picture)))
         for time in (1, 2):
             torch.testing.assert_close(x[:, :, time], picture, rtol=1e-4, atol=1e-4)
 

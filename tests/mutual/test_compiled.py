@@ -48,6 +48,7 @@ def sampler(full=FULL, frames=(4, 2), sizes=(16, 12, 8), low=0.5, widths=(0.5, 0
 
 def counted(name, graphs):
     """The backend ``name`` that adds to the list ``graphs``."""
+
     def backend(module, inputs):
         graphs.append(module)
         return lookup_backend(name)(module, inputs)

@@ -129,8 +129,10 @@ def test_mixed_targets(batch):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_losses_that_are_not_finite_are_found(value):
-    results = [PassResult(s, torch.tensor(v), torch.tensor(0)) for s, v in
-               zip(SUBNETS, (1.0, value, 1.0), strict=True)]
+    results = [
+        PassResult(s, torch.tensor(v), torch.tensor(0))
+        for s, v in zip(SUBNETS, (1.0, value, 1.0), strict=True)
+    ]
     assert [result.subnet for result in not_finite(results)] == [SUBNETS[1]]
 
 

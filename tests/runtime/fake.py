@@ -83,6 +83,4 @@ class FakeRecognizer:
             self._gate(len(self.clips) - 1)
         scores = np.array([self._scores(max(len(self.clips) - 1, 0))], np.float32)
         label = self.class_names[scores.argmax()]
-        return Prediction(
-            scores, (label,), row.subnet, row.macs, 3.0, 4.0, self.class_names
-        )
+        return Prediction(scores, (label,), row.subnet, row.macs, 3.0, 4.0, self.class_names)

@@ -77,12 +77,17 @@ def test_a_file(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        "decord__unordered.mov", "decord__video_90.mov",
-        "decord__video_270.mov", "media__iibbibb_editlist_videoonly.mp4", "media__bbb_2500ms.ts",
-        "media__bbb_176x144_128kbps_15fps_h263.3gp", "media__bbb_960x540_60fps_vp8.webm",
-        "media__bear-vp9-odd-dimensions.webm", "media__h265_bframes.mp4",
+        "decord__unordered.mov",
+        "decord__video_90.mov",
+        "decord__video_270.mov",
+        "media__iibbibb_editlist_videoonly.mp4",
+        "media__bbb_2500ms.ts",
+        "media__bbb_176x144_128kbps_15fps_h263.3gp",
+        "media__bbb_960x540_60fps_vp8.webm",
+        "media__bear-vp9-odd-dimensions.webm",
+        "media__h265_bframes.mp4",
     ],
-)  # fmt: skip
+)
 def test_real_files_show_what_the_reader_reads(name):
     path = shared("decoder_clips") / name
     if not path.exists():

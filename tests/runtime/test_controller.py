@@ -11,10 +11,19 @@ MS = (5.0, 8.0, 12.0, 16.0, 24.0, 40.0)
 
 
 def table_of(milliseconds, latency=True):
-    return QueryTable([
-        Row(Subnet(0.2 + i / 50, 8, 112), int(ms * 1e6), 1, 50.0 + i, 90.0, ms if latency else None)
-        for i, ms in enumerate(milliseconds)
-    ])  # fmt: skip
+    return QueryTable(
+        [
+            Row(
+                Subnet(0.2 + i / 50, 8, 112),
+                int(ms * 1e6),
+                1,
+                50.0 + i,
+                90.0,
+                ms if latency else None,
+            )
+            for i, ms in enumerate(milliseconds)
+        ]
+    )
 
 
 def random_table(draw):
@@ -186,11 +195,13 @@ def test_a_table_without_latencies_is_learnt_from_the_cheapest_row_up():
 
 
 def test_costs_alone_rank_by_multiply_adds():
-    table = QueryTable([
-        Row(Subnet(0.5, 8, 112), 10, 1, latency_ms=4.0),
-        Row(Subnet(0.75, 8, 112), 20, 1, latency_ms=9.0),
-        Row(Subnet(0.6, 8, 112), 15, 1, latency_ms=9.5),
-    ])  # fmt: skip
+    table = QueryTable(
+        [
+            Row(Subnet(0.5, 8, 112), 10, 1, latency_ms=4.0),
+            Row(Subnet(0.75, 8, 112), 20, 1, latency_ms=9.0),
+            Row(Subnet(0.6, 8, 112), 15, 1, latency_ms=9.5),
+        ]
+    )
     assert Controller(table).set_budget(ms=20.0).macs == 20
     assert Controller(table).set_budget(macs=16).macs == 15
 

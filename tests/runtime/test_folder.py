@@ -60,7 +60,9 @@ def run(run_dir, tmp_path_factory):
         folder / "cascades.json"
     )
     about = {
-        **table.metadata, "fingerprint": fingerprint(folder / "c.pyth"), "cascades": "cascades.json"
+        **table.metadata,
+        "fingerprint": fingerprint(folder / "c.pyth"),
+        "cascades": "cascades.json",
     }
     rows = [table[subnet] for subnet in SUBNETS]
     QueryTable(rows, about).save_json(folder / "query_table.json")
@@ -151,7 +153,10 @@ def test_torch_export(folders, expected, clips):
     data = recognizer.cfg.DATA
     # What the demo cuts clips by.
     assert (data.NUM_FRAMES, data.SAMPLING_RATE, data.TARGET_FPS, data.TEST_CROP_SIZE) == (
-        FULL.frames, 2, 30, FULL.size
+        FULL.frames,
+        2,
+        30,
+        FULL.size,
     )
 
 

@@ -76,10 +76,12 @@ def test_two_dozen_streams_with_few_rates():
 
 
 def test_heavier_streams_get_the_better_rows():
-    table = QueryTable([
-        Row(Subnet(0.5, 8, 112), 10, 1, 60.0, 90.0, 10.0),
-        Row(Subnet(1, 8, 112), 90, 1, 80.0, 90.0, 60.0),
-    ])  # fmt: skip
+    table = QueryTable(
+        [
+            Row(Subnet(0.5, 8, 112), 10, 1, 60.0, 90.0, 10.0),
+            Row(Subnet(1, 8, 112), 90, 1, 80.0, 90.0, 60.0),
+        ]
+    )
     plan = plan_rows(table, [Stream("a", 10), Stream("b", 10, weight=2)])
     assert (plan.rows["a"].top1, plan.rows["b"].top1) == (60.0, 80.0)
     assert plan.load == pytest.approx(0.7)

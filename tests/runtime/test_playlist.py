@@ -64,15 +64,24 @@ def test_a_budget_script_and_equal_parts_of_what_is_played(folder, tmp_path):
 
 def test_a_recording_played_live(folder, tmp_path):
     ((_, played),) = play_all(
-        FakeRecognizer(), folder / "a.mp4", tmp_path / "out", BUDGETS[:1],
-        opening={"realtime": True}, stride_s=0.2,
-    )  # fmt: skip
+        FakeRecognizer(),
+        folder / "a.mp4",
+        tmp_path / "out",
+        BUDGETS[:1],
+        opening={"realtime": True},
+        stride_s=0.2,
+    )
     assert played.frames + played.dropped == 30 and played.problem is None
     with pytest.raises(InputError, match="live source has no equal parts"):
-        list(play_all(
-            FakeRecognizer(), folder / "a.mp4", tmp_path / "out", BUDGETS,
-            opening={"realtime": True},
-        ))  # fmt: skip
+        list(
+            play_all(
+                FakeRecognizer(),
+                folder / "a.mp4",
+                tmp_path / "out",
+                BUDGETS,
+                opening={"realtime": True},
+            )
+        )
 
 
 def test_stopping_ends_one_film_and_begins_no_other(folder, tmp_path):

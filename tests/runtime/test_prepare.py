@@ -45,9 +45,7 @@ def test_equals_evaluation_within_one_level_of_eight_bits(shape, frames, size):
     clip = smooth_clip(*shape)
     found = prepare(clip.numpy(), Preprocessing(6, 48, MEAN, STD), frames, size)
     level = 1 / 255 / min(STD)
-    np.testing.assert_allclose(
-        found, evaluated(clip, 6, 48, frames, size), atol=level + 1e-5
-    )
+    np.testing.assert_allclose(found, evaluated(clip, 6, 48, frames, size), atol=level + 1e-5)
 
 
 def of_pictures(crop, share):
@@ -76,9 +74,16 @@ def test_pictures_equal_evaluation(shape, share, size, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape, count", [
-    ((8, 9, 3), 1), ((3, 8, 9), 1), ((5, 8, 9, 3), 5), ((5, 3, 8, 9), 5), ((3, 8, 3), 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "shape, count",
+    [
+        ((8, 9, 3), 1),
+        ((3, 8, 9), 1),
+        ((5, 8, 9, 3), 5),
+        ((5, 3, 8, 9), 5),
+        ((3, 8, 3), 1),
+    ],
+)
 def test_pictures_and_batches_of_them(shape, count):
     clips = as_clips(np.zeros(shape, np.uint8), pictures=True)
     assert len(clips) == count and all(clip.shape[0] == 1 for clip in clips)

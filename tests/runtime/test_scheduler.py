@@ -9,10 +9,12 @@ from mutualvideo.policy.stream_plan import Stream, load_of
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable, Row
 
-TABLE = QueryTable([
-    Row(Subnet(0.2 + i / 20, 8, 112), int(ms * 1e6), 1, 50.0 + 4 * i, 90.0, ms)
-    for i, ms in enumerate((2.0, 3.0, 5.0, 9.0, 17.0, 30.0, 55.0))
-])  # fmt: skip
+TABLE = QueryTable(
+    [
+        Row(Subnet(0.2 + i / 20, 8, 112), int(ms * 1e6), 1, 50.0 + 4 * i, 90.0, ms)
+        for i, ms in enumerate((2.0, 3.0, 5.0, 9.0, 17.0, 30.0, 55.0))
+    ]
+)
 
 
 def play(scheduler, streams, seconds, draw, slow=lambda now_s: 1.0, phase=None, late=0.0):
@@ -79,8 +81,9 @@ def test_the_earliest_deadline_goes_first_and_new_clips_replace_old_ones():
     jobs = [scheduler.take(), scheduler.take()]
     # The first in the queue are due at 0.9 (b, replaced by c) and 1.0 (a, replaced by d).
     assert [(job.clip, job.deadline_s) for job in jobs] == [
-        ("c", pytest.approx(1.1)), ("d", pytest.approx(1.95)),
-    ]  # fmt: skip
+        ("c", pytest.approx(1.1)),
+        ("d", pytest.approx(1.95)),
+    ]
     assert scheduler.dropped == {"slow": 1, "quick": 1} and scheduler.take() is None
     scheduler.finish(jobs[0], 1.0, 1.2)
     scheduler.finish(jobs[1], 1.0, 1.3)

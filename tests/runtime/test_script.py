@@ -16,9 +16,11 @@ def test_reading(tmp_path):
     text = "# a film\n\n0 4.7G\n  2.5\t800M  # less\n5 40 ms\n8 800M\n"
     script = BudgetScript.read(written(tmp_path, text))
     assert script.entries == [
-        (0.0, "macs", 4_700_000_000), (2.5, "macs", 800_000_000), (5.0, "ms", 40.0),
+        (0.0, "macs", 4_700_000_000),
+        (2.5, "macs", 800_000_000),
+        (5.0, "ms", 40.0),
         (8.0, "macs", 800_000_000),
-    ]  # fmt: skip
+    ]
     assert script.budgets == [("macs", 4_700_000_000), ("macs", 800_000_000), ("ms", 40.0)]
     assert [script.index(t) for t in (0, 2.4999, 2.5, 7, 99)] == [0, 0, 1, 2, 3]
     assert [script.next_change(t) for t in (0, 2.5, 6, 8)] == [2.5, 5, 8, math.inf]

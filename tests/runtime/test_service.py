@@ -53,8 +53,11 @@ def test_budgets(recognizer, served):
     for number, (budget, subnet) in enumerate(cases):
         answer = served.submit(clip(number), **budget).result(LONG)
         assert (answer.subnet, answer.wanted, answer.shed, answer.late) == (
-            subnet, subnet, False, False
-        )  # fmt: skip
+            subnet,
+            subnet,
+            False,
+            False,
+        )
         assert answer.labels == (str(number),) and answer.scores.shape == (1, 256)
         assert answer.macs == recognizer.table[subnet].macs
         assert answer.latency_ms == pytest.approx(recognizer.table[subnet].latency_ms)

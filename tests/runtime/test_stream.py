@@ -253,9 +253,11 @@ def test_a_lost_stream_keeps_what_was_recorded(tmp_path):
         assert len(reader) == played.frames > 0
     with pytest.raises(InputError, match="cam: broke off"):
         play(
-            FakeRecognizer(), Camera(60, lambda _: waits(20)), BudgetScript([(0.0, *DEAR)]),
+            FakeRecognizer(),
+            Camera(60, lambda _: waits(20)),
+            BudgetScript([(0.0, *DEAR)]),
             tmp_path / "nothing",
-        )  # fmt: skip
+        )
     assert not list((tmp_path / "nothing").iterdir())
 
 

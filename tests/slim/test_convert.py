@@ -89,8 +89,11 @@ def test_segments_take_the_prefix_of_each_part():
     side = nn.functional.conv2d(x, full["side.weight"], full["side.bias"])
     y = torch.cat([stem, side], 1)
     y = nn.functional.batch_norm(
-        y, full["norm.running_mean"][kept], full["norm.running_var"][kept],
-        full["norm.weight"][kept], full["norm.bias"][kept],
+        y,
+        full["norm.running_mean"][kept],
+        full["norm.running_var"][kept],
+        full["norm.weight"][kept],
+        full["norm.bias"][kept],
     )
     y = nn.functional.conv2d(y, full["join.weight"][:32][:, kept], full["join.bias"][:32])
     wanted = nn.functional.linear(y.mean((2, 3)), full["fc.weight"][:, :32], full["fc.bias"])

@@ -95,7 +95,8 @@ def test_networks_of_torchvision_answer_as_sliced(name):
         (lambda bias: nn.Conv2d(4, 6, 3, 2, 1, groups=2, bias=bias), nn.BatchNorm2d, (4, 9, 9)),
         (
             lambda bias: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect", bias=bias),
-            nn.BatchNorm2d, (4, 9, 9),
+            nn.BatchNorm2d,
+            (4, 9, 9),
         ),
         (lambda bias: nn.Conv3d(4, 4, 3, groups=4, bias=bias), nn.BatchNorm3d, (4, 3, 5, 5)),
         (lambda bias: nn.Linear(4, 6, bias=bias), nn.BatchNorm1d, (4,)),
@@ -251,8 +252,17 @@ def test_folds(kind):
 @pytest.mark.parametrize(
     "kind",
     [
-        ReadTwice, ReadThroughAView, ChangedInPlace, ActivatedBefore, LayerTwice, NormTwice,
-        Returned, WeightLent, StatisticsLent, Hooked, OwnConvolution,
+        ReadTwice,
+        ReadThroughAView,
+        ChangedInPlace,
+        ActivatedBefore,
+        LayerTwice,
+        NormTwice,
+        Returned,
+        WeightLent,
+        StatisticsLent,
+        Hooked,
+        OwnConvolution,
     ],
 )
 def test_leaves_alone(kind):

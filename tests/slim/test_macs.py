@@ -1,6 +1,5 @@
 """Costs are torch.utils.flop_counter's, to the last operation, and quickly found."""
 
-
 import pytest
 import torch
 import torchvision
@@ -91,7 +90,9 @@ def test_operations_outside_layers_cost_what_the_flop_counter_says(guard):
             assert counter.total - before == counted(network, x) > 0
             wanted = network(x)
             assert (out.shape, out.stride(), out.dtype) == (
-                wanted.shape, wanted.stride(), wanted.dtype
+                wanted.shape,
+                wanted.stride(),
+                wanted.dtype,
             )
 
 

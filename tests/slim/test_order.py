@@ -66,8 +66,12 @@ def test_a_narrower_network_answers_more_like_the_full_one():
     torch.manual_seed(0)
     model = slimmable(
         nn.Sequential(
-            nn.Conv2d(3, 32, 3, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4),
+            nn.Conv2d(3, 32, 3, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(32, 4),
         ).eval(),
         width_range=(0.5, 1),
     )

@@ -20,9 +20,13 @@ def test_normalizes_as_torch(shape, affine, dtype):
     mean, var, weight, bias = torch.rand(4, 6, generator=generator)
     weight, bias = (weight, bias) if affine else (None, None)
     found = normalize(x, mean, var, weight, bias, 1e-3)
-    wanted = F.batch_norm(x.double(), mean.double(), var.double(), *(
-        None if part is None else part.double() for part in (weight, bias)
-    ), eps=1e-3)
+    wanted = F.batch_norm(
+        x.double(),
+        mean.double(),
+        var.double(),
+        *(None if part is None else part.double() for part in (weight, bias)),
+        eps=1e-3,
+    )
     assert found.dtype == dtype
     tolerance = 1e-5 if dtype == torch.float32 else 1e-2
     torch.testing.assert_close(found.double(), wanted, rtol=tolerance, atol=tolerance)

@@ -74,9 +74,12 @@ def small():
         return nn.Sequential(conv, norm(16), nn.Dropout(0.5), nn.Conv2d(16, 16, 1))
 
     network = nn.Sequential(
-        block(3, nn.BatchNorm2d), block(16, Activating),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5),
-    )  # fmt: skip
+        block(3, nn.BatchNorm2d),
+        block(16, Activating),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 5),
+    )
     return slimmable(network, (0.5, 1)).train()
 
 

@@ -153,8 +153,14 @@ class ActivatedNorm(nn.BatchNorm2d):
     def forward(self, x):
         by_batch = self.training or self.running_mean is None
         x = F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, by_batch,
-            self.momentum, self.eps,
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            by_batch,
+            self.momentum,
+            self.eps,
         )
         return F.relu(x)
 
@@ -178,8 +184,16 @@ class OwnForwards(Body):
 
 
 HARD = [
-    FlattenedConcatenation, GroupsOverConcatenation, WideGroups, TakenApart, NonLocal, Gated,
-    ChannelsLast, FunctionalProducts, ConvolutionalClassifier, OwnForwards,
+    FlattenedConcatenation,
+    GroupsOverConcatenation,
+    WideGroups,
+    TakenApart,
+    NonLocal,
+    Gated,
+    ChannelsLast,
+    FunctionalProducts,
+    ConvolutionalClassifier,
+    OwnForwards,
 ]
 
 
@@ -253,8 +267,11 @@ def test_an_excluded_layer_keeps_its_channels_and_so_does_what_feeds_it():
     # "two" is added to what the norm makes.
     assert made == {"stem.0": 8, "one": 64, "two": 64, "three": 16}
     with pytest.raises(InputError, match="rule Scaled.* of one cannot hold: norm has parameters"):
-        slimmable(Normed(), exclude=["norm"], rules={"one": Ratio(64, 1)} | {
-            "one": type(model.stem[0].out_rule)()})
+        slimmable(
+            Normed(),
+            exclude=["norm"],
+            rules={"one": Ratio(64, 1)} | {"one": type(model.stem[0].out_rule)()},
+        )
 
 
 def test_excluding_a_block_excludes_what_is_in_it():

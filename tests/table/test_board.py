@@ -21,8 +21,9 @@ def test_scalars_text_and_picture(random_table, tmp_path):
     for row in table:
         (point,) = events.Scalars(f"table/top1_{row.subnet}")
         assert point.value == pytest.approx(row.top1)
-    (text,) = (events.Tensors(tag)[0].tensor_proto.string_val[0].decode()
-               for tag in tags["tensors"])
+    (text,) = (
+        events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in tags["tensors"]
+    )
     table.save_markdown(tmp_path / "table.md")
     assert text == (tmp_path / "table.md").read_text()
     assert tags["images"] == ["table/flops_accuracy"]

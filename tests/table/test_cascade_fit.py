@@ -66,8 +66,9 @@ def test_the_choice_equals_brute_force(seed):
         index = {row.subnet: i for i, row in enumerate(ROWS)}
         chain = [index[stage] for stage in point.cascade.stages]
         assert by_hand(scores, labels, chain, point.cascade.thresholds, macs) == (
-            pytest.approx(least), hits,
-        )  # fmt: skip
+            pytest.approx(least),
+            hits,
+        )
         static = max(h for m, _, h in singles if m <= point.budget_macs)
         assert next(h for m, _, h in singles if m == ROWS[index[point.static]].macs) == static
 

@@ -210,19 +210,34 @@ def test_paths_start_at_the_table(tmp_path):
 
 def test_csv(tmp_path):
     first = replace(
-        row("1x8x160", 900, 80.0, 9.5), clip_top1=71.5, clip_top5=90.0, macs_per_video=27000,
+        row("1x8x160", 900, 80.0, 9.5),
+        clip_top1=71.5,
+        clip_top5=90.0,
+        macs_per_video=27000,
         batch_ms=20.5,
-    )  # fmt: skip
+    )
     table = QueryTable([first, row("0.5x8x160", 950, 70.0)])
     table.save_csv(tmp_path / "t.csv")
     with open(tmp_path / "t.csv", newline="") as file:
         first, second = csv.DictReader(file)
     assert first == {
-        "subnet": "1x8x160", "width": "1", "frames": "8", "size": "160", "macs": "900",
-        "params": "10", "top1": "80.0", "top5": "80.0", "latency_ms": "9.5", "pareto": "1",
-        "clip_top1": "71.5", "clip_top5": "90.0", "macs_per_video": "27000",
-            "latency_p90_ms": "", "batch_ms": "20.5", "batch_p90_ms": "",
-    }  # fmt: skip
+        "subnet": "1x8x160",
+        "width": "1",
+        "frames": "8",
+        "size": "160",
+        "macs": "900",
+        "params": "10",
+        "top1": "80.0",
+        "top5": "80.0",
+        "latency_ms": "9.5",
+        "pareto": "1",
+        "clip_top1": "71.5",
+        "clip_top5": "90.0",
+        "macs_per_video": "27000",
+        "latency_p90_ms": "",
+        "batch_ms": "20.5",
+        "batch_p90_ms": "",
+    }
     assert (second["latency_ms"], second["pareto"], second["macs_per_video"]) == ("", "0", "")
 
 
@@ -278,12 +293,19 @@ def test_saved_tables_follow_the_schema(random_table, tmp_path, accuracy):
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": "other"}, {"version": 99}, {"metadata": []}, {"rows": {}}, {"rows": [7]},
-        {"rows": [{**GOOD, "top_1": 3}]}, {"rows": [{"subnet": "1x8x160", "macs": 5}]},
-        {"rows": [{**GOOD, "subnet": "wide"}]}, {"rows": [{**GOOD, "macs": "5"}]},
-        {"rows": [{**GOOD, "top1": 101}]}, {"rows": [{**GOOD, "latency_ms": -1}]},
+        {"format": "other"},
+        {"version": 99},
+        {"metadata": []},
+        {"rows": {}},
+        {"rows": [7]},
+        {"rows": [{**GOOD, "top_1": 3}]},
+        {"rows": [{"subnet": "1x8x160", "macs": 5}]},
+        {"rows": [{**GOOD, "subnet": "wide"}]},
+        {"rows": [{**GOOD, "macs": "5"}]},
+        {"rows": [{**GOOD, "top1": 101}]},
+        {"rows": [{**GOOD, "latency_ms": -1}]},
     ],
-)  # fmt: skip
+)
 def test_the_schema_and_loading_refuse_the_same(tmp_path, change):
     assert valid(json.dumps(content()))
     path = tmp_path / "table.json"

@@ -54,16 +54,27 @@ def written(tmp_path):
     ]
     scores = np.tile(np.array([0.5, 0.2, 0.1, 0.05, 0.025], np.float32), (6, 1))
     found = Predictions(
-        rows, rows % 3, np.array(classes, np.int32), scores, np.array([[3, 6]] * 5 + [[0, 3]]),
-        np.ones((6, 6), np.float32), np.ones((6, 6), bool),
-    )  # fmt: skip
+        rows,
+        rows % 3,
+        np.array(classes, np.int32),
+        scores,
+        np.array([[3, 6]] * 5 + [[0, 3]]),
+        np.ones((6, 6), np.float32),
+        np.ones((6, 6), bool),
+    )
     accuracy = found.accuracy(6)
     evaluation = Evaluation(
         {SUBNET: accuracy}, 6, 7, (Missing("4, x.mp4", "is damaged"),), {SUBNET: found}
     )
     row = Row(
-        SUBNET, 10, 3, accuracy.top1, accuracy.top5, clip_top1=accuracy.clip_top1,
-        clip_top5=accuracy.clip_top5, macs_per_video=60,
+        SUBNET,
+        10,
+        3,
+        accuracy.top1,
+        accuracy.top5,
+        clip_top1=accuracy.clip_top1,
+        clip_top5=accuracy.clip_top5,
+        macs_per_video=60,
     )
 
     def write(names):
@@ -77,12 +88,24 @@ def written(tmp_path):
 def test_predictions(written):
     first, second, *_, last = lines_of(written(NAMES) / "evaluation/1x8x160/predictions.csv")
     assert first == {
-        "video": "0, x.mp4", "label": "0", "label_name": "class a",
-        "class1": "0", "name1": "class a", "score1": "0.500000",
-        "class2": "1", "name2": "class b", "score2": "0.200000",
-        "class3": "2", "name3": "class c", "score3": "0.100000",
-        "class4": "3", "name4": "class d", "score4": "0.050000",
-        "class5": "4", "name5": "class e", "score5": "0.025000",
+        "video": "0, x.mp4",
+        "label": "0",
+        "label_name": "class a",
+        "class1": "0",
+        "name1": "class a",
+        "score1": "0.500000",
+        "class2": "1",
+        "name2": "class b",
+        "score2": "0.200000",
+        "class3": "2",
+        "name3": "class c",
+        "score3": "0.100000",
+        "class4": "3",
+        "name4": "class d",
+        "score4": "0.050000",
+        "class5": "4",
+        "name5": "class e",
+        "score5": "0.025000",
     }
     assert (second["video"], second["label"], second["class1"]) == ("1, x.mp4", "1", "2")
     assert last["video"] == "6, x.mp4"
@@ -98,19 +121,33 @@ def test_accuracy_of_each_class(written):
         ["2", "class c", "2", "1", "50.00", "100.00", "1", "class b", "1"],
         ["3", "class d", "0", "0", "", "", "", "", ""],
     ]
-    assert list(lines[0]) == [
-        "class", "name", "videos", "correct", "top1", "top5", "most_confused_with",
-        "most_confused_name", "most_confused_videos",
-    ] and len(lines) == 7
+    assert (
+        list(lines[0])
+        == [
+            "class",
+            "name",
+            "videos",
+            "correct",
+            "top1",
+            "top5",
+            "most_confused_with",
+            "most_confused_name",
+            "most_confused_videos",
+        ]
+        and len(lines) == 7
+    )
 
 
 def test_results(written):
     results = json.loads((written(None) / "results.json").read_text())
     assert results["subnets"] == {
         "1x8x160": {
-            "top1": pytest.approx(100 * 2 / 6), "top5": pytest.approx(100 * 5 / 6),
-            "clip_top1": pytest.approx(100 * 15 / 36), "clip_top5": pytest.approx(100 * 33 / 36),
-            "macs": 10, "macs_per_video": 60,
+            "top1": pytest.approx(100 * 2 / 6),
+            "top5": pytest.approx(100 * 5 / 6),
+            "clip_top1": pytest.approx(100 * 15 / 36),
+            "clip_top5": pytest.approx(100 * 33 / 36),
+            "macs": 10,
+            "macs_per_video": 60,
         }
     }
     assert (results["videos"], results["expected"], results["note"]) == (6, 7, "x")
@@ -150,8 +187,12 @@ def test_manifest_is_the_lists_not_the_folders(tmp_path):
     wanted = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
     assert [manifest(videos) for videos in lists] == [wanted, wanted]
     first, second = lists[0]
-    others = [[second, first], [first], [replace(first, label=0), second],
-              [replace(first, name="A b.mp4"), second]]
+    others = [
+        [second, first],
+        [first],
+        [replace(first, label=0), second],
+        [replace(first, name="A b.mp4"), second],
+    ]
     assert len({wanted, *map(manifest, others)}) == 5
 
 
@@ -171,8 +212,14 @@ def test_a_grid_leaves_an_account(tiny, weights):  # noqa: F811
         results = json.load(file)
     videos = build_loader(cfg, "test").dataset.videos
     wanted = {
-        "views": {"clips": 2, "crops": 3}, "videos": 4, "expected": 4, "missing": [],
-        "manifest": manifest(videos), "list": "val.csv", "source": "kinetics", "backend": "pyav",
+        "views": {"clips": 2, "crops": 3},
+        "videos": 4,
+        "expected": 4,
+        "missing": [],
+        "manifest": manifest(videos),
+        "list": "val.csv",
+        "source": "kinetics",
+        "backend": "pyav",
         "macs_convention": "multiply-adds of convolutions and linear layers, one clip",
         "fingerprint": "sha256:" + hashlib.sha256(open(weights, "rb").read()).hexdigest(),
     }
@@ -221,7 +268,8 @@ def test_missing_videos_end_it_unless_allowed(tiny, weights, monkeypatch, allowe
         results = json.load(file)
     assert (results["videos"], results["expected"]) == (2, 4)
     assert results["missing"] == [
-        {"name": "1.mp4", "reason": "1.mp4 is damaged"}, {"name": "3.mp4", "reason": "so is this"}
+        {"name": "1.mp4", "reason": "1.mp4 is damaged"},
+        {"name": "3.mp4", "reason": "so is this"},
     ]
     table = QueryTable.load_json(f"{cfg.OUTPUT_DIR}/query_table.json")
     assert (table.metadata["videos"], table.metadata["expected"]) == (2, 4)

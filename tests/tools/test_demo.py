@@ -70,9 +70,14 @@ def demo(*arguments, **options):
     command = [sys.executable, DEMO, *map(str, arguments)]
     with tempfile.TemporaryDirectory() as empty:
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=120, env=environment, cwd=empty,
+            command,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment,
+            cwd=empty,
             **options,
-        )  # fmt: skip
+        )
 
 
 @pytest.mark.slow
@@ -84,10 +89,21 @@ def test_demo(run_dir, write_video, tmp_path):  # noqa: F811
     table.save_json(run / "query_table.json")
     video = write_video("clip.mp4", 45)
     done = demo(
-        "--run", run, "--video", video, "--output", tmp_path,
-        "--budget", "1G", "--budget", "900ms", "--budget", table.pareto()[0].macs,
-        "--gif", tmp_path / "clip.gif",
-    )  # fmt: skip
+        "--run",
+        run,
+        "--video",
+        video,
+        "--output",
+        tmp_path,
+        "--budget",
+        "1G",
+        "--budget",
+        "900ms",
+        "--budget",
+        table.pareto()[0].macs,
+        "--gif",
+        tmp_path / "clip.gif",
+    )
     assert done.returncode == 0, done.stderr
     # No progress bar where there is no terminal.
     assert "frame" not in done.stderr
@@ -97,10 +113,20 @@ def test_demo(run_dir, write_video, tmp_path):  # noqa: F811
     assert (tmp_path / "clip.gif").read_bytes()[:4] == b"GIF8"
     (tmp_path / "budgets.txt").write_text("0 1G\n0.6 900ms\n")
     explicit = demo(
-        "--checkpoint", run / "c.pyth", "--table", run / "query_table.json",
-        "--source", video.parent, "--output", tmp_path, "--realtime", "--smooth", "1",
-        "--budget-script", tmp_path / "budgets.txt",
-    )  # fmt: skip
+        "--checkpoint",
+        run / "c.pyth",
+        "--table",
+        run / "query_table.json",
+        "--source",
+        video.parent,
+        "--output",
+        tmp_path,
+        "--realtime",
+        "--smooth",
+        "1",
+        "--budget-script",
+        tmp_path / "budgets.txt",
+    )
     assert explicit.returncode == 0, explicit.stderr
 
 
@@ -119,8 +145,14 @@ def test_demo(run_dir, write_video, tmp_path):  # noqa: F811
     ],
 )
 def test_demo_errors(
-    run_dir, write_video, tmp_path, monkeypatch, capsys, arguments, named  # noqa: F811
-):  # fmt: skip
+    run_dir,  # noqa: F811
+    write_video,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+    capsys,
+    arguments,
+    named,
+):
     empty = tmp_path / "empty"
     empty.mkdir()
     monkeypatch.chdir(empty)
@@ -152,11 +184,24 @@ def test_an_interrupted_demo_leaves_playable_files(run_dir, tmp_path, number):  
     # Ten minutes of film, at its own pace.
     video = write_numbered(tmp_path / "slow.mp4", range(0, 600, 2))
     process = subprocess.Popen(
-        [sys.executable, str(DEMO), "--run", str(run_dir), "--source", str(video), "--realtime",
-         "--budget", "1G", "--output", str(tmp_path / "out")],
-        env={**os.environ, "PYTHONPATH": str(DEMO.parents[1])}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            str(DEMO),
+            "--run",
+            str(run_dir),
+            "--source",
+            str(video),
+            "--realtime",
+            "--budget",
+            "1G",
+            "--output",
+            str(tmp_path / "out"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(DEMO.parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         for _ in range(600):
             # Hidden until they are whole: the film has begun.

@@ -46,9 +46,18 @@ def test_one_file_by_budget(tool, run_dir, pruned, tmp_path):  # noqa: F811
     table, path = QueryTable.load_json(pruned), tmp_path / "out/net.pth"
     budget = table.rows[1].macs + 1
     code, out, error = tool(
-        "export", "--checkpoint", run_dir / "c.pyth", "--table", pruned, "--budget", budget,
-        "--format", "pytorchvideo", "--output", path,
-    )  # fmt: skip
+        "export",
+        "--checkpoint",
+        run_dir / "c.pyth",
+        "--table",
+        pruned,
+        "--budget",
+        budget,
+        "--format",
+        "pytorchvideo",
+        "--output",
+        path,
+    )
     assert (code, error) == (0, "")
     assert out[0].startswith("0.75x6x32") and "difference: scores " in out[0]
     assert out[1] == f"wrote {path} and {path.with_suffix('.py')}"
@@ -58,9 +67,17 @@ def test_one_file_by_budget(tool, run_dir, pruned, tmp_path):  # noqa: F811
 def test_a_folder_and_its_demo(tool, pruned, write_video, tmp_path):  # noqa: F811
     folder, video = tmp_path / "folder", write_video("v.mp4", 30)
     code, out, error = tool(
-        "export", "--run", tmp_path, "--table", pruned, "--folder",
-        "--format", "torch_export", "--output", folder,
-    )  # fmt: skip
+        "export",
+        "--run",
+        tmp_path,
+        "--table",
+        pruned,
+        "--folder",
+        "--format",
+        "torch_export",
+        "--output",
+        folder,
+    )
     assert (code, error) == (0, "")
     assert len(out) == 4 and out[-1] == f"wrote {folder}: 3 sub-networks, manifest.json"
     code, out, error = tool(

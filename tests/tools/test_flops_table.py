@@ -152,13 +152,16 @@ def test_interrupted_it_goes_on_where_it_stopped(
     # Four videos of two views, one video a batch.
     assert len(set(decoded)) == 4 - after
     assert not left.exists()
-    rows = [json.loads((tmp_path / name / "query_table.json").read_text())["rows"]
-            for name in ("whole", "cut")]  # fmt: skip
+    rows = [
+        json.loads((tmp_path / name / "query_table.json").read_text())["rows"]
+        for name in ("whole", "cut")
+    ]
     assert rows[0] == rows[1]
     predictions = [
         (tmp_path / name / "evaluation" / "0.5x2x32" / "predictions.csv").read_text()
         for name in ("whole", "cut")
     ]
     assert predictions[0] == predictions[1]
-    assert Subnet.parse("0.5x2x32") in [row.subnet for row in QueryTable.load_json(
-        out / "query_table.json")]  # fmt: skip
+    assert Subnet.parse("0.5x2x32") in [
+        row.subnet for row in QueryTable.load_json(out / "query_table.json")
+    ]

@@ -52,11 +52,21 @@ def test_trains_then_only_evaluates(run_net, tmp_path, form):
     assert f"torch {torch.__version__}" in (out / "environment.txt").read_text()
     checkpoint = out / "checkpoints" / "checkpoint_epoch_00001.pyth"
     alone = tmp_path / "alone"
-    assert run_net(
-        *form, "TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", checkpoint,
-        # The seed also decides the clips that statistics are calibrated on.
-        "OUTPUT_DIR", alone, "RNG_SEED", "3",
-    )[0] == 0
+    assert (
+        run_net(
+            *form,
+            "TRAIN.ENABLE",
+            "False",
+            "TEST.CHECKPOINT_FILE_PATH",
+            checkpoint,
+            # The seed also decides the clips that statistics are calibrated on.
+            "OUTPUT_DIR",
+            alone,
+            "RNG_SEED",
+            "3",
+        )[0]
+        == 0
+    )
     tables = [QueryTable.load_json(folder / "query_table.json") for folder in (out, alone)]
     assert [row.top1 for row in tables[0]] == [row.top1 for row in tables[1]]
     assert not (alone / "checkpoints").exists()
@@ -122,8 +132,14 @@ def test_missing_videos_decide_the_exit_code(run_net, tiny, tmp_path, monkeypatc
     torch.save({"model_state": build_model(tiny()).state_dict()}, tmp_path / "weights.pyth")
     monkeypatch.setattr(build_module, "build_loader", LosingLoader.build({2: "is damaged"}))
     found, error = run_net(
-        "TRAIN.ENABLE", "False", "TEST.CHECKPOINT_FILE_PATH", tmp_path / "weights.pyth",
-        "TEST.ALLOW_MISSING", allowed, "TABLE.LATENCY", "False",
+        "TRAIN.ENABLE",
+        "False",
+        "TEST.CHECKPOINT_FILE_PATH",
+        tmp_path / "weights.pyth",
+        "TEST.ALLOW_MISSING",
+        allowed,
+        "TABLE.LATENCY",
+        "False",
     )
     assert found == code
     assert (tmp_path / "run" / "results.json").exists()

@@ -23,8 +23,9 @@ def page(recognizer, good_path):
 def panes(result):
     """``(problem, the other panes or None for those left alone)``."""
     problem, *others = result
-    return problem.value, [None if "value" not in pane and not isinstance(pane, str) else pane
-                           for pane in others]  # fmt: skip
+    return problem.value, [
+        None if "value" not in pane and not isinstance(pane, str) else pane for pane in others
+    ]
 
 
 def test_opens_with_the_first_sample(page):

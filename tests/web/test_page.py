@@ -19,8 +19,9 @@ pytest.importorskip("gradio", reason="gradio is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 ROOT = Path(__file__).resolve().parents[2]
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-               None)  # fmt: skip
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 NASTY = "<img src=x onerror=alert(1)>.mp4"
 
 
@@ -38,8 +39,12 @@ def address(run_dir, good_path, tmp_path_factory):
     command = [sys.executable, ROOT / "tools/demo.py", "--web", "--run", run_dir, "--port", port]
     command += ["--samples", samples, "--max-mb", "0.2", "--max-seconds", "5", "--device", "cpu"]
     scratch = tmp_path_factory.mktemp("scratch")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-                   "TMPDIR": str(scratch)}  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(scratch),
+    }
     with subprocess.Popen(
         list(map(str, command)), env=environment, stdout=subprocess.PIPE, text=True
     ) as server:

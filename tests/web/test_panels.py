@@ -52,8 +52,18 @@ def test_text_stays_text(recognizer, found):
     for html in (panels.film(clip), panels.bars(hostile), panels.message(NASTY)):
         seen = Reader(html)
         assert NASTY in seen.text
-        assert {tag for tag, _ in seen.tags} <= {"img", "p", "b", "h2", "ol", "li", "span",
-                                                 "em", "u", "div"}  # fmt: skip
+        assert {tag for tag, _ in seen.tags} <= {
+            "img",
+            "p",
+            "b",
+            "h2",
+            "ol",
+            "li",
+            "span",
+            "em",
+            "u",
+            "div",
+        }
         assert not any(name.startswith("on") for _, found in seen.tags for name in found)
         # Nothing for Gradio's templates either.
         assert not re.search(r"[${}`]", html)

@@ -39,9 +39,7 @@ def test_classes_of_the_run_take_turns(cfg, tmp_path, good_path):
         if path != "gone.mp4":
             shutil.copy(good_path, tmp_path / path)
     found = samples_of_run(cfg, CLASSES)
-    assert list(found) == [
-        "point – a.mp4", "wave – c.mp4", "point – b.mp4", "point – a.mp4 (2)"
-    ]  # fmt: skip
+    assert list(found) == ["point – a.mp4", "wave – c.mp4", "point – b.mp4", "point – a.mp4 (2)"]
     assert found["point – a.mp4 (2)"] == tmp_path / "sub" / "a.mp4"
 
 

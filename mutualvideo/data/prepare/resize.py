@@ -24,8 +24,19 @@ from mutualvideo.media import DecodeError, VideoReader
 
 # Files of other endings are no videos to this tool.
 EXTENSIONS = (
-    ".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"
-)  # fmt: skip
+    ".3gp",
+    ".avi",
+    ".flv",
+    ".m4v",
+    ".mkv",
+    ".mov",
+    ".mp4",
+    ".mpeg",
+    ".mpg",
+    ".ts",
+    ".webm",
+    ".wmv",
+)
 # Changes with what is written; a tree of another version is not continued.
 VERSION = 1
 
@@ -71,9 +82,16 @@ class Summary:
 
 
 def resize_tree(
-    source, output, settings=None, lists=(), separator=" ", prefix="", workers=None, timeout=None,
+    source,
+    output,
+    settings=None,
+    lists=(),
+    separator=" ",
+    prefix="",
+    workers=None,
+    timeout=None,
     progress=None,
-):  # fmt: skip
+):
     """Re-encode every video below a folder to the same place below another, as mp4.
 
     A file that exists is finished and is not made again. ``resize.json`` in the output keeps
@@ -121,6 +139,7 @@ def resize_tree(
 
 
 # The plan
+
 
 def _separate_folders(source, output):
     source, output = Path(os.path.realpath(source)), Path(os.path.realpath(output))
@@ -212,6 +231,7 @@ def _write_if_new(path, text):
 
 # One video
 
+
 def _resize_job(job):
     source, target, settings = job
     try:
@@ -258,9 +278,14 @@ def _encode(frames, path, settings):
             picture = convert(frame)
             if stream is None:
                 # One thread: the processes are the parallelism, and the bytes stay the same.
-                stream = container.add_stream("libx264", options={
-                    "crf": str(settings.crf), "g": str(settings.gop), "threads": "1",
-                })  # fmt: skip
+                stream = container.add_stream(
+                    "libx264",
+                    options={
+                        "crf": str(settings.crf),
+                        "g": str(settings.gop),
+                        "threads": "1",
+                    },
+                )
                 context = stream.codec_context
                 context.width, context.height = picture.width, picture.height
                 context.pix_fmt, context.time_base = "yuv420p", frame.time_base
@@ -290,9 +315,14 @@ class _Upright:
         turns = round(frame.rotation / 90) % 4
         self._size = self._size or self._size_for(frame.width, frame.height)
         picture = self._reformatter.reformat(
-            frame, *self._size, format="yuv420p", interpolation=Interpolation.BICUBIC, threads=1,
-            src_color_range=frame.color_range or ColorRange.MPEG, dst_color_range=ColorRange.MPEG,
-        )  # fmt: skip
+            frame,
+            *self._size,
+            format="yuv420p",
+            interpolation=Interpolation.BICUBIC,
+            threads=1,
+            src_color_range=frame.color_range or ColorRange.MPEG,
+            dst_color_range=ColorRange.MPEG,
+        )
         # A frame of its own: no display matrix, and x264 chooses the picture types.
         turned = av.VideoFrame.from_ndarray(_turned(picture.to_ndarray(), turns), format="yuv420p")
         turned.pts, turned.time_base = frame.pts, frame.time_base

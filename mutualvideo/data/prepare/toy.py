@@ -33,8 +33,16 @@ VERSION = 1
 # class -> (which phase moves, direction). Phases: x to the right, y downwards, angle
 # clockwise on the screen (because y points down), log size.
 _X, _Y, _ANGLE, _LOG_SIZE = range(4)
-_MOTION = ((_X, -1), (_X, 1), (_Y, -1), (_Y, 1), (_ANGLE, 1), (_ANGLE, -1), (_LOG_SIZE, 1),
-           (_LOG_SIZE, -1))
+_MOTION = (
+    (_X, -1),
+    (_X, 1),
+    (_Y, -1),
+    (_Y, 1),
+    (_ANGLE, 1),
+    (_ANGLE, -1),
+    (_LOG_SIZE, 1),
+    (_LOG_SIZE, -1),
+)
 # Cycles a video: below one cycle, four evenly spaced frames still show the direction.
 _SPEEDS = (0.55, 0.9)
 # Diameter of the shape over the side of the frame.
@@ -292,9 +300,17 @@ def _shapes():
         "wedge": [(0, -3), (1.4, 2.4), (-1.4, 2.4)],
         "half disc": list(zip(np.cos(arc), np.sin(arc), strict=True)),
         "flag": [(-1, -3), (2.5, -1.5), (0, -0.4), (0, 3), (-1, 3)],
-        "tee": [(-2.5, -3), (2.5, -3), (2.5, -1.5), (0.8, -1.5), (0.8, 3), (-0.8, 3),
-                (-0.8, -1.5), (-2.5, -1.5)],
-    }  # fmt: skip
+        "tee": [
+            (-2.5, -3),
+            (2.5, -3),
+            (2.5, -1.5),
+            (0.8, -1.5),
+            (0.8, 3),
+            (-0.8, 3),
+            (-0.8, -1.5),
+            (-2.5, -1.5),
+        ],
+    }
     return [_normalised(np.array(points, dtype=float)) for points in outlines.values()]
 
 

@@ -33,8 +33,14 @@ def charades(cfg, split):
             )
         (label,) = video.labels
         check_label(label, where, cfg.MODEL.NUM_CLASSES)
-        videos.append(Video(
-            place.join(video.folder, where), label, video.line, name,
-            fps=cfg.DATA.TARGET_FPS, frames=video.frames,
-        ))  # fmt: skip
+        videos.append(
+            Video(
+                place.join(video.folder, where),
+                label,
+                video.line,
+                name,
+                fps=cfg.DATA.TARGET_FPS,
+                frames=video.frames,
+            )
+        )
     return VideoList(str(path), videos, classes=read_class_names(cfg))

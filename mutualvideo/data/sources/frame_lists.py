@@ -77,7 +77,7 @@ def read_frame_list(path):
 def _add(videos, columns, path, number):
     if len(columns) != 5:
         raise InputError(
-            f"{path}:{number}: {len(columns)} columns instead of 5 ({_HEADER}); write \"\" where "
+            f'{path}:{number}: {len(columns)} columns instead of 5 ({_HEADER}); write "" where '
             "there are no labels"
         )
     key, _, _, picture, labels = columns

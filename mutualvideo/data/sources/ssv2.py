@@ -124,10 +124,16 @@ def _from_frame_list(entries, path, frame_list, cfg):
                 "frame list of this release, or remove it to read videos"
             )
         found = listed[name]
-        videos.append(Video(
-            place.join(found.folder, f"{frame_list}:{found.line}"), label, number, name,
-            fps=cfg.DATA.TARGET_FPS, frames=found.frames,
-        ))  # fmt: skip
+        videos.append(
+            Video(
+                place.join(found.folder, f"{frame_list}:{found.line}"),
+                label,
+                number,
+                name,
+                fps=cfg.DATA.TARGET_FPS,
+                frames=found.frames,
+            )
+        )
     return videos
 
 

@@ -83,9 +83,7 @@ def _resnet(names):
             return f"{place[int(match[1])]}.{_RESNET[int(match[2])]}.{match[3]}"
         if (match := _SHORTCUT.fullmatch(name)) and int(match[1]) in place:
             return f"{place[int(match[1])]}.downsample.{match[2]}.{match[3]}"
-        return _moved(
-            name, {"features.0.0": "conv1", "features.0.1": "bn1", "classifier.0": "fc"}
-        )
+        return _moved(name, {"features.0.0": "conv1", "features.0.1": "bn1", "classifier.0": "fc"})
 
     return rename
 

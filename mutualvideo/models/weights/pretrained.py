@@ -96,7 +96,10 @@ def load_weights(model, state, origin, replace_classifier=False):
     for name in replaced:
         logger.warning(
             "%s: %s not loaded, it is for other classes: %d there, %d here",
-            origin, name, len(found[name]), len(own[name]),
+            origin,
+            name,
+            len(found[name]),
+            len(own[name]),
         )
         found[name] = own[name]
     model.load_state_dict(found)
@@ -189,7 +192,8 @@ def _log(loaded, origin):
     if loaded.needs_calibration:
         logger.warning(
             "%s: has no BatchNorm statistics of the full network, these are at their initial "
-            "values: calibrate before evaluation", origin,
+            "values: calibrate before evaluation",
+            origin,
         )
     if loaded.reset:
         logger.info("%s: at initial values: %s", origin, ", ".join(loaded.reset))

@@ -55,8 +55,8 @@ def _temporal(x, weight, bias, padding):
     flat = x.permute(0, 2, 3, 4, 1).reshape(batch, frames, height * width, channels)
     flat = flat.permute(0, 3, 1, 2)
     y = F.conv2d(flat, weight.squeeze(4), bias, 1, padding[:2], 1, channels)
-    return y.permute(0, 2, 3, 1).reshape(batch, frames, height, width, channels).permute(
-        0, 4, 1, 2, 3
+    return (
+        y.permute(0, 2, 3, 1).reshape(batch, frames, height, width, channels).permute(0, 4, 1, 2, 3)
     )
 
 
@@ -131,8 +131,17 @@ def _by_tap(grad, x, weight, stride, padding, which):
             made = _pictures(_silence_border(grads, offset)).narrow(0, max(-offset, 0), count)
             first = max(offset, 0)
             part = torch.ops.aten.convolution_backward(
-                made, pictures.narrow(0, first, count), weight[:, :, tap].contiguous(), None,
-                stride[1:], padding[1:], [1, 1], False, [0, 0], x.shape[1], mask,
+                made,
+                pictures.narrow(0, first, count),
+                weight[:, :, tap].contiguous(),
+                None,
+                stride[1:],
+                padding[1:],
+                [1, 1],
+                False,
+                [0, 0],
+                x.shape[1],
+                mask,
             )[which]
 
             def seen(like, start=start, first=first, count=count):

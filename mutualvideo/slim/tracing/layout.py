@@ -57,11 +57,32 @@ class Lost:
 STATIC = object()
 
 _ANOTHER_SHAPE = {
-    "view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze", "flatten",
+    "view",
+    "_unsafe_view",
+    "_reshape_alias",
+    "reshape",
+    "unsqueeze",
+    "squeeze",
+    "flatten",
 }
 _REDUCTIONS = {
-    "mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "norm",
-    "linalg_vector_norm", "logsumexp", "prod", "any", "all", "argmax", "argmin",
+    "mean",
+    "sum",
+    "amax",
+    "amin",
+    "max",
+    "min",
+    "var",
+    "std",
+    "var_mean",
+    "norm",
+    "linalg_vector_norm",
+    "logsumexp",
+    "prod",
+    "any",
+    "all",
+    "argmax",
+    "argmin",
 }
 _PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "linear", "matmul"}
 _PARTS_OF = {"split", "split_with_sizes", "slice", "select", "unbind", "chunk", "narrow"}
@@ -124,9 +145,7 @@ class ChannelFlow(TorchDispatchMode):
             return
         lost = next((found for _, found in known if isinstance(found, Lost)), None)
         for position, result in enumerate(results):
-            layout = lost or self._layout(
-                op, args, kwargs, tensors, known, result, position
-            )
+            layout = lost or self._layout(op, args, kwargs, tensors, known, result, position)
             if layout is not None:
                 self.set(result, layout)
 
@@ -171,9 +190,7 @@ class ChannelFlow(TorchDispatchMode):
             if tensor.shape[found.dim] == 1 != out.shape[dim]:
                 continue  # broadcast
             if out.shape[dim] != found.entries:
-                return self._lost(
-                    f"{op} makes {out.shape[dim]} channels of {found.entries}"
-                )
+                return self._lost(f"{op} makes {out.shape[dim]} channels of {found.entries}")
             if layout is None:
                 layout = Layout(dim, found.parts)
             elif layout.dim != dim or not self.unite(layout.parts, found.parts):

@@ -127,8 +127,10 @@ class _Watch:
         if isinstance(layout, Layout) and layout.dim == dim:
             self.read(layout.parts)
         elif not self.is_told:
-            raise InputError(f"slimmable(): {self.name} ({_kind(layer)}): {_why(layout)}; "
-                             "exclude it by name, or give its segments")
+            raise InputError(
+                f"slimmable(): {self.name} ({_kind(layer)}): {_why(layout)}; "
+                "exclude it by name, or give its segments"
+            )
         else:
             self.found.inputs.setdefault(self.name, None)
         self.flow.quiet = True

@@ -28,19 +28,23 @@ FILES = {
         times=STEADY, codec="libvpx-vp9", options={"auto-alt-ref": "1", "lag-in-frames": "16"}
     ),
     "hidden_vp8.webm": dict(
-        times=STEADY, codec="libvpx",
+        times=STEADY,
+        codec="libvpx",
         options={"auto-alt-ref": "1", "lag-in-frames": "16", "b": "200k"},
     ),
     "single.mp4": dict(times=[0]),
-}  # fmt: skip
+}
 REFUSED = {
     "pyav": set(),
     "decord": {
-        "late.ts", "unknown_length.mkv", "many_keys.flv", "mpeg2_open_gop.mkv",
+        "late.ts",
+        "unknown_length.mkv",
+        "many_keys.flv",
+        "mpeg2_open_gop.mkv",
         "mpeg4_b_frames.avi",
     },
     "torchcodec": {"late.ts", "unknown_length.mkv", "mpeg4_b_frames.avi"},
-}  # fmt: skip
+}
 
 # Real files whose frames cannot all be had, and the words that say why.
 BROKEN = {
@@ -50,12 +54,19 @@ BROKEN = {
 }
 # Those that decord must not touch: it gives wrong frames, or none.
 REFUSED_BY_DECORD = {
-    "media__sample.flv", "media__iibbibb_editlist_videoonly.mp4",
-    "media__sample_sef_slow_motion.mp4", "media__sample_vvc.mp4", "media__bbb_2500ms.ts",
-    "media__sample_h262_mpeg_audio.ts", "media__sample_h265.ts",
-    "media__roadtrip-vp92-10bit.webm", "torchcodec__av1_video.mkv", "torchcodec__h265_video.mp4",
-    "moviepy__no_duration.webm", "torchcodec__nasa_13013.mp4",
-}  # fmt: skip
+    "media__sample.flv",
+    "media__iibbibb_editlist_videoonly.mp4",
+    "media__sample_sef_slow_motion.mp4",
+    "media__sample_vvc.mp4",
+    "media__bbb_2500ms.ts",
+    "media__sample_h262_mpeg_audio.ts",
+    "media__sample_h265.ts",
+    "media__roadtrip-vp92-10bit.webm",
+    "torchcodec__av1_video.mkv",
+    "torchcodec__h265_video.mp4",
+    "moviepy__no_duration.webm",
+    "torchcodec__nasa_13013.mp4",
+}
 
 
 def real_files():

@@ -22,8 +22,13 @@ def cfg(cfg):
 @pytest.mark.parametrize("prefix", ["", "frames"])
 def test_pictures_and_labels(prefix, cfg, write, tmp_path):
     # A label need not stand beside every picture, and quotes may be doubled.
-    rows = [_row("46GP8", 1, '""'), _row("N11GT", 1, '""""'), _row("46GP8", 2, '"77"'),
-            _row("N11GT", 2, '"3,3"'), _row("46GP8", 3, '"77"')]  # fmt: skip
+    rows = [
+        _row("46GP8", 1, '""'),
+        _row("N11GT", 1, '""""'),
+        _row("46GP8", 2, '"77"'),
+        _row("N11GT", 2, '"3,3"'),
+        _row("46GP8", 3, '"77"'),
+    ]
     write({"train.csv": HEADER + "".join(rows)})
     for name, count in (("46GP8", 3), ("N11GT", 2)):
         folder = tmp_path / prefix / name

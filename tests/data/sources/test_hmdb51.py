@@ -42,12 +42,14 @@ def test_the_list(lists, cfg, tmp_path):
     assert found.classes == ["climb", "climb_stairs"]
     assert found.origin == f"{tmp_path}/{SPLITS}/*_test_split1.txt"
     assert [(v.name, v.label, v.line) for v in found.videos] == [
-        (f"climb/{ODD}", 0, 1), ("climb_stairs/d.avi", 1, 2),
-    ]  # fmt: skip
+        (f"climb/{ODD}", 0, 1),
+        ("climb_stairs/d.avi", 1, 2),
+    ]
     assert found.videos[0].path == str(tmp_path / "climb" / ODD)
     assert [v.name for v in read_videos("hmdb51", cfg, "val").videos] == [
-        "climb/b.avi", "climb_stairs/a.avi",
-    ]  # fmt: skip
+        "climb/b.avi",
+        "climb_stairs/a.avi",
+    ]
 
 
 def test_lists_without_a_folder_of_their_own(write, cfg):

@@ -43,11 +43,14 @@ def cfg(cfg):
 def folder(write):
     """Two classes; five pictures of several sizes to train on, three to test."""
     for split, count in (("train", 5), ("val", 3)):
-        write({
-            f"{split}/{CLASSES[number % 2]}/{number}.png":
-                encoded(picture(48 + 8 * number, 60, number))
-            for number in range(count)
-        })
+        write(
+            {
+                f"{split}/{CLASSES[number % 2]}/{number}.png": encoded(
+                    picture(48 + 8 * number, 60, number)
+                )
+                for number in range(count)
+            }
+        )
 
 
 def batches(cfg, name, split):
@@ -89,12 +92,22 @@ def test_views_are_torchvisions_resize_and_centre_crop(cfg, write, share, resize
     cfg.DATA.TEST_CROP_SIZE, cfg.DATA.TEST_CROP_SHARE = 40, share
     # Of these no scaled side is rounded, which torchvision does downwards.
     sizes = [(60, 120), (144, 72), (64, 64)]
-    files = {f"{split}/{CLASSES[number % 2]}/{number}": encoded(picture(*size, number), kind)
-             for split in ("train", "val") for number, size in enumerate(sizes)}
+    files = {
+        f"{split}/{CLASSES[number % 2]}/{number}": encoded(picture(*size, number), kind)
+        for split in ("train", "val")
+        for number, size in enumerate(sizes)
+    }
     write({f"{name}.{kind}": content for name, content in files.items()})
-    wanted = torchvision.datasets.ImageFolder(cfg.DATA.PATH_TO_DATA_DIR + "/val", v2.Compose([
-        v2.Resize(resize), v2.CenterCrop(40), v2.PILToTensor(),
-    ]))
+    wanted = torchvision.datasets.ImageFolder(
+        cfg.DATA.PATH_TO_DATA_DIR + "/val",
+        v2.Compose(
+            [
+                v2.Resize(resize),
+                v2.CenterCrop(40),
+                v2.PILToTensor(),
+            ]
+        ),
+    )
     for batch, (tensor, label) in zip(batches(cfg, "imagefolder", "val"), wanted, strict=True):
         assert batch["label"] == label and batch["clip"].shape == (1, 3, 40, 40)
         difference = (tensor - batch["clip"][0].float()).abs().mean()
@@ -108,11 +121,12 @@ def test_training_crops_of_a_padded_picture(cfg, write):
     write({f"{s}/{c}/0.png": encoded(pixels) for s in ("train", "val") for c in CLASSES})
     cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_PADDING = [32, 32], 4
     cfg.TRAIN.DATASET = "imagefolder"
-    padded = v2.functional.pad(
-        torch.from_numpy(pixels).movedim(-1, 0), [4], padding_mode="reflect"
-    )
-    places = {padded[:, y : y + 32, x : x + 32].numpy().tobytes(): (y, x)
-              for y in range(9) for x in range(9)}
+    padded = v2.functional.pad(torch.from_numpy(pixels).movedim(-1, 0), [4], padding_mode="reflect")
+    places = {
+        padded[:, y : y + 32, x : x + 32].numpy().tobytes(): (y, x)
+        for y in range(9)
+        for x in range(9)
+    }
     dataset = build_loader(cfg, "train").dataset
     samples = [dataset[(0, epoch)] for epoch in range(600)]
     found = [places[s["clip"].movedim(-1, 0).contiguous().numpy().tobytes()] for s in samples]
@@ -127,9 +141,13 @@ def test_lists_of_pictures(cfg, folder, write):
     assert batch["clip"].shape == (1, 3, 32, 32) and batch["label"] == 1
 
 
-@pytest.mark.parametrize("name, kind", [
-    ("cifar10", torchvision.datasets.CIFAR10), ("cifar100", torchvision.datasets.CIFAR100),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("cifar10", torchvision.datasets.CIFAR10),
+        ("cifar100", torchvision.datasets.CIFAR100),
+    ],
+)
 def test_cifar_from_its_own_files(cfg, write, monkeypatch, name, kind):
     rng = np.random.default_rng(0)
     key = kind.meta["key"]
@@ -139,10 +157,12 @@ def test_cifar_from_its_own_files(cfg, write, monkeypatch, name, kind):
     for lists, count in (("train_list", 4), ("test_list", 3)):
         made = []
         for file, _ in getattr(kind, lists):
-            content = pickle.dumps({
-                "data": rng.integers(0, 256, (count, 3072), np.uint8),
-                label_key: [number % len(classes) for number in range(count)],
-            })
+            content = pickle.dumps(
+                {
+                    "data": rng.integers(0, 256, (count, 3072), np.uint8),
+                    label_key: [number % len(classes) for number in range(count)],
+                }
+            )
             write({f"{kind.base_folder}/{file}": content})
             made.append([file, hashlib.md5(content).hexdigest()])
         monkeypatch.setattr(kind, lists, made)
@@ -191,18 +211,32 @@ def test_pictures_are_upright(write, tmp_path):
     assert np.array_equal(upright, np.rot90(picture(40, 60), -1))
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda cfg, write: None, "train: holds no folders of pictures"),
-    (lambda cfg, write: write({"train/a/0.png": b"", "train/b/0.png": b""}),
-     "test: holds no folders of pictures"),
-    (lambda cfg, write: write({"train/a/0.png": b"", "train/b/no.txt": "", "val/a/0.png": b""}),
-     "holds no folders of pictures .*[Ff]ound no valid file for the classes b"),
-    (lambda cfg, write: write({f"{name}/0.png": b"" for name in
-                               ("train/a", "train/b", "val/a", "val/c")}),
-     "val: its classes are not those of train: b is in one alone"),
-    (lambda cfg, write: write({"train/a/0.png": b"", "val/a/0.png": b""}),
-     "train: 1 names, but MODEL.NUM_CLASSES is 2; set it to 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda cfg, write: None, "train: holds no folders of pictures"),
+        (
+            lambda cfg, write: write({"train/a/0.png": b"", "train/b/0.png": b""}),
+            "test: holds no folders of pictures",
+        ),
+        (
+            lambda cfg, write: write(
+                {"train/a/0.png": b"", "train/b/no.txt": "", "val/a/0.png": b""}
+            ),
+            "holds no folders of pictures .*[Ff]ound no valid file for the classes b",
+        ),
+        (
+            lambda cfg, write: write(
+                {f"{name}/0.png": b"" for name in ("train/a", "train/b", "val/a", "val/c")}
+            ),
+            "val: its classes are not those of train: b is in one alone",
+        ),
+        (
+            lambda cfg, write: write({"train/a/0.png": b"", "val/a/0.png": b""}),
+            "train: 1 names, but MODEL.NUM_CLASSES is 2; set it to 1",
+        ),
+    ],
+)
 def test_bad_folders(cfg, write, change, message):
     change(cfg, write)
     with pytest.raises(InputError, match=message):
@@ -210,15 +244,24 @@ def test_bad_folders(cfg, write, change, message):
             read_videos("imagefolder", cfg, split)
 
 
-@pytest.mark.parametrize("keys, message", [
-    ({"MODEL.ARCH": "x3d", "MODEL.MODEL_NAME": "X3D"}, "holds pictures, but X3D takes clips"),
-    ({"TRAIN.DATASET": "kinetics"}, "holds videos, but MobileNetV1 takes pictures"),
-    ({"TEST.NUM_ENSEMBLE_VIEWS": 2}, "TEST.NUM_ENSEMBLE_VIEWS 2: a picture has one"),
-    ({"DATA.TEST_CROP_SHARE": 0.0}, "DATA.TEST_CROP_SHARE must be above 0"),
-    ({"DATA.TRAIN_CROP_PADDING": 32}, "DATA.TRAIN_CROP_PADDING 32: expected 0 or more"),
-    ({"DATA.TRAIN_CROP_PADDING": 4, "DATA.TRAIN_JITTER_SCALES_RELATIVE": [0.1, 1.0],
-      "DATA.TRAIN_JITTER_ASPECT_RELATIVE": [0.75, 1.33]}, "set it to 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        ({"MODEL.ARCH": "x3d", "MODEL.MODEL_NAME": "X3D"}, "holds pictures, but X3D takes clips"),
+        ({"TRAIN.DATASET": "kinetics"}, "holds videos, but MobileNetV1 takes pictures"),
+        ({"TEST.NUM_ENSEMBLE_VIEWS": 2}, "TEST.NUM_ENSEMBLE_VIEWS 2: a picture has one"),
+        ({"DATA.TEST_CROP_SHARE": 0.0}, "DATA.TEST_CROP_SHARE must be above 0"),
+        ({"DATA.TRAIN_CROP_PADDING": 32}, "DATA.TRAIN_CROP_PADDING 32: expected 0 or more"),
+        (
+            {
+                "DATA.TRAIN_CROP_PADDING": 4,
+                "DATA.TRAIN_JITTER_SCALES_RELATIVE": [0.1, 1.0],
+                "DATA.TRAIN_JITTER_ASPECT_RELATIVE": [0.75, 1.33],
+            },
+            "set it to 0",
+        ),
+    ],
+)
 def test_bad_keys(cfg, folder, write, keys, message):
     write({"train.csv": "a.mp4 0", "val.csv": "a.mp4 0"})
     cfg.TRAIN.DATASET = cfg.TEST.DATASET = "imagefolder"

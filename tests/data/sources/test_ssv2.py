@@ -128,8 +128,9 @@ def test_a_missing_first_video_does_not_hide_the_layout(lists, cfg, tmp_path):
     lists()
     (tmp_path / "42326.mp4").touch()
     assert [v.path for v in read_videos("ssv2", cfg, "train").videos] == [
-        str(tmp_path / "78687.mp4"), str(tmp_path / "42326.mp4"),
-    ]  # fmt: skip
+        str(tmp_path / "78687.mp4"),
+        str(tmp_path / "42326.mp4"),
+    ]
 
 
 def test_nothing_but_lists(lists, cfg, tmp_path):

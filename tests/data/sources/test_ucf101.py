@@ -18,15 +18,19 @@ LISTS = {
 @pytest.fixture(params=["", "ucfTrainTestlist"])
 def lists(request, write, cfg):
     """Where the lists are."""
-    write({f"{request.param}/{name}" if request.param else name: text
-           for name, text in LISTS.items()})  # fmt: skip
+    write(
+        {f"{request.param}/{name}" if request.param else name: text for name, text in LISTS.items()}
+    )
     cfg.MODEL.NUM_CLASSES = 3
     return request.param
 
 
 def _encode(folder):
-    for name in ("ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi", "Archery/v_Archery_g01_c01.avi",
-                 "HandstandPushups/v_HandStandPushups_g08_c01.avi"):  # fmt: skip
+    for name in (
+        "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi",
+        "Archery/v_Archery_g01_c01.avi",
+        "HandstandPushups/v_HandStandPushups_g08_c01.avi",
+    ):
         path = folder / name
         path.parent.mkdir(parents=True)
         encode(path, range(0, 30, 3), codec="mpeg4")
