@@ -21,6 +21,7 @@ from mutualvideo.models import (
     read_checkpoint,
     recompute_blocks,
     require_runnable,
+    train_alone,
 )
 from mutualvideo.mutual import SubnetSampler, compile_training
 from mutualvideo.run.checkpoint import (
@@ -74,6 +75,8 @@ def build_sampler(cfg, steps_per_epoch=0):
 def build_trained(cfg, device):
     """``build_model`` as training runs it: laid out for speed, with activation checkpointing."""
     model = build_model(cfg)
+    if cfg.MUTUAL.SUBNET:
+        train_alone(model)
     if cfg.MODEL.ACT_CHECKPOINT:
         recompute_blocks(model)
     return model.to(device, memory_format=weights_layout(model))
@@ -188,6 +191,14 @@ class _Training:
     def _rate(self, step):
         return learning_rate(self.cfg, step / self.steps, self.context.nodes)
 
+    def _strength(self, step):
+        """What the losses of sub-networks count: grows to 1 over MUTUAL.RAMP_EPOCHS."""
+        mutual = self.cfg.MUTUAL
+        if not mutual.RAMP_EPOCHS:
+            return 1.0
+        since = (step + 1) / self.steps - mutual.ALONE_EPOCHS
+        return min(1.0, max(0.0, since / mutual.RAMP_EPOCHS))
+
     def _save(self, whole):
         """``whole``: of all processes, in the main one."""
         if self.context.is_main:
@@ -216,7 +227,8 @@ class _Training:
             torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
             clips, targets = self.augmentation(batch, context.device)
             smoothing = self.augmentation.label_smoothing
-            done = self.updater(clips, targets, self.sampler.draw(step), smoothing, rate)
+            subnets, strength = self.sampler.draw(step), self._strength(step)
+            done = self.updater(clips, targets, subnets, smoothing, rate, strength)
             results, count = done.results, len(clips)
             if done.fault is None:
                 progress.add(count, results[0].loss.item(), results[0].correct.item())

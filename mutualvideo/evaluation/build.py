@@ -231,6 +231,7 @@ def _metadata(cfg, context, path, videos, evaluation):
     return {
         "model": cfg.MODEL.MODEL_NAME,
         "mode": cfg.MUTUAL.MODE,
+        **({"subnet": cfg.MUTUAL.SUBNET} if cfg.MUTUAL.SUBNET else {}),
         "dataset": os.path.basename(os.path.abspath(cfg.DATA.PATH_TO_DATA_DIR)),
         "videos": evaluation.videos,
         "expected": evaluation.expected,

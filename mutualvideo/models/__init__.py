@@ -8,12 +8,14 @@ with warnings.catch_warnings():
     import fvcore.nn  # noqa: F401
 
 from mutualvideo.models import image_networks, slow, slowfast, x3d  # noqa: F401  (they register themselves)
+from mutualvideo.models.alone import train_alone
 from mutualvideo.models.blocks import recompute_blocks
 from mutualvideo.models.model_registry import (
     MODEL_REGISTRY,
     build_model,
     full_subnet,
     require_runnable,
+    width_range,
 )
 from mutualvideo.models.weights.pretrained import Loaded, load_pretrained, load_weights
 from mutualvideo.models.weights.trained import adopt_checkpoint_cfg, load_model
@@ -31,4 +33,6 @@ __all__ = [
     "read_checkpoint",
     "recompute_blocks",
     "require_runnable",
+    "train_alone",
+    "width_range",
 ]

@@ -23,7 +23,36 @@ Builders, each named what MODEL.MODEL_NAME says: functions of ``cfg`` that retur
 
 
 def full_subnet(cfg):
-    """The :class:`~mutualvideo.Subnet` that is the full network at training size."""
+    """The :class:`~mutualvideo.Subnet` that learns from the labels.
+
+    The full network at training size; with MUTUAL.SUBNET that sub-network, which trains alone.
+
+    Raises:
+        InputError: if MUTUAL.SUBNET is not one that this network can run.
+    """
+    if not cfg.MUTUAL.SUBNET:
+        return whole_subnet(cfg)
+    if cfg.MUTUAL.MODE != "single":
+        raise InputError(
+            f"MUTUAL.SUBNET {cfg.MUTUAL.SUBNET} trains one sub-network alone: set MUTUAL.MODE to "
+            f"single, not {cfg.MUTUAL.MODE}, or leave MUTUAL.SUBNET empty"
+        )
+    subnet = Subnet.parse(cfg.MUTUAL.SUBNET)
+    if subnet.width > 1:
+        raise InputError(f"MUTUAL.SUBNET {subnet}: the width multiplier is at most 1")
+    _require_shape(cfg, subnet, "MUTUAL.SUBNET")
+    return subnet
+
+
+def width_range(cfg):
+    """``[narrowest, widest]`` width multiplier that the network of ``cfg`` runs at."""
+    if cfg.MUTUAL.SUBNET:
+        return [full_subnet(cfg).width] * 2
+    return list(cfg.MUTUAL.WIDTH_RANGE)
+
+
+def whole_subnet(cfg):
+    """What a whole clip of training goes into."""
     frames = None if takes_pictures(cfg) else cfg.DATA.NUM_FRAMES
     if cfg.MODEL.ARCH == "slowfast":
         frames //= cfg.SLOWFAST.ALPHA
@@ -49,12 +78,12 @@ def build_model(cfg):
     model = slimmable(
         network,
         example=torch.empty(2, 3, *shape, device="meta"),
-        width_range=cfg.MUTUAL.WIDTH_RANGE,
+        width_range=width_range(cfg),
         divisor=cfg.MUTUAL.DIVISOR,
         full=full_subnet(cfg),
         **options,
     )
-    set_width(model, cfg.MUTUAL.WIDTH_RANGE[1])
+    set_width(model, width_range(cfg)[1])
     return model
 
 
@@ -80,14 +109,24 @@ def count_numbers(cfg):
 
 def require_runnable(cfg, subnet, key):
     """Raises InputError, naming ``key``, if the network of ``cfg`` cannot run ``subnet``."""
-    full = full_subnet(cfg)
-    low, high = cfg.MUTUAL.WIDTH_RANGE
-    largest = max(cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
+    low, high = width_range(cfg)
     if not low <= subnet.width <= high:
+        if cfg.MUTUAL.SUBNET:
+            raise InputError(
+                f"{key}: a network trained as MUTUAL.SUBNET {cfg.MUTUAL.SUBNET} alone has no other "
+                f"width, such as that of {subnet}"
+            )
         raise InputError(
             f"{key}: width {subnet.width:g} of {subnet} is outside MUTUAL.WIDTH_RANGE "
             f"[{low:g}, {high:g}]"
         )
+    _require_shape(cfg, subnet, key)
+
+
+def _require_shape(cfg, subnet, key):
+    """Raises InputError, naming ``key``, for frames or a size that the network cannot take."""
+    full = whole_subnet(cfg)
+    largest = max(cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
     if full.frames is None:
         if subnet.frames is not None:
             raise InputError(

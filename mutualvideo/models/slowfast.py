@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from mutualvideo.errors import InputError
 from mutualvideo.models.model_registry import (
     MODEL_REGISTRY,
-    full_subnet,
     require_arch,
     reset_final_norms,
+    whole_subnet,
 )
 from mutualvideo.models.slow import bottleneck_rules, plain_strides, require_depth
 from mutualvideo.slim import Fixed, frame_indices, resample_clip
@@ -108,7 +108,7 @@ def SlowFast(cfg):
     for module in network.modules():
         if type(module) is FuseFastToSlow:
             module.__class__ = AdaptiveFusion
-    model = SlowFastNet(network.blocks, alpha, full_subnet(cfg))
+    model = SlowFastNet(network.blocks, alpha, whole_subnet(cfg))
     rules = {
         # Fast runs whole at every sub-network, and so does what it gives to Slow.
         "blocks.*.multipathway_blocks.1.*": Fixed(),

@@ -173,7 +173,13 @@ def resume(path, content, cfg, updater):
         )
     adopt_checkpoint_cfg(cfg, content, path)
     if isinstance(content.get("cfg"), dict):
-        _log_changes(path, cfg_to_dict(cfg_from_dict(content["cfg"], path)), cfg_to_dict(cfg))
+        theirs = cfg_from_dict(content["cfg"], path)
+        if theirs.MUTUAL.SUBNET != cfg.MUTUAL.SUBNET:
+            raise InputError(
+                f"{path}: trains MUTUAL.SUBNET {theirs.MUTUAL.SUBNET or '(none: the full network)'}"
+                f", not {cfg.MUTUAL.SUBNET or 'the full network'}: give another OUTPUT_DIR"
+            )
+        _log_changes(path, cfg_to_dict(theirs), cfg_to_dict(cfg))
     # Version 1 was written between epochs alone.
     progress = content.get("progress", asdict(Progress(content.get("epoch"))))
     progress = Progress.from_dict(progress, path)

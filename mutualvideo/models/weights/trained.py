@@ -33,6 +33,8 @@ _ARCHITECTURE = (
 def adopt_checkpoint_cfg(cfg, checkpoint, origin):
     """``cfg`` with the width range of ``checkpoint``, after checking that the network is one.
 
+    Also with its MUTUAL.SUBNET, where it is of a sub-network that trained alone.
+
     Raises:
         InputError: naming the first architecture key that differs.
     """
@@ -48,6 +50,9 @@ def adopt_checkpoint_cfg(cfg, checkpoint, origin):
             )
     cfg = cfg.clone()
     cfg.MUTUAL.WIDTH_RANGE = list(theirs.MUTUAL.WIDTH_RANGE)
+    cfg.MUTUAL.SUBNET = theirs.MUTUAL.SUBNET
+    if cfg.MUTUAL.SUBNET:
+        cfg.MUTUAL.MODE = theirs.MUTUAL.MODE
     return cfg
 
 
