@@ -31,6 +31,7 @@ from mutualvideo.run.checkpoint import (
     resume,
     save_checkpoint,
 )
+from mutualvideo.run.cost import TrainingCost, training_macs
 from mutualvideo.run.distributed import barrier, from_main
 from mutualvideo.run.log import Scalars, log_json_stats
 from mutualvideo.run.progress import Progress
@@ -154,6 +155,7 @@ class _Training:
                 self.progress.step,
             )
             self.progress = self.progress.share_of(context.rank)
+        self.cost = TrainingCost(cfg.OUTPUT_DIR, newest is not None)
         self.scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
         self.watch = Watch(cfg, self.steps, self.scalars)
         self.monitor = _Monitor(cfg, context, sampler)
@@ -203,6 +205,9 @@ class _Training:
         """``whole``: of all processes, in the main one."""
         if self.context.is_main:
             logger.info("wrote %s", save_checkpoint(self.cfg, self.updater, whole))
+            steps = self._number()
+            macs = training_macs(self.model, self.sampler, steps, self.cfg.TRAIN.BATCH_SIZE)
+            self.cost.save(self.progress.epoch, steps, macs)
 
     def _epoch(self):
         """Trains to the end of an epoch, or to where the run is to end: then why."""
