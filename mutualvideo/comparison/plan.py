@@ -11,7 +11,7 @@ from mutualvideo.errors import InputError, shown
 from mutualvideo.subnet import Subnet
 
 _KEYS = {"BASE", "KEYS", "SEEDS", "FOLDS", "ROWS", "ARMS", "AGAINST"}
-_ARM_KEYS = {"KEYS", "ROWS", "EACH_ROW", "SAME"}
+_ARM_KEYS = {"KEYS", "SEEDS", "EACH_ROW", "SAME"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def read_plan(path, overrides=()):
     ``BASE`` is a configuration file, beside the plan or as the path says; ``KEYS`` overrides for
     all arms. ``SEEDS`` (RNG_SEED) and ``FOLDS`` (a number; ``{fold}`` in values of keys is replaced
     by 0 and on) are what every arm is repeated over. ``ARMS`` maps a name to ``KEYS`` of its own
-    and, if it trains sub-networks alone, to ``EACH_ROW``, a list of them: one run for each.
+    (and ``SEEDS``, if it has others), and, if it trains sub-networks alone, to ``EACH_ROW``, a list
+    of them: one run for each.
     ``SAME`` of such an arm names rows that another arm trains anyway, ``{1x32: single}``.
     ``AGAINST`` lists pairs ``[arm, other]`` whose differences are reported, ``ROWS`` the rows.
 
@@ -99,6 +100,7 @@ def read_plan(path, overrides=()):
             raise InputError(f"{path}: {place} is {shown(arm)}, expected KEYS and others")
         _require_known(path, arm, _ARM_KEYS, f"{place}.")
         own = _keys(path, f"{place}.KEYS", arm.get("KEYS", {}))
+        own_seeds = _numbers(path, f"{place}.SEEDS", arm.get("SEEDS", seeds))
         same[name] = arm.get("SAME", {})
         for row, other in same[name].items():
             _rows(path, f"{place}.SAME", [row])
@@ -106,7 +108,7 @@ def read_plan(path, overrides=()):
                 raise InputError(f"{path}: {place}.SAME names {shown(other)}, which is no arm")
         alone = _rows(path, f"{place}.EACH_ROW", arm.get("EACH_ROW", []))
         for fold in range(folds) if folds else [None]:
-            for seed in seeds:
+            for seed in own_seeds:
                 for row in [row for row in alone if row not in same[name]] or [None]:
                     if alone and row is None:
                         continue
