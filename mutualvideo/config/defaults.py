@@ -123,6 +123,10 @@ _C.DATA.TRAIN_JITTER_SCALES_RELATIVE = []
 _C.DATA.TRAIN_JITTER_ASPECT_RELATIVE = []
 # Who decodes: pyav, decord or torchcodec.
 _C.DATA.DECODING_BACKEND = "pyav"
+# Training: keep decoded frames and pictures in memory, at most so many GiB in each process, so that
+# every one is decoded once in a run: for small data sets, where decoding is what a GPU waits for.
+# A run ends when they do not fit. With DATA_LOADER.NUM_WORKERS 0 or 1. 0: keep none.
+_C.DATA.CACHE = 0.0
 # Which of the official splits, 1 to 3 (ucf101, hmdb51).
 _C.DATA.SPLIT = 1
 # Training: an unreadable video is replaced by another one, and counted; the run stops when more

@@ -28,6 +28,9 @@ class Reader:
             stream or no frame.
     """
 
+    # What was decoded, where :meth:`keep` asked for it.
+    _kept = None
+
     def __init__(self, path):
         self.path = str(path)
 
@@ -42,6 +45,16 @@ class Reader:
 
     def close(self):
         """Close the video. May be called twice; reading afterwards opens it again."""
+
+    def keep(self, count):
+        """From now on keep in memory what is decoded, so that it is not decoded again.
+
+        Frames are the same with it and without. Closing the video forgets nothing.
+
+        Args:
+            count: called with the number of bytes of whatever is kept; may raise.
+        """
+        self._kept, self._count = {}, count
 
     def read(self, indices, short_side=None):
         """Decode frames.
@@ -63,12 +76,22 @@ class Reader:
         if not indices or min(indices) < 0 or max(indices) >= len(self):
             raise IndexError(f"{self.path} has {len(self)} frames, asked for {indices}")
         numbers = sorted(set(indices))
-        frames = dict(zip(numbers, self._decode(numbers, short_side), strict=True))
+        decode = self._decode if self._kept is None else self._decode_once
+        frames = dict(zip(numbers, decode(numbers, short_side), strict=True))
         return np.stack([frames[index] for index in indices])
 
     def _decode(self, numbers, short_side):
         """The uint8 (H, W, 3) frames of the sorted, distinct ``numbers``, in their order."""
         raise NotImplementedError
+
+    def _decode_once(self, numbers, short_side):
+        """The same, kept: it serves again where the same frames are asked for at the same size."""
+        key = short_side, *numbers
+        if key not in self._kept:
+            frames = self._decode(numbers, short_side)
+            self._count(sum(frame.nbytes for frame in frames))
+            self._kept[key] = frames
+        return self._kept[key]
 
 
 def scaled_size(width, height, short_side):

@@ -45,10 +45,33 @@ class VideoReader(Reader):
         self._container, self._stream = open_container(self.path)
 
     def _decode(self, numbers, short_side):
-        frames, to_rgb = {}, _ToRgb(short_side)
+        return self._converted(numbers, _ToRgb(short_side))
+
+    def _decode_once(self, numbers, short_side):
+        # Frames as they left the decoder: half the bytes of RGB, and they serve every size.
+        if not self._kept:
+            self._keep_frames(numbers)
+        elif not self._kept.keys() >= set(numbers):
+            # Other frames than before: clips start anywhere, and sooner or later need all of them.
+            try:
+                self._keep_frames(range(len(self)))
+            except DecodeError:  # perhaps of a frame that nobody asks for
+                self._keep_frames(numbers)
+        to_rgb = _ToRgb(short_side)
+        return [to_rgb(self._kept[number]) for number in numbers]
+
+    def _keep_frames(self, numbers):
+        missing = [number for number in numbers if number not in self._kept]
+        found = self._converted(missing, _as_it_is) if missing else []
+        self._count(sum(plane.buffer_size for frame in found for plane in frame.planes))
+        self._kept.update(zip(missing, found, strict=True))
+
+    def _converted(self, numbers, convert):
+        """What ``convert`` makes of the decoded frames ``numbers``, in their order."""
+        frames = {}
         for run in self._runs([self._index.pts[number] for number in numbers]):
             for packets in self._ways_to(run[0]):
-                found, reason = self._collect(packets, run, to_rgb)
+                found, reason = self._collect(packets, run, convert)
                 if len(found) == len(run):
                     break
             else:
@@ -97,7 +120,7 @@ class VideoReader(Reader):
         except (av.FFmpegError, OSError):
             return
 
-    def _collect(self, packets, wanted, to_rgb):
+    def _collect(self, packets, wanted, convert):
         """As many of the ``wanted`` frames as come out, and why the rest does not."""
         remaining, frames = set(wanted), {}
         context = self._stream.codec_context
@@ -109,13 +132,17 @@ class VideoReader(Reader):
                 for frame in packet.decode():
                     if frame.pts not in remaining:
                         continue
-                    frames[frame.pts] = to_rgb(frame)
+                    frames[frame.pts] = convert(frame)
                     remaining.discard(frame.pts)
                     if not remaining:
                         return frames, None
         except (av.FFmpegError, OSError) as error:
             return frames, say(error)
         return frames, "the decoder shows no such frame"
+
+
+def _as_it_is(frame):
+    return frame
 
 
 class _ToRgb:
