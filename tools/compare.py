@@ -17,7 +17,7 @@ from pathlib import Path
 from mutualvideo.commands.tool import run_tool
 from mutualvideo.comparison.execute import execute
 from mutualvideo.comparison.plan import read_plan
-from mutualvideo.comparison.records import collect, load_records, save_records
+from mutualvideo.comparison.records import add_records, collect, load_records
 from mutualvideo.comparison.report import json_line, markdown, plot
 from mutualvideo.comparison.summary import Summary
 from mutualvideo.files import atomic_path
@@ -32,6 +32,7 @@ def parse_args():
     add("plan", metavar="PLAN.yaml")
     add("--runs", default="output/compare", metavar="DIR", help="where the runs go")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time")
+    add("--arms", nargs="+", default=[], metavar="ARM", help="train these alone, report all")
     add("--output", metavar="DIR", help="where results go, by default beside the plan")
     add("--report", action="store_true", help="train nothing: table and plot from runs.csv")
     add("overrides", nargs="*", metavar="KEY VALUE", help="for all arms")
@@ -47,9 +48,8 @@ def main():
         records = load_records(output / "runs.csv")
     else:
         setup_logging(args.runs, True)
-        failures = execute(plan, args.runs, args.jobs)
-        records = collect(plan, args.runs)
-        save_records(records, output / "runs.csv")
+        failures = execute(plan, args.runs, args.jobs, args.arms)
+        records = add_records(output / "runs.csv", collect(plan, args.runs))
     summary = Summary(plan, records)
     found = [summary.difference(*pair) for pair in plan.pairs]
     differences = [one for one in found if one is not None]

@@ -28,13 +28,14 @@ def is_done(folder):
     return os.path.isfile(os.path.join(folder, _LAST))
 
 
-def execute(plan, output, jobs=1):
+def execute(plan, output, jobs=1, arms=()):
     """Runs all runs of ``plan`` that are not finished; a stopped one goes on where it was.
 
     Args:
         plan: :class:`~mutualvideo.comparison.plan.Plan`.
         output: folder of all runs.
         jobs: how many run at a time; they share the cores.
+        arms: those to run; empty: all.
 
     Returns:
         ``{folder of a run: why it failed}``.
@@ -42,14 +43,17 @@ def execute(plan, output, jobs=1):
     Raises:
         InputError: if a run in ``output`` was made with other keys, naming them.
     """
-    missing = []
-    for run in plan.runs:
+    for arm in arms:
+        if arm not in plan.arms:
+            raise InputError(f"{plan.path}: has no arm {arm}; it has {', '.join(plan.arms)}")
+    missing, wanted = [], [run for run in plan.runs if not arms or run.arm in arms]
+    for run in wanted:
         folder = os.path.join(output, run.folder)
         cfg = load_cfg(plan.base, [*run.overrides, "OUTPUT_DIR", folder])
         _require_same(cfg, folder)
         if not is_done(folder):
             missing.append((run, folder))
-    logger.info("%d of %d runs are to be done, in %s", len(missing), len(plan.runs), output)
+    logger.info("%d of %d runs are to be done, in %s", len(missing), len(wanted), output)
     failures = {}
     with ThreadPoolExecutor(max(1, jobs)) as pool:
         found = pool.map(lambda one: _run(plan, *one, jobs), missing)

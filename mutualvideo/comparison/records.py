@@ -102,6 +102,29 @@ def save_records(records, path):
             writer.writerows(map(astuple, records))
 
 
+def add_records(path, records):
+    """Writes ``records`` beside those that ``path`` holds, in place of the same runs' ones.
+
+    Runs of a plan may be made on several machines, a part on each.
+
+    Returns:
+        list of :class:`Record`: all that the file holds now.
+
+    Raises:
+        InputError: if the file is something else.
+    """
+    before = load_records(path) if os.path.exists(path) else []
+    made = {_run_of(record) for record in records}
+    found = [record for record in before if _run_of(record) not in made] + list(records)
+    found.sort(key=lambda record: (_run_of(record), -record.macs))
+    save_records(found, path)
+    return found
+
+
+def _run_of(record):
+    return record.arm, record.alone, record.seed, record.fold
+
+
 def load_records(path):
     """Reads what :func:`save_records` wrote.
 
