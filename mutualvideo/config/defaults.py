@@ -7,27 +7,33 @@ the grid of sub-networks).
 
 from fvcore.common.config import CfgNode
 
+from mutualvideo.errors import InputError
+from mutualvideo.registry import NETWORKS
+
 _C = CfgNode()
+
+# Python files (a path that ends in .py) and modules that add networks, data sets or backends; they
+# are imported before anything else. A file's path is relative to the YAML file that names it. See
+# docs/extending.md.
+_C.EXTENSIONS = []
 
 # Where logs, checkpoints, the query table and the plots go.
 _C.OUTPUT_DIR = "./output"
 # Seeds initial weights, data order, augmentation and the draw of sub-networks.
 _C.RNG_SEED = 0
-# A log line every so many steps.
+# A log line every LOG_PERIOD steps.
 _C.LOG_PERIOD = 10
 
 _C.MODEL = CfgNode()
-# Name in MODEL_REGISTRY: X3D, ResNet (Slow-only) or SlowFast; of pictures MobileNetV1, MobileNetV2,
-# ImageResNet or WideResNet.
+# Name in MODEL_REGISTRY, such as X3D, ResNet (Slow-only), SlowFast or, of pictures, MobileNetV2;
+# each file in models/ says what it has.
 _C.MODEL.MODEL_NAME = "X3D"
-# x3d, slow or slowfast, or 2d (a network of pictures): checked against MODEL_NAME.
-_C.MODEL.ARCH = "x3d"
+# Follows from MODEL_NAME. Files of PySlowFast have it; if it is given it has to fit.
+_C.MODEL.ARCH = ""
 _C.MODEL.NUM_CLASSES = 400
-# Dropout before the classifier. MobileNetV1, ImageResNet and WideResNet have none: 0.
+# Dropout before the classifier. Networks that have none want 0.
 _C.MODEL.DROPOUT_RATE = 0.5
-# Loss of the full network on the labels: cross_entropy.
-_C.MODEL.LOSS_FUNC = "cross_entropy"
-# Label smoothing of that loss, 0 to 1.
+# Label smoothing of the full network's cross-entropy on the labels, 0 to 1.
 _C.MODEL.LABEL_SMOOTHING = 0.0
 # Activation checkpointing: training keeps of every residual block its input alone, and computes the
 # rest anew for the backward pass: less memory, about a third more time.
@@ -204,15 +210,12 @@ _C.TRAIN.COMPILE = False
 _C.TRAIN.COMPILE_GRAPHS = 32
 
 _C.SOLVER = CfgNode()
-# sgd: Nesterov momentum.
-_C.SOLVER.OPTIMIZING_METHOD = "sgd"
 # Peak learning rate for TRAIN.BATCH_SIZE clips.
 _C.SOLVER.BASE_LR = 0.1
 # BASE_LR, WARMUP_START_LR and COSINE_END_LR are for one machine's share of TRAIN.BATCH_SIZE: they
 # are multiplied by the number of machines (linear scaling, arXiv 1706.02677). Off: as written.
 _C.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False
-# cosine: from BASE_LR to COSINE_END_LR, step by step.
-_C.SOLVER.LR_POLICY = "cosine"
+# Where the rate ends: after the warm-up it falls from BASE_LR along half a cosine, step by step.
 _C.SOLVER.COSINE_END_LR = 0.0
 # Epochs; the warm-up is part of them.
 _C.SOLVER.MAX_EPOCH = 300
@@ -295,11 +298,40 @@ _C.TABLE.LATENCY_BACKEND = "torch"
 _C.TABLE.CASCADES = True
 
 
-def get_cfg():
+def get_cfg() -> CfgNode:
     """A fresh copy of the defaults (a mutable ``fvcore.common.config.CfgNode``)."""
     return _C.clone()
 
 
-def takes_pictures(cfg):
-    """Whether the network of ``cfg`` takes pictures, not clips: MODEL.ARCH is ``2d``."""
-    return cfg.MODEL.ARCH == "2d"
+def add_section(name: str, **defaults: bool | int | float | str | list) -> None:
+    """Gives configurations a section of keys, for networks and data sets of your own.
+
+    Call it where the extension is imported: configurations read later have the keys, and
+    :attr:`~mutualvideo.models.Network.keys` may name them.
+
+    Args:
+        name: of the section, such as ``MYNET``.
+        defaults: every key with its default, whose type every value must have; a list must hold
+            something.
+
+    Raises:
+        InputError: if there is another section or key of that name, or a list is empty.
+    """
+    if [] in defaults.values():
+        raise InputError(f"section {name}: a list that is empty by default has no type")
+    if name in _C and _C[name] != defaults:
+        raise InputError(f"section {name}: is there already, with other keys or defaults")
+    _C[name] = CfgNode(defaults)
+
+
+def takes_pictures(cfg: CfgNode) -> bool:
+    """Whether the network of ``cfg`` takes pictures, not clips.
+
+    MODEL.ARCH says so, where it is given (``2d``: pictures); else MODEL.MODEL_NAME does.
+
+    Raises:
+        InputError: if there is no such network.
+    """
+    if cfg.MODEL.ARCH:
+        return cfg.MODEL.ARCH == "2d"
+    return NETWORKS.find(cfg.MODEL.MODEL_NAME).takes_pictures

@@ -4,6 +4,10 @@ They are accepted, so that such a file loads unchanged, and named in one warning
 that is neither here nor in our defaults is an error: a typing mistake must not pass.
 """
 
+from fvcore.common.config import CfgNode
+
+from mutualvideo.errors import InputError
+
 _IGNORED = {
     # torchrun and the visible devices decide what runs where.
     "NUM_GPUS",
@@ -55,7 +59,27 @@ _IGNORED_VALUES = {
     ("BN.NORM_TYPE", "sub_batchnorm"),
 }
 
+# What has one value here, and so no key. Files that say something else load; training refuses it.
+_ONLY = {
+    "MODEL.LOSS_FUNC": "cross_entropy",
+    "SOLVER.OPTIMIZING_METHOD": "sgd",
+    "SOLVER.LR_POLICY": "cosine",
+}
 
-def is_ignored(key, value):
+
+def only_value(key: str) -> str | None:
+    """The one value that ``key`` may have, ``None`` for all other keys."""
+    return _ONLY.get(key)
+
+
+def require_only(cfg: CfgNode, key: str) -> None:
+    """Raises InputError if a file or an override gave ``key`` another value than its only one."""
+    section, leaf = key.split(".")
+    value = cfg[section].get(leaf, _ONLY[key])
+    if value != _ONLY[key]:
+        raise InputError(f"{key} {value}: choose {_ONLY[key]}")
+
+
+def is_ignored(key: str, value: object) -> bool:
     """Whether ``key``, or this value of it, is PySlowFast's and has no meaning here."""
     return key in _IGNORED or (isinstance(value, str) and (key, value) in _IGNORED_VALUES)

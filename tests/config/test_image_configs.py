@@ -13,8 +13,9 @@ from mutualvideo.slim import count_macs
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 MODES = ("mutual", "width_only", "single")
-# name: MMACs, widths, sizes, rate, batch, epochs, smallest area, decay of BatchNorm. The seed's
-# FACTS; multiply-adds of WideResNets by hand: see below.
+# name: MMACs, widths, sizes, rate, batch, epochs, smallest area, decay of BatchNorm. From the
+# training scripts and the README of MutualNet (github.com/taoyang1122/MutualNet);
+# multiply-adds of WideResNets by hand: see below.
 IMAGENET = {
     "MOBILENET_V1": (569, [0.25, 1], (224, 192, 160, 128), 0.5, 1024, 250, 0.25, 0),
     "MOBILENET_V2": (300, [0.7, 1], (224, 192, 160, 128), 0.5, 1024, 250, 0.25, 0),
