@@ -25,6 +25,7 @@ from mutualvideo.models import (
     build_model,
     full_subnet,
     load_weights,
+    network_of,
     read_checkpoint,
 )
 from mutualvideo.run.distributed import barrier
@@ -41,7 +42,6 @@ from mutualvideo.slim import (
 from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.cascade_plot import plot_cascades
 from mutualvideo.table.fingerprint import fingerprint, manifest
-from mutualvideo.table.published_images import image_curves
 from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
             torch.save(get_statistics(model), temporary)
         if cfg.TABLE.CASCADES:
             _write_cascades(table, evaluation, cfg.OUTPUT_DIR)
-        _write_table(table, cfg.OUTPUT_DIR, [*image_curves(cfg), *overlays])
+        _write_table(table, cfg.OUTPUT_DIR, [*network_of(cfg).published(cfg), *overlays])
         more = _about_results(cfg, about, origin)
         write_results(cfg.OUTPUT_DIR, table, evaluation, listing, more)
         _log_results(table, evaluation)

@@ -122,7 +122,10 @@ def test_the_classifier_is_found_wherever_it_is():
     "change, message",
     [
         (lambda state: state.pop("conv1.weight"), "it has no conv1.weight"),
-        (lambda state: state.update(more=torch.ones(1)), "it has more, which this network has not"),
+        (
+            lambda state: state.update(more=torch.ones(1)),
+            "it has more, which this network does not have",
+        ),
         (lambda state: state.update({"bn1.bias": torch.ones(3)}), r"bn1.bias is \(3,\) there"),
     ],
 )

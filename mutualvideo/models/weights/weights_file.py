@@ -6,6 +6,7 @@ import re
 import warnings
 import zipfile
 from itertools import islice
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ _CUT_OFF = "it is cut off, or damaged; fetch it again"
 _SAVE_AGAIN = "save the network's state_dict() alone, with torch.save"
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The dict in a checkpoint file, on the CPU.
 
     Files of ``torch.save``, of any age, whose content is tensors and plain values: those of

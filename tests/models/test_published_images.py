@@ -3,9 +3,10 @@
 import pytest
 
 from mutualvideo.config import load_cfg
-from mutualvideo.models import build_model
+from mutualvideo.models import build_model, network_of
+from mutualvideo.models.mobilenet import MUTUALNET_V1, MUTUALNET_V2
 from mutualvideo.slim import count_costs
-from mutualvideo.table.published_images import image_curves, published_rows
+from mutualvideo.subnet import Subnet
 
 
 def make_cfg(name, *overrides):
@@ -15,9 +16,15 @@ def make_cfg(name, *overrides):
     ])  # fmt: skip
 
 
-@pytest.mark.parametrize("name, count", [("MobileNetV1", 21), ("MobileNetV2", 15)])
-def test_the_curves_lie_where_the_networks_do(name, count):
-    rows = published_rows(name)
+def image_curves(cfg):
+    return network_of(cfg).published(cfg)
+
+
+@pytest.mark.parametrize(
+    "name, count, table", [("MobileNetV1", 21, MUTUALNET_V1), ("MobileNetV2", 15, MUTUALNET_V2)]
+)
+def test_the_curves_lie_where_the_networks_do(name, count, table):
+    rows = {Subnet.parse(text): row for text, row in table.items()}
     assert len(rows) == count
     costs = count_costs(build_model(make_cfg(name)), rows)
     for subnet, (mmacs, _) in rows.items():
