@@ -60,7 +60,8 @@ def trace_cfg(
     for key, text in zip(overrides[::2], overrides[1::2], strict=True):
         given.append((key, _literal(text), _COMMAND_LINE))
     extensions = _extensions(given)
-    cfg, ignored = get_cfg(), []
+    cfg = get_cfg()
+    ignored: list[str] = []
     for key, value, origin in given:
         _assign(cfg, key, value, origin, ignored)
     cfg.EXTENSIONS = extensions

@@ -1,5 +1,7 @@
 """The picture of a confusion matrix, readable from two classes to hundreds."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mutualvideo.files import atomic_path
@@ -8,7 +10,9 @@ from mutualvideo.files import atomic_path
 _NUMBERED, _NAMED = 20, 60
 
 
-def plot_confusion(matrix, path, names=None, title=""):
+def plot_confusion(
+    matrix: np.ndarray, path: str, names: Sequence[str] | None = None, title: str = ""
+) -> None:
     """Writes a picture of ``matrix``: each row as shares of its class's videos.
 
     Colours follow the square root of the share, so that confusions of a few percent show.

@@ -151,13 +151,14 @@ def inverted_residual_rules(network: nn.Module) -> dict[str, Any]:
         if expand.groups == 1 and expand.out_channels != expand.in_channels:
             times = Fraction(expand.out_channels, expand.in_channels)
             rules[f"{name}.{layer}"] = Ratio(expand.in_channels, times)
-    if not rules or not isinstance(getattr(network, "features", None), nn.Sequential):
+    features = getattr(network, "features", None)
+    if not rules or not isinstance(features, nn.Sequential):
         raise InputError(
             f"inverted_residual_rules(): {type(network).__name__} has no features of torchvision's "
             "InvertedResidual blocks: give torchvision's MobileNetV2, or rules of your own"
         )
-    last = len(network.features) - 1
-    layer, _ = _first_convolution(network.features[last])
+    last = len(features) - 1
+    layer, _ = _first_convolution(features[last])
     return rules | {f"features.{last}.{layer}": Fixed()}
 
 

@@ -1,6 +1,7 @@
 """torchvision's ResNets for images (arXiv 1512.03385), and how those of bottlenecks are slimmed."""
 
 from fractions import Fraction
+from typing import Any
 
 import torchvision
 from fvcore.common.config import CfgNode
@@ -41,9 +42,10 @@ def bottleneck2d_rules(network: nn.Module) -> dict[str, Ratio]:
     Raises:
         InputError: if it has no such block.
     """
-    rules, first = {}, None
+    rules: dict[str, Ratio] = {}
+    first = None
     for name, block in network.named_modules():
-        layers = [getattr(block, f"conv{number}", None) for number in (1, 2, 3)]
+        layers: list[Any] = [getattr(block, f"conv{number}", None) for number in (1, 2, 3)]
         if not all(isinstance(layer, nn.Conv2d) for layer in layers):
             continue
         *inner, last = layers

@@ -79,7 +79,7 @@ class Slow(Network):
         return network
 
     def rules(self, network: nn.Module) -> dict[str, Any]:
-        rules = {}
+        rules: dict[str, Any] = {}
         for stage in range(4):
             rules |= bottleneck_rules(f"blocks.{stage + 1}", 256 * 2**stage)
         return rules

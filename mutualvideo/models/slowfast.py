@@ -58,14 +58,15 @@ class SlowFastNet(nn.Module):
         super().__init__()
         self.blocks = blocks
         self.alpha = alpha
-        self.full = full
-        self.slow_shape = None
+        assert full.frames is not None  # it takes clips
+        self.full, self.full_frames = full, full.frames
+        self.slow_shape: tuple[int | None, int] | None = None
 
     def check_subnet(self, subnet: Subnet) -> None:
         """Raises InputError if the Slow pathway cannot have the sub-network's frames."""
-        if subnet.frames is None or subnet.frames > self.full.frames:
+        if subnet.frames is None or subnet.frames > self.full_frames:
             raise InputError(
-                f"sub-network {subnet}: the Slow pathway has 1 to {self.full.frames} frames"
+                f"sub-network {subnet}: the Slow pathway has 1 to {self.full_frames} frames"
             )
 
     def on_subnet(self, subnet: Subnet | None) -> None:
@@ -74,12 +75,12 @@ class SlowFastNet(nn.Module):
 
     def clip_shape(self, subnet: Subnet) -> tuple[int, int]:
         """(frames, size) of the clip that goes in: the full one, larger only if Slow is."""
-        return self.full.frames * self.alpha, max(self.full.size, subnet.size)
+        return self.full_frames * self.alpha, max(self.full.size, subnet.size)
 
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
         """Clip (B, 3, T, H, W) float -> logits (B, classes)."""
         frames, size = self.slow_shape or (clip.shape[2] // self.alpha, clip.shape[-1])
-        x = [resample_clip(clip, frames, size), clip]
+        x: Any = [resample_clip(clip, frames, size), clip]
         for block in self.blocks:
             x = block(x)
         return x

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from fvcore.common.config import CfgNode
+
 from mutualvideo.data.annotations import Video, VideoList, check_label
 from mutualvideo.data.sources.archives import read_class_names, videos_place
 from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
@@ -10,7 +12,7 @@ from mutualvideo.errors import InputError
 
 
 @DATASET_REGISTRY.register()
-def charades(cfg, split):
+def charades(cfg: CfgNode, split: str) -> VideoList:
     """``train.csv``, or ``val.csv`` for val and test: frame lists of pictures.
 
     Paths are relative to ``DATA.PATH_PREFIX``; where that is empty, to the list. A list says

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from mutualvideo.slim import batch_norms
 
 logger = logging.getLogger(__name__)
 
+_State = Mapping[str, torch.Tensor]
 _AS_IS = "as is"
 _PREFIX = "module."  # of networks saved from inside DataParallel
 # What statistics are before the first batch.
@@ -85,7 +86,7 @@ def load_pretrained(
 
 def load_weights(
     model: nn.Module,
-    state: Mapping[str, torch.Tensor],
+    state: _State,
     origin: str,
     replace_classifier: bool = False,
 ) -> Loaded:
@@ -123,7 +124,7 @@ def load_weights(
     return loaded
 
 
-def _translate(state, own):
+def _translate(state: _State, own: _State) -> tuple[str, dict[str, str], list[str], bool]:
     """How the file's names become the network's.
 
     Returns:
@@ -134,13 +135,14 @@ def _translate(state, own):
     if _without_counters(names) == _without_counters(own):
         return _AS_IS, names, [], True
 
-    def rename(translate):
+    def rename(translate: Callable[[list[str]], dict[str, str]]) -> None:
         new = translate(list(names.values()))
         names.update({name: new[old] for name, old in names.items()})
 
     if state and all(name.startswith(_PREFIX) for name in state):
         rename(lambda old: {name: name.removeprefix(_PREFIX) for name in old})
-    kind, skipped, has_statistics = _AS_IS, [], True
+    kind, has_statistics = _AS_IS, True
+    skipped: list[str] = []
     formats = list(dict.fromkeys(one for network in all_networks() for one in network.formats))
     # What one makes of the names may be what another adapts to this network.
     while found := next((one for one in formats if one.fits(names.values(), own)), None):
@@ -152,12 +154,15 @@ def _translate(state, own):
     return kind, names, skipped, has_statistics
 
 
-def _without_counters(names):
+def _without_counters(names: Iterable[str]) -> set[str]:
     return {name for name in names if not name.endswith(".num_batches_tracked")}
 
 
-def _renamed(state, names, skipped, origin):
-    found, skipped = {}, set(skipped)
+def _renamed(
+    state: _State, names: Mapping[str, str], unused: Iterable[str], origin: str
+) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    skipped = set(unused)
     for name, tensor in state.items():
         if name in skipped:
             continue
@@ -167,7 +172,13 @@ def _renamed(state, names, skipped, origin):
     return found
 
 
-def _adapt(model, own, found, origin, allowed):
+def _adapt(
+    model: nn.Module,
+    own: _State,
+    found: _State,
+    origin: str,
+    allowed: bool,
+) -> tuple[list[str], list[str]]:
     """([names to inflate], [names to keep]); raises InputError if more, or that, is amiss."""
     differ = [name for name in own if found[name].shape != own[name].shape]
     inflated = [name for name in differ if can_inflate(found[name], own[name].shape)]
@@ -186,7 +197,12 @@ def _adapt(model, own, found, origin, allowed):
     return inflated, replaced
 
 
-def _is_classifier(model, names, own, found):
+def _is_classifier(
+    model: nn.Module,
+    names: list[str],
+    own: _State,
+    found: _State,
+) -> bool:
     """Whether ``names``, all that does not fit, is one layer with another number of outputs.
 
     Nothing reads the outputs of such a layer, or its reader would not fit either: whatever it
@@ -200,7 +216,7 @@ def _is_classifier(model, names, own, found):
     return same_inputs and isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))
 
 
-def _log(loaded, origin):
+def _log(loaded: Loaded, origin: str) -> None:
     logger.info("%s: loaded, names of the format: %s", origin, loaded.format)
     if loaded.skipped:
         logger.warning("%s: not used: %s", origin, ", ".join(loaded.skipped))
@@ -216,7 +232,7 @@ def _log(loaded, origin):
         logger.info("%s: at initial values: %s", origin, ", ".join(loaded.reset))
 
 
-def _drop_statistics(model, origin):
+def _drop_statistics(model: nn.Module, origin: str) -> None:
     """Forgets what sub-networks were calibrated to: it belongs to the weights before."""
     calibrated = [norm.statistics for _, norm in batch_norms(model) if norm.statistics]
     for statistics in calibrated:

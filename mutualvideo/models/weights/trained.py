@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+import torch
 from fvcore.common.config import CfgNode
 from torch import nn
 
@@ -79,7 +80,7 @@ def load_model(
     return model.eval(), cfg
 
 
-def _require_known(cfg, checkpoint, path):
+def _require_known(cfg: CfgNode, checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Refuses a network that is not registered, and says who has it: the file cannot load it."""
     name, needs = cfg.MODEL.MODEL_NAME, checkpoint.get("needs")
     if not needs or name in MODEL_REGISTRY.all():
@@ -92,7 +93,9 @@ def _require_known(cfg, checkpoint, path):
     )
 
 
-def _require_fit(cfg, state, path):
+def _require_fit(
+    cfg: CfgNode, state: dict[str, torch.Tensor], path: str | os.PathLike[str]
+) -> None:
     """Refuses a configuration that asks for far more than the file holds: it may be hostile."""
     try:
         wanted = count_numbers(cfg)
