@@ -33,7 +33,9 @@ _C.MODEL.ARCH = ""
 _C.MODEL.NUM_CLASSES = 400
 # Dropout before the classifier. Networks that have none want 0.
 _C.MODEL.DROPOUT_RATE = 0.5
-# Label smoothing of the full network's cross-entropy on the labels, 0 to 1.
+# Loss of the full network on the labels: cross_entropy.
+_C.MODEL.LOSS_FUNC = "cross_entropy"
+# Label smoothing of that loss, 0 to 1.
 _C.MODEL.LABEL_SMOOTHING = 0.0
 # Activation checkpointing: training keeps of every residual block its input alone, and computes the
 # rest anew for the backward pass: less memory, about a third more time.
@@ -210,12 +212,15 @@ _C.TRAIN.COMPILE = False
 _C.TRAIN.COMPILE_GRAPHS = 32
 
 _C.SOLVER = CfgNode()
+# sgd: Nesterov momentum.
+_C.SOLVER.OPTIMIZING_METHOD = "sgd"
 # Peak learning rate for TRAIN.BATCH_SIZE clips.
 _C.SOLVER.BASE_LR = 0.1
 # BASE_LR, WARMUP_START_LR and COSINE_END_LR are for one machine's share of TRAIN.BATCH_SIZE: they
 # are multiplied by the number of machines (linear scaling, arXiv 1706.02677). Off: as written.
 _C.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False
-# Where the rate ends: after the warm-up it falls from BASE_LR along half a cosine, step by step.
+# cosine: from BASE_LR to COSINE_END_LR, step by step.
+_C.SOLVER.LR_POLICY = "cosine"
 _C.SOLVER.COSINE_END_LR = 0.0
 # Epochs; the warm-up is part of them.
 _C.SOLVER.MAX_EPOCH = 300

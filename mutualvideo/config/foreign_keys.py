@@ -4,10 +4,6 @@ They are accepted, so that such a file loads unchanged, and named in one warning
 that is neither here nor in our defaults is an error: a typing mistake must not pass.
 """
 
-from fvcore.common.config import CfgNode
-
-from mutualvideo.errors import InputError
-
 _IGNORED = {
     # torchrun and the visible devices decide what runs where.
     "NUM_GPUS",
@@ -58,26 +54,6 @@ _IGNORED_VALUES = {
     # Statistics of parts of a process's batch, for batches that its multigrid schedule enlarges.
     ("BN.NORM_TYPE", "sub_batchnorm"),
 }
-
-# What has one value here, and so no key. Files that say something else load; training refuses it.
-_ONLY = {
-    "MODEL.LOSS_FUNC": "cross_entropy",
-    "SOLVER.OPTIMIZING_METHOD": "sgd",
-    "SOLVER.LR_POLICY": "cosine",
-}
-
-
-def only_value(key: str) -> str | None:
-    """The one value that ``key`` may have, ``None`` for all other keys."""
-    return _ONLY.get(key)
-
-
-def require_only(cfg: CfgNode, key: str) -> None:
-    """Raises InputError if a file or an override gave ``key`` another value than its only one."""
-    section, leaf = key.split(".")
-    value = cfg[section].get(leaf, _ONLY[key])
-    if value != _ONLY[key]:
-        raise InputError(f"{key} {value}: choose {_ONLY[key]}")
 
 
 def is_ignored(key: str, value: object) -> bool:

@@ -11,7 +11,7 @@ import yaml
 from fvcore.common.config import CfgNode
 
 from mutualvideo.config.defaults import get_cfg
-from mutualvideo.config.foreign_keys import is_ignored, only_value
+from mutualvideo.config.foreign_keys import is_ignored
 from mutualvideo.errors import InputError, shown
 from mutualvideo.extensions import load_extensions, locate_extension, missing_extensions
 from mutualvideo.files import atomic_path
@@ -175,11 +175,6 @@ def _assign(cfg, key, value, origin, ignored):
         ignored.append(key)
         return
     *sections, leaf = str(key).split(".")
-    if (only := only_value(key)) is not None:
-        value = _convert(key, value, only, origin)
-        if value != only:
-            cfg[sections[0]][leaf] = value  # for training to refuse
-        return
     node = cfg
     for section in sections:
         node = node.get(section) if isinstance(node, CfgNode) else None

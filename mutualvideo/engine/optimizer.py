@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from mutualvideo.config.foreign_keys import require_only
+from mutualvideo.errors import InputError
 
 
 def build_optimizer(model, cfg):
@@ -13,7 +13,8 @@ def build_optimizer(model, cfg):
 
     With SOLVER.ZERO_WD_DEPTHWISE depthwise convolutions are a group of their own, the last.
     """
-    require_only(cfg, "SOLVER.OPTIMIZING_METHOD")
+    if cfg.SOLVER.OPTIMIZING_METHOD != "sgd":
+        raise InputError(f"SOLVER.OPTIMIZING_METHOD {cfg.SOLVER.OPTIMIZING_METHOD}: choose sgd")
     norm_ids = {
         id(parameter)
         for module in model.modules()
@@ -60,12 +61,13 @@ def learning_rate(cfg, epoch, nodes=1):
     WARMUP_EPOCHS a straight line from WARMUP_START_LR to where the cosine is by then. With
     BASE_LR_SCALE_NUM_SHARDS ``nodes``-fold, the number of machines.
     """
-    require_only(cfg, "SOLVER.LR_POLICY")
     scale = nodes if cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS else 1
     return scale * _rate(cfg.SOLVER, epoch)
 
 
 def _rate(solver, epoch):
+    if solver.LR_POLICY != "cosine":
+        raise InputError(f"SOLVER.LR_POLICY {solver.LR_POLICY}: choose cosine")
     if epoch < solver.WARMUP_EPOCHS:
         target = _cosine(solver, solver.WARMUP_EPOCHS)
         share = epoch / solver.WARMUP_EPOCHS

@@ -7,7 +7,6 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from mutualvideo.config.foreign_keys import require_only
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.optimizer import learning_rate
@@ -96,7 +95,8 @@ def train(cfg, context):
             written; DivergedError if more than TRAIN.MAX_SKIPPED_STEPS steps of an epoch have
             losses that are not finite.
     """
-    require_only(cfg, "MODEL.LOSS_FUNC")
+    if cfg.MODEL.LOSS_FUNC != "cross_entropy":
+        raise InputError(f"MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC}: choose cross_entropy")
     for key in ("TIME_LIMIT", "CHECKPOINT_STEPS", "KEEP_CHECKPOINTS", "MAX_SKIPPED_STEPS"):
         if cfg.TRAIN[key] < 0:
             raise InputError(f"TRAIN.{key} must not be negative, got {cfg.TRAIN[key]}")

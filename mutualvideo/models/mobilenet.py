@@ -185,7 +185,7 @@ class MobileNetV1Network(Network):
 
     name = "MobileNetV1"
     takes_pictures = True
-    arch = "2d"
+    archs = ("2d",)
     has_dropout = False
     keys = {"MOBILENET.WIDTH_FACTOR": (0.01, 100)}
     blocks = (SeparableBlock,)
@@ -204,7 +204,7 @@ class MobileNetV2Network(Network):
 
     name = "MobileNetV2"
     takes_pictures = True
-    arch = "2d"
+    archs = ("2d",)
     keys = {"MOBILENET.WIDTH_FACTOR": (0.01, 100)}
     blocks = (InvertedResidual,)
     formats = (MUTUALNET,)

@@ -69,8 +69,8 @@ def build_model(cfg: CfgNode) -> nn.Module:
 def _upstream(about: Network, cfg: CfgNode) -> nn.Module:
     arch, rate = cfg.MODEL.ARCH, cfg.MODEL.DROPOUT_RATE
     require_plausible(cfg, about.keys)
-    if arch and arch != about.arch:
-        wanted = f"set it to {about.arch}" if about.arch else "leave it out"
+    if arch and arch not in about.archs:
+        wanted = f"set it to {' or '.join(about.archs)}" if about.archs else "leave it out"
         raise InputError(
             f"MODEL.ARCH {arch} does not go with MODEL.MODEL_NAME {about.name}: {wanted}"
         )

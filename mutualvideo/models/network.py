@@ -24,8 +24,8 @@ class Network(ABC):
     Attributes:
         name: what MODEL.MODEL_NAME says.
         takes_pictures: it takes pictures (B, 3, H, W), not clips (B, 3, T, H, W); float32.
-        arch: what PySlowFast's files say in MODEL.ARCH; other values are refused. Empty: they
-            should say nothing.
+        archs: what PySlowFast's files may say of it in MODEL.ARCH, the first one where they say
+            nothing; other values are refused. Empty: they should say nothing.
         min_size: the least height and width in pixels, as many as the network reduces to one.
         has_dropout: whether MODEL.DROPOUT_RATE means something; else it must be 0.
         keys: ``{configuration key: bounds}`` of its own keys, which decide the shapes of its
@@ -40,7 +40,7 @@ class Network(ABC):
 
     name: ClassVar[str]
     takes_pictures: ClassVar[bool] = False
-    arch: ClassVar[str] = ""
+    archs: ClassVar[tuple[str, ...]] = ()
     min_size: ClassVar[int] = 32
     has_dropout: ClassVar[bool] = True
     keys: ClassVar[Mapping[str, Bounds | None]] = {}

@@ -72,7 +72,7 @@ class ImageResNet(Network):
 
     name = "ImageResNet"
     takes_pictures = True
-    arch = "2d"
+    archs = ("2d",)
     has_dropout = False
     keys = {"RESNET.DEPTH": None}
     blocks = (BasicBlock, Bottleneck)

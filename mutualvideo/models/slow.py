@@ -49,7 +49,7 @@ class Slow(Network):
     """Slow-only ResNet: temporal kernels in the last two stages alone."""
 
     name = "ResNet"
-    arch = "slow"
+    archs = ("slow",)
     keys = {"RESNET.DEPTH": None}
     blocks = (ResBlock,)
     formats = (PYSLOWFAST, MUTUALNET, IMAGE_RESNET)

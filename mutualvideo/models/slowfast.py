@@ -91,7 +91,7 @@ class SlowFast(Network):
     """SlowFast R50 (4x16, 8x8 and others) by the SLOWFAST keys; only Slow is slimmed."""
 
     name = "SlowFast"
-    arch = "slowfast"
+    archs = ("slowfast",)
     keys = {
         "RESNET.DEPTH": None,
         "SLOWFAST.ALPHA": (1, 1_000),

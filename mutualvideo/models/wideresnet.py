@@ -86,7 +86,7 @@ class WideResNetNetwork(Network):
 
     name = "WideResNet"
     takes_pictures = True
-    arch = "2d"
+    archs = ("2d",)
     min_size = 8  # it halves the picture twice
     has_dropout = False
     keys = {"WIDERESNET.DEPTH": (1, 1_000), "WIDERESNET.WIDEN_FACTOR": (1, 1_000)}

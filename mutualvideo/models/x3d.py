@@ -21,7 +21,7 @@ class X3D(Network):
     """
 
     name = "X3D"
-    arch = "x3d"
+    archs = ("x3d",)
     keys = {
         "X3D.WIDTH_FACTOR": (0.01, 100),
         "X3D.DEPTH_FACTOR": (0.01, 20),
