@@ -96,7 +96,7 @@ _C.DATA.PATH_TO_DATA_DIR = ""
 # Folder that relative paths in the CSV files start from; empty: PATH_TO_DATA_DIR.
 _C.DATA.PATH_PREFIX = ""
 # With PATH_PREFIX: paths in lists may be absolute, or lead out of it by "..". Else such a list is
-# refused: one from elsewhere shall read nothing but videos. Without PATH_PREFIX they always may.
+# refused: a list from elsewhere must read nothing but videos. Without PATH_PREFIX they always may.
 _C.DATA.ALLOW_ABSOLUTE_PATHS = False
 # What stands between path and label in a CSV line.
 _C.DATA.PATH_LABEL_SEPARATOR = " "
@@ -173,17 +173,17 @@ _C.DATA_LOADER.PIN_MEMORY = True
 
 _C.TRAIN = CfgNode()
 _C.TRAIN.ENABLE = True
-# Name in DATASET_REGISTRY.
+# Name in DATASET_REGISTRY; each file in data/sources/ says what it has.
 _C.TRAIN.DATASET = "kinetics"
 # Clips a step, over all processes together.
 _C.TRAIN.BATCH_SIZE = 64
-# Evaluate the full and the narrowest network on val.csv every so many epochs; 0: never.
+# Evaluate the full and the narrowest network on val.csv every EVAL_PERIOD epochs; 0: never.
 _C.TRAIN.EVAL_PERIOD = 10
-# Write a checkpoint every so many epochs (and after the last).
+# Write a checkpoint every CHECKPOINT_PERIOD epochs (and after the last).
 _C.TRAIN.CHECKPOINT_PERIOD = 1
-# And every so many steps within an epoch; 0: only when the run is stopped.
+# And every CHECKPOINT_STEPS steps within an epoch; 0: only when the run is stopped.
 _C.TRAIN.CHECKPOINT_STEPS = 0
-# Keep so many checkpoints of whole epochs, the newest; 0: all.
+# How many checkpoints of whole epochs are kept, the newest ones; 0: all.
 _C.TRAIN.KEEP_CHECKPOINTS = 0
 # Continue from the newest intact checkpoint in OUTPUT_DIR.
 _C.TRAIN.AUTO_RESUME = True
@@ -196,7 +196,7 @@ _C.TRAIN.MAX_SKIPPED_STEPS = 5
 _C.TRAIN.MIXED_PRECISION = False
 # bfloat16, or float16 with a gradient scaler (what PySlowFast does).
 _C.TRAIN.PRECISION = "bfloat16"
-# Gradient accumulation: a process runs its share of TRAIN.BATCH_SIZE in so many parts, for less
+# Gradient accumulation: in how many parts a process runs its share of TRAIN.BATCH_SIZE, for less
 # memory. BatchNorm sees each part alone.
 _C.TRAIN.MICRO_BATCHES = 1
 # Decay of a moving average of the weights, such as 0.9999; 0: none. See TEST.EMA.
@@ -295,7 +295,7 @@ _C.TABLE.SUBNETS = []
 _C.TABLE.CALIBRATION_BATCHES = 8
 # Measure latency on this machine, one clip a time ...
 _C.TABLE.LATENCY = True
-# ... and, above 1, calls with so many clips ...
+# ... and, above 1, calls with LATENCY_BATCH clips ...
 _C.TABLE.LATENCY_BATCH = 1
 # ... executed by torch, torch-extracted, torch-compiled, torch-cudagraph, openvino or onnxruntime.
 _C.TABLE.LATENCY_BACKEND = "torch"

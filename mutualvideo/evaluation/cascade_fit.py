@@ -10,7 +10,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.table.cascade import Cascade, CascadePoint, run_macs
 from mutualvideo.table.row import Row
 
-# Thresholds tried for a stage: one for so many videos, within limits. They are quantiles of the
+# Thresholds tried for a stage: one for every 8 videos, within limits. They are quantiles of the
 # confidences: with 4 every fifth of the videos is cut off. More of them follow the accidents of
 # the videos at hand (chosen on 36 toy videos, tested on 964: 4 thresholds gain 2.7 points over
 # single rows and lose 1.4 at the worst budget, 19 gain 1.9 and lose 4.8; chosen on 500, tested

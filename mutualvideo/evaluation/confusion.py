@@ -6,7 +6,7 @@ import numpy as np
 
 from mutualvideo.files import atomic_path
 
-# Up to so many classes every cell carries its percentage, and every class its name.
+# Up to how many classes every cell carries its percentage, and every class its name.
 _NUMBERED, _NAMED = 20, 60
 
 

@@ -1,4 +1,4 @@
-"""Which numbers a configuration of a network may hold, wherever it came from.
+"""Which numbers a network may be configured with, whatever file they come from.
 
 Far beyond what anybody trains; without them a damaged or hostile checkpoint could ask for a network
 that takes hours, or all of the memory, to make.

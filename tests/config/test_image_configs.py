@@ -1,4 +1,4 @@
-"""The configs of networks of pictures: recipes and costs as the seed has them."""
+"""The configs of networks of pictures: recipes and costs of MutualNet's authors' repository."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_recipes(name):
     assert [learning_rate(cfg, epoch) for epoch in (0, epochs)] == [rate, 0]
     with torch.device("meta"):
         model = build_model(cfg)
-    # The seed says 2.3 G, cut off, and of the others all the millions.
+    # The authors say 2.3 G, cut off, and of the others all the millions.
     apart = abs(count_macs(model, full) / 1e6 - mmacs)
     assert apart < (100 if mmacs == 2300 else 1)
     optimizer = build_optimizer(model, cfg)

@@ -20,7 +20,7 @@ def charades(cfg: CfgNode, split: str) -> VideoList:
 
     Raises:
         InputError: as :func:`~mutualvideo.data.sources.frame_lists.read_frame_list`, and for a
-            video that has not exactly one label.
+            video that does not have exactly one label.
     """
     folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
     path = folder / ("train.csv" if split == "train" else "val.csv")

@@ -179,7 +179,7 @@ def _adapt(
     origin: str,
     allowed: bool,
 ) -> tuple[list[str], list[str]]:
-    """([names to inflate], [names to keep]); raises InputError if more, or that, is amiss."""
+    """([names to inflate], [names to keep]); InputError if anything else, or this, does not fit."""
     differ = [name for name in own if found[name].shape != own[name].shape]
     inflated = [name for name in differ if can_inflate(found[name], own[name].shape)]
     rest = [name for name in differ if name not in inflated]

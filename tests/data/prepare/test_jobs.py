@@ -4,7 +4,7 @@ import pytest
 
 from mutualvideo.data.prepare.jobs import Failure, run_jobs
 from mutualvideo.errors import InputError
-from tests.data.jobs import act
+from tests.data.prepare.jobs import act
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -17,8 +17,8 @@ from mutualvideo.models import build_model
 from mutualvideo.run import distributed
 from mutualvideo.run.distributed import Context
 from mutualvideo.subnet import Subnet
-from tests.engine import listed
-from tests.engine.listed import SUBNETS, VIEWS, ListedLoader
+from tests.evaluation import listed
+from tests.evaluation.listed import SUBNETS, VIEWS, ListedLoader
 
 CPU = Context(torch.device("cpu"))
 VIDEOS = 11

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from mutualvideo.media import DecodeError, VideoReader
+from tests.data.videos import encode
 
-from ..videos import encode
 from .files import STEADY
 
 

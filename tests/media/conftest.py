@@ -2,8 +2,8 @@ import pytest
 
 from mutualvideo.errors import InputError
 from mutualvideo.media import BACKENDS, reader_class
+from tests.data.videos import encode
 
-from ..videos import encode
 from .files import FILES
 
 

@@ -26,7 +26,6 @@ from mutualvideo.run.log import setup_logging
 from mutualvideo.subnet import Subnet
 from mutualvideo.table import QueryTable, Row
 from mutualvideo.table.fingerprint import manifest
-from tests.engine.conftest import one_thread, tiny, video_folder  # noqa: F401  (fixtures)
 from tests.engine.losing import LosingLoader
 
 CPU = Context(torch.device("cpu"))
@@ -197,14 +196,14 @@ def test_manifest_is_the_lists_not_the_folders(tmp_path):
 
 
 @pytest.fixture
-def weights(tiny, tmp_path):  # noqa: F811
+def weights(tiny, tmp_path):
     torch.manual_seed(0)
     path = str(tmp_path / "weights.pyth")
     torch.save({"model_state": build_model(tiny()).state_dict()}, path)
     return path
 
 
-def test_a_grid_leaves_an_account(tiny, weights):  # noqa: F811
+def test_a_grid_leaves_an_account(tiny, weights):
     cfg = tiny(TEST__NUM_SPATIAL_CROPS=3, TABLE__LATENCY=False)
     setup_logging(cfg.OUTPUT_DIR, True)
     table = evaluate_grid(cfg, CPU, weights)
@@ -251,7 +250,7 @@ def test_a_grid_leaves_an_account(tiny, weights):  # noqa: F811
 
 
 @pytest.mark.parametrize("allowed", [False, True])
-def test_missing_videos_end_it_unless_allowed(tiny, weights, monkeypatch, allowed):  # noqa: F811
+def test_missing_videos_end_it_unless_allowed(tiny, weights, monkeypatch, allowed):
     monkeypatch.setattr(
         build_module, "build_loader", LosingLoader.build({1: "1.mp4 is damaged", 3: "so is this"})
     )

@@ -7,10 +7,9 @@ from mutualvideo.data.annotations import read_annotations
 from mutualvideo.data.prepare import check
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError, VideoReader
-
-from .decode.files import BROKEN, FILES
-from .decode.test_real_files import PARTS
-from .videos import encode, encode_audio, shared
+from tests.data.videos import encode, encode_audio, shared
+from tests.media.files import BROKEN, FILES
+from tests.media.test_real_files import PARTS
 
 
 def damaged(path, start=0.5, length=400):

@@ -13,8 +13,8 @@ from torchvision.transforms.v2 import functional as F
 
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError, Reader, open_video
+from tests.data.videos import decode_all, encode, encode_audio
 
-from ..videos import decode_all, encode, encode_audio
 from .files import FILES, IRREGULAR, REFUSED, STEADY
 
 

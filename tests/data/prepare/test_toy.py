@@ -14,7 +14,7 @@ from mutualvideo.data.prepare import toy
 from mutualvideo.errors import InputError
 from mutualvideo.media import VideoReader
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "toy_dataset.py"
+TOOL = Path(__file__).resolve().parents[3] / "tools" / "toy_dataset.py"
 
 
 class _Grid:

@@ -2,7 +2,7 @@
 
 import json
 
-from ..videos import shared
+from tests.data.videos import shared
 
 STEADY = range(0, 120, 3)  # 40 frames at 30 fps
 IRREGULAR = [0, 3, 4, 9, 12, 30, 33, 60, 61, 62, 90, 93, 95, 120, 150, 151, 152, 160]

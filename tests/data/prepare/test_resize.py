@@ -13,10 +13,9 @@ from mutualvideo.data.prepare import resize
 from mutualvideo.data.prepare.resize import Settings, resize_tree, resize_video
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError, VideoReader
-
-from .decode.files import BROKEN, FILES, IRREGULAR
-from .test_check import damaged
-from .videos import decode_all, encode, encode_audio, shared
+from tests.data.prepare.test_check import damaged
+from tests.data.videos import decode_all, encode, encode_audio, shared
+from tests.media.files import BROKEN, FILES, IRREGULAR
 
 SMALL = Settings(short_side=24, gop=5, crf=1)
 

@@ -13,7 +13,7 @@ from mutualvideo.models import Loaded, build_model, load_weights
 from mutualvideo.models.mobilenet import MobileNetV1, inverted_residual_rules
 from mutualvideo.models.resnet2d import bottleneck2d_rules
 from mutualvideo.models.weights.inflate import inflate
-from tests.models import mutualnet_twin
+from tests.models.weights import mutualnet_twin
 from tests.networks import make_cfg, randomize_norms
 
 IMAGE = {
