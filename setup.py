@@ -23,7 +23,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["mutualvideo", "mutualvideo.*"]),
-    package_data={"mutualvideo.web": ["*.css"]},
+    package_data={"mutualvideo": ["py.typed"], "mutualvideo.web": ["*.css"]},
     # Lower bounds only, and none on torchvision's side: pip pairs it with torch itself.
     install_requires=[
         "torch>=2.6",
@@ -49,6 +49,8 @@ setup(
             "pytest-xdist>=3.5",
             "hypothesis>=6.80",
             "ruff>=0.4",
+            "mypy>=1.11",
+            "types-PyYAML",
             # Networks that the tests make slimmable; the package does not use it.
             "timm>=1.0",
             "jsonschema>=4.18",

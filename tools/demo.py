@@ -11,7 +11,7 @@ Writes an annotated mp4 and a CSV for every source. ^C ends the film early and k
 import argparse
 
 from mutualvideo.budget import parse_budget
-from mutualvideo.commands.tool import run_tool
+from mutualvideo.commands.tool import add_extension, run_tool
 from mutualvideo.errors import InputError
 from mutualvideo.play.picture_player import describe, recognise_pictures
 from mutualvideo.play.playlist import play_all
@@ -50,6 +50,7 @@ def parse_args():
     add("--reconnects", type=int, default=5, help="attempts to get a lost stream back")
     add("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
     add("--backend", help="torch, openvino, ... (default: torch, or what a folder was made for)")
+    add_extension(parser)
     add_options(parser)
     return parser.parse_args()
 

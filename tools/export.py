@@ -15,7 +15,7 @@ import argparse
 import sys
 
 from mutualvideo.budget import parse_budget
-from mutualvideo.commands.tool import run_tool
+from mutualvideo.commands.tool import add_extension, run_tool
 from mutualvideo.export import FORMATS, DifferenceError, export_folder, export_subnet, open_source
 from mutualvideo.export.deploy_folder import ROWS
 from mutualvideo.subnet import Subnet
@@ -26,6 +26,7 @@ def parse_args():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    add_extension(parser)
     add("--run", metavar="DIR", help="OUTPUT_DIR of a run")
     add("--checkpoint", help="default: the one that the table names")
     add("--table", help="query table (default: query_table.json of --run)")

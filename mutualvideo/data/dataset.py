@@ -224,7 +224,7 @@ def _require_what_the_network_takes(cfg, listing, num_clips):
         holds, takes = ("pictures", "clips") if pictures else ("videos", "pictures")
         raise InputError(
             f"{listing.origin}: holds {holds}, but {cfg.MODEL.MODEL_NAME} takes {takes}: correct "
-            "TRAIN.DATASET and TEST.DATASET, or MODEL.MODEL_NAME and MODEL.ARCH"
+            "TRAIN.DATASET and TEST.DATASET, or MODEL.MODEL_NAME"
         )
     if pictures and num_clips != 1:
         raise InputError(

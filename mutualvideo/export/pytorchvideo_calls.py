@@ -73,11 +73,11 @@ def module_text(cfg, network, subnet, shape, weights, about):
         InputError: if PyTorchVideo has no such network.
     """
     inputs = "clip"
-    if cfg.MODEL.ARCH == "x3d":
+    if cfg.MODEL.MODEL_NAME == "X3D":
         blocks = _x3d(network.blocks)
-    elif cfg.MODEL.ARCH == "slow":
+    elif cfg.MODEL.MODEL_NAME == "ResNet":
         blocks = _slow(network.blocks)
-    elif cfg.MODEL.ARCH == "slowfast":
+    elif cfg.MODEL.MODEL_NAME == "SlowFast":
         blocks = _slowfast(network.blocks)
         inputs = _pathways(subnet, shape, cfg.SLOWFAST.ALPHA)
     else:

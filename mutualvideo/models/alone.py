@@ -12,7 +12,7 @@ _TOLERANCE = 0.2
 
 
 @torch.no_grad()
-def train_alone(model):
+def train_alone(model: nn.Module) -> None:
     """Scales the random weights of a ``model`` that was just built to its only width.
 
     A layer's first weights are drawn with a spread that depends on how many channels it has, so
@@ -35,7 +35,7 @@ def train_alone(model):
         weight *= _scale(weight, outputs, inputs)
 
 
-def _scale(weight, outputs, inputs):
+def _scale(weight: torch.Tensor, outputs: float, inputs: float) -> float:
     """The factor on ``weight`` for so many times fewer outputs and inputs."""
     taps = weight[0, 0].numel()
     if _is_spread(weight, (2 / (weight.shape[0] * taps)) ** 0.5):
@@ -45,6 +45,6 @@ def _scale(weight, outputs, inputs):
     return 1.0
 
 
-def _is_spread(weight, expected):
+def _is_spread(weight: torch.Tensor, expected: float) -> bool:
     spread = weight.std().item()
     return abs(spread - expected) <= _TOLERANCE * expected

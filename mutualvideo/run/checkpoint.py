@@ -10,7 +10,12 @@ import torch
 from mutualvideo.config.load import cfg_from_dict, cfg_to_dict, changed_keys
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
-from mutualvideo.models import adopt_checkpoint_cfg, load_weights, read_checkpoint
+from mutualvideo.models import (
+    adopt_checkpoint_cfg,
+    load_weights,
+    needed_modules,
+    read_checkpoint,
+)
 from mutualvideo.run.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -73,6 +78,8 @@ def save_checkpoint(cfg, updater, progress):
         "scaler_state": updater.scaler.state_dict(),
         "cfg": cfg_to_dict(cfg),
     }
+    if needs := needed_modules(cfg):
+        content["needs"] = needs
     if updater.ema is not None:
         content["ema_state"] = updater.ema.state_dict()
     _write(content, path)
@@ -96,6 +103,8 @@ def save_average(path, output_dir):
         if name.startswith("module.")
     }
     kept = {key: content.get(key) for key in ("format", "version", "epoch", "cfg")}
+    if "needs" in content:
+        kept["needs"] = content["needs"]
     found = os.path.join(output_dir, "checkpoints", os.path.basename(path))
     _write({**kept, "model_state": state}, found)
     return found
@@ -203,6 +212,7 @@ def resume(path, content, cfg, updater):
 def _log_changes(path, before, now):
     changes = changed_keys(before, now)
     changes.pop("OUTPUT_DIR", None)  # a run that was moved
+    changes.pop("MODEL.ARCH", None)  # follows from the network, and older runs wrote it
     if changes:
         text = ", ".join(f"{key}: {old} -> {new}" for key, (old, new) in changes.items())
         logger.warning("changed since %s was written: %s", path, text)

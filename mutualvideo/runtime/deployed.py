@@ -46,7 +46,7 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
         MODEL=SimpleNamespace(
             NUM_CLASSES=manifest.num_classes,
             # What takes_pictures() goes by.
-            ARCH="2d" if manifest.data["NUM_FRAMES"] is None else "",
+            ARCH="2d" if manifest.data["NUM_FRAMES"] is None else "3d",
         ),
     )
     return made, cfg, table
