@@ -10,7 +10,7 @@ Writes an annotated mp4 and a CSV for every source. ^C ends the film early and k
 
 import argparse
 
-from mutualvideo.budget import parse_budget
+from mutualvideo.budget import Budget
 from mutualvideo.commands.tool import run_tool
 from mutualvideo.errors import InputError
 from mutualvideo.play.picture_player import describe, recognise_pictures
@@ -56,7 +56,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    budgets = [parse_budget(text) for text in args.budget]
+    budgets = [Budget.parse(text) for text in args.budget]
     checkpoint, table = locate(args.run, args.checkpoint, args.table)
     recognizer = AdaptiveRecognizer(checkpoint, table, args.device, args.backend)
     opening = {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}

@@ -14,7 +14,7 @@ Exit code 1 if answers differ from the torch network's by more than 0.001: nothi
 import argparse
 import sys
 
-from mutualvideo.budget import parse_budget
+from mutualvideo.budget import Budget
 from mutualvideo.commands.tool import run_tool
 from mutualvideo.export import FORMATS, DifferenceError, export_folder, export_subnet, open_source
 from mutualvideo.export.deploy_folder import ROWS
@@ -50,8 +50,7 @@ def main():
         if args.subnet is not None:
             subnet = Subnet.parse(args.subnet)
         else:
-            kind, value = parse_budget(args.budget)
-            subnet = source.table.best(**{kind: value}).subnet
+            subnet = source.table.best(Budget.parse(args.budget)).subnet
         written = export_subnet(source, subnet, args.format, args.output)
     except DifferenceError as error:
         print(f"error: {error}", file=sys.stderr)

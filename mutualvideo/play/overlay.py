@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mutualvideo.budget import as_cost, format_cost, format_macs
+from mutualvideo.budget import Budget, format_macs
 
 _SHORTEST_SIDE = 320
 # Films of up to a minute are drawn whole, of longer ones and live sources the last half.
@@ -25,14 +25,14 @@ class Status:
         subnet: who answered.
         macs: its multiply-adds for one clip.
         latency_ms: milliseconds it took.
-        budget: ``("macs", int)``, ``("ms", float)`` or ``("fps", float)``.
+        budget: the :class:`~mutualvideo.budget.Budget` that it was granted.
         answers: ``[(label, score), ...]``, best first, score from 0 to 1.
     """
 
     subnet: object
     macs: int
     latency_ms: float
-    budget: tuple
+    budget: Budget
     answers: list
 
     def cost(self, kind):
@@ -44,19 +44,19 @@ def scale_of(budgets, table):
     """The units in which to draw budgets, and the top of the scale.
 
     Args:
-        budgets: ``[("macs" | "ms" | "fps", value), ...]``.
+        budgets: :class:`~mutualvideo.budget.Budget` objects, at least one.
         table: the ``QueryTable``.
 
     Returns:
         ``("macs", highest)`` if one of the budgets is in multiply-adds, else ``("ms", highest)``.
         Budgets far beyond what any row costs do not flatten the rest.
     """
-    budgets = [as_cost(*budget) for budget in budgets]
-    kind = "macs" if any(kind == "macs" for kind, _ in budgets) else "ms"
-    costs = [row.macs if kind == "macs" else row.latency_ms for row in table]
+    limits = [budget.per_clip for budget in budgets]
+    unit = "macs" if any(limit.unit == "macs" for limit in limits) else "ms"
+    costs = [row.cost(unit) for row in table]
     dearest = max((cost for cost in costs if cost is not None), default=float("inf"))
-    highest = max(value for unit, value in budgets if unit == kind)
-    return kind, 1.1 * min(highest, 1.5 * dearest)
+    highest = max(limit.value for limit in limits if limit.unit == unit)
+    return unit, 1.1 * min(highest, 1.5 * dearest)
 
 
 class Overlay:
@@ -91,8 +91,8 @@ class Overlay:
 
     def update(self, time_s, status):
         """From ``time_s`` seconds on this is the :class:`Status`."""
-        kind, budget = as_cost(*status.budget)
-        shown = budget if kind == self._kind else None
+        limit = status.budget.per_clip
+        shown = limit.value if limit.unit == self._kind else None
         self._history.append((time_s, status.cost(self._kind), shown))
         self._panel = self._draw_panel(status)
 
@@ -119,12 +119,11 @@ class Overlay:
         if status is None:
             draw.text((pad, y), "waiting for a clip", font=self._font, fill=_FAINT)
             return panel
-        kind, budget = status.budget
         cost = f"{format_macs(status.macs)} MACs   {status.latency_ms:.1f} ms"
         for text, font, fill in (
             (str(status.subnet), self._large, _TEXT),
             (cost, self._font, _TEXT),
-            (f"budget {format_cost(kind, budget)}", self._font, _AMBER),
+            (f"budget {status.budget}", self._font, _AMBER),
         ):
             draw.text((pad, y), _fit(text, font, room), font=font, fill=fill)
             y += math.ceil(font.size * 1.5)

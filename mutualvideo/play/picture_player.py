@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from mutualvideo.budget import format_cost
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError
 from mutualvideo.media.picture_reader import PictureReader
+from mutualvideo.runtime.prediction import Prediction
 
 PICTURE_ENDINGS = frozenset(".bmp .gif .jpeg .jpg .png .ppm .tif .tiff .webp".split())
 BEST = 5
@@ -17,11 +18,11 @@ def recognise_pictures(recognizer, address, budgets):
     Args:
         recognizer: an ``AdaptiveRecognizer`` of a network of pictures.
         address: path of a picture, or of a folder; there every picture right in it, by name.
-        budgets: ``[(kind, value), ...]``, at least one.
+        budgets: :class:`~mutualvideo.budget.Budget` objects, at least one.
 
     Yields:
-        ``(path, kind, value, Prediction)``; in a folder ``(path, None, None, DecodeError)`` for a
-        picture that cannot be read, and the others follow.
+        ``(path, Budget, Prediction)``; in a folder ``(path, None, DecodeError)`` for a picture
+        that cannot be read, and the others follow.
 
     Raises:
         InputError: if the single picture cannot be read, the folder holds none, or no budget is
@@ -29,7 +30,7 @@ def recognise_pictures(recognizer, address, budgets):
     """
     if not budgets:
         raise InputError("no budget is given: name at least one")
-    rows = [recognizer.table.best(**{kind: value}) for kind, value in budgets]
+    rows = [recognizer.table.best(budget) for budget in budgets]
     folder = Path(address)
     paths = _pictures(folder) if folder.is_dir() else [folder]
     for path in paths:
@@ -39,21 +40,18 @@ def recognise_pictures(recognizer, address, budgets):
         except DecodeError as error:
             if not folder.is_dir():
                 raise
-            yield path, None, None, error
+            yield path, None, error
             continue
-        for (kind, value), row in zip(budgets, rows, strict=True):
-            yield path, kind, value, recognizer.predict(pixels, row.subnet)
+        for budget, row in zip(budgets, rows, strict=True):
+            yield path, budget, recognizer.predict(pixels, row.subnet)
 
 
-def describe(path, kind, value, found):
+def describe(path: Path, budget: Budget | None, found: Prediction | DecodeError) -> str:
     """One line about what :func:`recognise_pictures` yields."""
     if isinstance(found, DecodeError):
         return f"error: {found}"
     best = ", ".join(f"{label} {100 * score:.1f} %" for label, score in found.top(BEST))
-    return (
-        f"{path}: within {format_cost(kind, value)} {found.subnet} "
-        f"({format_cost('macs', found.macs)}): {best}"
-    )
+    return f"{path}: within {budget} {found.subnet} ({Budget('macs', found.macs)}): {best}"
 
 
 def _pictures(folder):

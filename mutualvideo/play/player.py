@@ -140,7 +140,7 @@ def _prepare(recognizer, script):
     """
     data = recognizer.cfg.DATA
     blank = np.zeros((data.NUM_FRAMES, data.TEST_CROP_SIZE, data.TEST_CROP_SIZE, 3), np.uint8)
-    rows = [recognizer.set_budget(**{kind: value}) for kind, value in script.budgets]
+    rows = [recognizer.set_budget(budget) for budget in script.budgets]
     if any(row.subnet.frames is None for row in rows):
         raise InputError("this network takes pictures, not video: play it with --image")
     for subnet in dict.fromkeys(row.subnet for row in rows):
@@ -239,19 +239,17 @@ class _Player:
 
     def _predict(self, time_s, end_s):
         script, entry = self._script, self._script.index(time_s)
-        kind, value = script.entries[entry][1:]
+        budget = script.entries[entry][1]
         if entry != self._entry:
-            self._recognizer.set_budget(**{kind: value})
+            self._recognizer.set_budget(budget)
             self._entry = entry
         prediction = self._recognizer.predict(self._window.clip(end_s))
-        part = self.parts.setdefault(entry, _Part(script.text(entry)))
+        part = self.parts.setdefault(entry, _Part(str(budget)))
         part.add(prediction)
         smooth = self._smooth(time_s, prediction.scores[0])
         answers = top_scores(smooth, prediction.class_names, TOP)
         self._line(time_s, prediction, part.budget, answers)
-        status = Status(
-            prediction.subnet, prediction.macs, prediction.latency_ms, (kind, value), answers
-        )
+        status = Status(prediction.subnet, prediction.macs, prediction.latency_ms, budget, answers)
         if self._overlay is None:
             self._overlay = self._new_overlay()
         self._overlay.update(time_s, status)

@@ -36,7 +36,8 @@ def play_all(
         address: for ``open_source``, or a folder.
         output: folder for the films. They are called after the sources; two videos of a folder
             that differ in their endings alone keep them.
-        budgets: ``[(kind, value), ...]``: each rules an equal part of every recording.
+        budgets: :class:`~mutualvideo.budget.Budget` objects: each holds for an equal part of
+            every recording.
         script: path of a budget script, instead of ``budgets``.
         gif: path for a GIF of the film; for one source only.
         gif_mb: its largest size, in megabytes.
@@ -56,8 +57,8 @@ def play_all(
     if bool(budgets) == (script is not None):
         raise InputError("give either budgets or a budget script")
     plan = None if script is None else BudgetScript.read(script)
-    for kind, value in budgets if plan is None else plan.budgets:
-        recognizer.set_budget(**{kind: value})
+    for budget in budgets if plan is None else plan.budgets:
+        recognizer.set_budget(budget)
     stop = threading.Event() if stop is None else stop
 
     def play_one(path, name=None):

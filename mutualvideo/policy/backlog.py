@@ -2,8 +2,7 @@
 
 import itertools
 from bisect import bisect_right
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mutualvideo.table.query import Row
@@ -24,8 +23,6 @@ class Request:
         arrived_s: when it came, in seconds on the caller's clock.
         deadline_s: when the answer is due; ``None``: whenever.
         client: who asked, anything hashable.
-        follows: whether its budget is the recogniser's own.
-        future: where the answer goes; a cancelled one is forgotten.
     """
 
     clip: Any
@@ -34,13 +31,15 @@ class Request:
     arrived_s: float
     deadline_s: float | None = None
     client: Any = None
-    follows: bool = False
-    future: Future = field(default_factory=Future)
 
     @property
-    def best(self):
+    def best(self) -> Row:
         """The ``Row`` that answers when there is no hurry."""
         return self.steps[-1]
+
+    def cancelled(self) -> bool:
+        """Whether nobody wants the answer any more; it is then forgotten."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ class Backlog:
         Returns:
             A :class:`Choice`; its batch stays here until it is removed.
         """
-        self.remove([r for r in self._waiting if r.future.cancelled()], served=False)
+        self.remove([r for r in self._waiting if r.cancelled()], served=False)
         hopeless = {r for r in self._waiting if self._hopeless(r, now_s)}
         order = self._order(hopeless)
         limit = self._limit(order, hopeless, now_s, ready)

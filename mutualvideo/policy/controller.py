@@ -3,9 +3,10 @@
 from collections import deque
 from statistics import median
 
-from mutualvideo.budget import as_cost, check_budget
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.policy.slowdown import Slowdown
+from mutualvideo.table.query import Row
 
 # A row is taken if it is expected to use this much of the budget, and left if it uses all of
 # it. Between the two nothing moves: that band is the hysteresis.
@@ -50,14 +51,25 @@ class Controller:
         self.table = table
         self.slowdown = Slowdown(table.rows)
         self.row, self.late = None, False
-        self._kind = self._budget = None
-        self.ladder = ()
+        # Of one clip, what is outside the network included if the budget was in fps; ``None``:
+        # the row is fixed.
+        self._limit_ms: float | None = None
+        self._fps = False
+        self.ladder: tuple[Row, ...] = ()
         self._other = deque(maxlen=_OTHER)
 
-    def set_budget(self, macs=None, ms=None, fps=None):
+    def set_budget(
+        self,
+        budget: Budget | str | float | None = None,
+        *,
+        macs: float | None = None,
+        ms: float | None = None,
+        fps: float | None = None,
+    ) -> Row:
         """Chooses a row under a new budget, at the speed last observed.
 
         Args:
+            budget: a :class:`~mutualvideo.budget.Budget` or its text, or
             macs: multiply-adds of one clip, or
             ms: milliseconds of one clip in the network, what the table measures, or
             fps: clips answered per second, everything included: one clip and what
@@ -72,26 +84,29 @@ class Controller:
                 the table. (A machine that is slower than the table is no error: the cheapest
                 row answers and :attr:`late` says so.)
         """
-        given, budget = check_budget(macs, ms, fps)
-        kind, budget = as_cost(given, budget)
+        given = Budget.of(budget, macs=macs, ms=ms, fps=fps)
+        limit = given.per_clip
         measured = all(row.latency_ms for row in self.table)
-        if kind == "macs" or measured:
-            best = self.table.best(**{kind: budget})
-        ladder = [best] if kind == "macs" else ladder_of(self.table, "ms" if measured else "macs")
-        self._begin(ladder, kind, budget, given == "fps")
-        if kind == "ms":
+        if limit.unit == "macs":
+            ladder = [self.table.best(limit)]
+        else:
+            if measured:
+                self.table.best(limit)  # below the cheapest row of the table: an error
+            ladder = ladder_of(self.table, "ms" if measured else "macs")
+        self._begin(ladder, None if limit.unit == "macs" else limit.value, given.unit == "fps")
+        if self._limit_ms is not None:
             self._index = self._highest(range(len(ladder)))
         self._settle()
         return self.row
 
     def hold(self, subnet):
         """Fixes the row, whatever it takes; returns it. InputError if it is not in the table."""
-        self._begin([self.table[subnet]], "macs", None)
+        self._begin([self.table[subnet]], None)
         self._settle()
         return self.row
 
-    def _begin(self, ladder, kind, budget, fps=False):
-        self.ladder, self._kind, self._budget, self._fps = tuple(ladder), kind, budget, fps
+    def _begin(self, ladder: list[Row], limit_ms: float | None, fps: bool = False) -> None:
+        self.ladder, self._limit_ms, self._fps = tuple(ladder), limit_ms, fps
         self._patience = dict.fromkeys((row.subnet for row in ladder), PATIENCE)
         self._fits = dict.fromkeys(self._patience, 0)
         # The row that a budget begins with was climbed to by nobody: to leave it is no mistake.
@@ -117,7 +132,7 @@ class Controller:
             raise InputError("controller: call set_budget(macs=...), (ms=...) or (fps=...) first")
         self.slowdown.observe(self.table[subnet].subnet, ms)
         self._other.append(other_ms)
-        if self._kind == "ms" and self.slowdown.factor is not None:
+        if self._limit_ms is not None and self.slowdown.factor is not None:
             self._move(answered=subnet == self.row.subnet)
         return self.row
 
@@ -165,14 +180,14 @@ class Controller:
 
     def _settle(self):
         self.row = self.ladder[self._index]
-        self.late = self._kind == "ms" and self._index == 0 and self._load(0) > 1
+        self.late = self._limit_ms is not None and self._index == 0 and self._load(0) > 1
 
     def _load(self, index):
         """Share of the budget that a row is expected to use; 0 while nothing is known."""
         expected = self.slowdown.expected_ms(self.ladder[index].subnet)
         if expected is None:
             return 0.0
-        budget = self._budget - (median(self._other) if self._fps and self._other else 0.0)
+        budget = self._limit_ms - (median(self._other) if self._fps and self._other else 0.0)
         return expected / budget if budget > 0 else float("inf")
 
     def _highest(self, indices):
@@ -194,14 +209,10 @@ def ladder_of(table, cost):
         rows, merit = table.pareto(cost), lambda row: row.top1
     else:
         rows, merit = list(table), lambda row: row.macs
-        if not rows or any(_cost(row, cost) is None for row in rows):
+        if not rows or any(row.cost(cost) is None for row in rows):
             raise InputError("the query table has no latency in some rows: measure it")
     ladder = []
-    for row in sorted(rows, key=lambda row: (_cost(row, cost), -merit(row), row.macs)):
+    for row in sorted(rows, key=lambda row: (row.cost(cost), -merit(row), row.macs)):
         if not ladder or merit(row) > merit(ladder[-1]):
             ladder.append(row)
     return ladder
-
-
-def _cost(row, cost):
-    return row.macs if cost == "macs" else row.latency_ms

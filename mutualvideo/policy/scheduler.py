@@ -6,7 +6,7 @@ from typing import Any
 from mutualvideo.errors import InputError
 from mutualvideo.policy.controller import PATIENCE
 from mutualvideo.policy.slowdown import Slowdown
-from mutualvideo.policy.stream_plan import Plan, plan_rows
+from mutualvideo.policy.stream_plan import StreamPlan, plan_rows
 from mutualvideo.table.query import Row
 
 # A machine faster than planned for by this factor, PATIENCE clips long, is worth a new plan.
@@ -31,7 +31,7 @@ class Job:
 
 
 class Scheduler:
-    """Earliest deadline first, one clip at a time, with the rows of a :class:`Plan`.
+    """Earliest deadline first, one clip at a time, with the rows of a :class:`StreamPlan`.
 
     Pure bookkeeping on the caller's clock; not thread-safe. A clip is due one period of its
     stream after it was submitted. As long as clips come no faster than their stream's rate,
@@ -46,7 +46,7 @@ class Scheduler:
         share: how much of the device is planned, see ``plan_rows``.
 
     Attributes:
-        plan: the :class:`Plan` in force.
+        plan: the :class:`StreamPlan` in force.
         slowdown: the ``Slowdown`` estimate.
         dropped, missed: ``{name: count}``, clips never answered as a newer one of their
             stream came first, and clips answered after their deadline.
@@ -57,7 +57,7 @@ class Scheduler:
 
     def __init__(self, table, streams, share=0.9):
         self._table, self._streams, self._share = table, list(streams), share
-        self.plan: Plan = plan_rows(table, self._streams, share=share)
+        self.plan: StreamPlan = plan_rows(table, self._streams, share=share)
         self.slowdown = Slowdown(table.rows)
         self._period_s = {stream.name: stream.period_ms / 1000 for stream in self._streams}
         self.dropped = dict.fromkeys(self._period_s, 0)

@@ -39,21 +39,22 @@ class StreamServer:
     """
 
     def __init__(self, recognizer, streams, share=0.9, clock=time.monotonic):
-        self._recognizer, self._clock = recognizer, clock
-        self._ladder = ladder_of(recognizer.table, "ms")
+        self._executor, self._clock = recognizer.executor, clock
+        executor = self._executor
+        self._ladder = ladder_of(executor.table, "ms")
         for row in self._ladder:
-            recognizer.backend.check(row.subnet)
-        self._scheduler = Scheduler(recognizer.table, streams, share)
+            executor.backend.check(row.subnet)
+        self._scheduler = Scheduler(executor.table, streams, share)
         self._changed = threading.Event()
         self._lock = threading.Lock()
-        self._runners = ReadyRunners(recognizer, self._changed.set, clock)
+        self._runners = ReadyRunners(executor, self._changed.set, clock)
         # The cheapest too: it is what there is when the machine gets slow.
         for row in (self._ladder[0], *self.plan.rows.values()):
-            recognizer._prepared.get(row.subnet)
+            executor.runners.get(row.subnet)
 
     @property
     def plan(self):
-        """The ``Plan`` in force."""
+        """The ``StreamPlan`` in force."""
         return self._scheduler.plan
 
     @property
@@ -82,11 +83,11 @@ class StreamServer:
             InputError: if there is no such stream, or for another dtype or shape.
         """
         now_s = self._clock()
-        frames = Frames(clip, self._recognizer._preprocessing)
+        frames = Frames(clip, self._executor.preprocessing)
         row = self.plan.rows.get(stream)
         if row is not None:
             # Most likely what will be wanted, and so made by this thread.
-            frames.input(self._recognizer.backend.input_shape(row.subnet))
+            frames.input(self._executor.backend.input_shape(row.subnet))
         with self._lock:
             self._scheduler.submit(stream, now_s, (now_s, frames))
         self._changed.set()
@@ -114,7 +115,7 @@ class StreamServer:
             scores = runner(clips)
             end_s = self._clock()
         except Exception as error:
-            raise answer_error(self._recognizer, runner.subnet, error) from error
+            raise answer_error(self._executor, runner.subnet, error) from error
         ms = (end_s - begin_s) * 1000
         with self._lock:
             self._scheduler.finish(job, ms, end_s, runner.subnet)
@@ -122,7 +123,7 @@ class StreamServer:
                 [row.subnet for row in self.plan.rows.values() if row.subnet not in self._runners]
             )
         return job.stream, make_answer(
-            self._recognizer,
+            self._executor,
             runner.subnet,
             scores[0],
             latency_ms=ms,
@@ -143,7 +144,7 @@ class StreamServer:
         row = ready_row(self._ladder, self._ladder.index(wanted), self._runners.__contains__)
         runner = None if row is None else self._runners.runner(row.subnet)
         # None was ready, or it was let go in this moment.
-        return runner or self._recognizer._prepared.get(wanted.subnet)
+        return runner or self._executor.runners.get(wanted.subnet)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ Beyond the MutualNet papers, after the early-exit cascades of Wang et al. (IDK C
 1706.00885). The sub-networks of one slimmable network make the stages: no further weights.
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from mutualvideo.budget import check_budget, format_cost
+from mutualvideo.budget import Budget
 from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
@@ -138,26 +140,31 @@ class CascadeCurve:
         if not budgets or len(set(budgets)) < len(budgets):
             raise InputError("cascades: expected at least one point, no budget twice")
 
-    def best(self, macs):
+    def best(
+        self, budget: Budget | str | float | None = None, *, macs: float | None = None
+    ) -> Cascade:
         """The cascade for an average budget.
 
         Args:
-            macs: multiply-adds of one clip, on average. The dearest clip costs all stages:
-                where every clip has a deadline, take ``QueryTable.best``.
+            budget: a :class:`~mutualvideo.budget.Budget` of multiply-adds, or
+            macs: their number, of one clip on average. The dearest clip costs all stages: where
+                every clip has a deadline, take ``QueryTable.best``.
 
         Returns:
             The ``Cascade`` of the dearest point within the budget if it wins there (see
             ``CascadePoint.wins``), else one of a single stage, the best single sub-network.
 
         Raises:
-            InputError: if the budget is no number above 0 or below the cheapest point.
+            InputError: if the budget is not one of multiply-adds, or below the cheapest point.
         """
-        _, macs = check_budget(macs=macs)
-        inside = [point for point in self.points if point.budget_macs <= macs]
+        budget = Budget.of(budget, macs=macs)
+        if budget.unit != "macs":
+            raise InputError(f"budget of {budget}: a cascade's is one of multiply-adds")
+        inside = [point for point in self.points if point.budget_macs <= budget.value]
         if not inside:
             raise InputError(
-                f"budget of {format_cost('macs', macs)} is below the cheapest cascade, "
-                f"{format_cost('macs', self.points[0].budget_macs)}"
+                f"budget of {budget} is below the cheapest cascade, "
+                f"{Budget('macs', self.points[0].budget_macs)}"
             )
         point = inside[-1]
         return point.cascade if point.wins else Cascade((point.static,), ())

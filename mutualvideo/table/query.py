@@ -9,10 +9,11 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from mutualvideo.budget import check_budget, format_cost
+from mutualvideo.budget import Budget
 from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import atomic_path
+from mutualvideo.subnet import Subnet
 from mutualvideo.table.row import Row, row_from_json
 from mutualvideo.table.text import to_markdown, to_text
 
@@ -22,8 +23,6 @@ FORMAT = "mutualvideo-query-table"
 # 2: p90 and batch latencies. Tables of version 1 lack these fields and are read.
 VERSION = 2
 MACS_CONVENTION = "multiply-adds of convolutions and linear layers, one clip"
-
-_COSTS = {"macs": "macs", "ms": "latency_ms"}
 
 
 class QueryTable:
@@ -69,12 +68,21 @@ class QueryTable:
             known = ", ".join(str(row.subnet) for row in self.rows)
             raise InputError(f"sub-network {subnet} is not in the table; it has {known}") from None
 
-    def best(self, macs=None, ms=None):
+    def best(
+        self,
+        budget: Budget | str | float | None = None,
+        *,
+        macs: float | None = None,
+        ms: float | None = None,
+        fps: float | None = None,
+    ) -> Row:
         """The most accurate row within a budget.
 
         Args:
+            budget: a :class:`~mutualvideo.budget.Budget`, or its text, ``"1.2G"``; or
             macs: multiply-adds of one clip, or
-            ms: latency of one clip in milliseconds; exactly one of the two.
+            ms: latency of one clip in milliseconds, or
+            fps: clips per second, one after the other; exactly one of the four.
 
         Returns:
             The ``Row`` with the highest top-1; among equals the one with fewer MACs. In a
@@ -84,17 +92,17 @@ class QueryTable:
             InputError: if not exactly one budget is given, if it is below the cheapest row
                 (which is named), if some rows lack the column asked for.
         """
-        kind, budget = check_budget(macs, ms)
-        cost = self._costs(kind)
-        rows = [row for row in self.rows if cost[row.subnet] <= budget]
+        limit = Budget.of(budget, macs=macs, ms=ms, fps=fps).per_clip
+        cost = self._costs(limit.unit)
+        rows = [row for row in self.rows if cost[row.subnet] <= limit.value]
         if not rows:
             cheapest = min(self.rows, key=lambda row: cost[row.subnet])
             raise InputError(
-                f"budget of {format_cost(kind, budget)} is below the cheapest sub-network, "
-                f"{cheapest.subnet} at {format_cost(kind, cost[cheapest.subnet])}"
+                f"budget of {limit} is below the cheapest sub-network, "
+                f"{cheapest.subnet} at {Budget(limit.unit, cost[cheapest.subnet])}"
             )
         if self._has_accuracy():
-            return max(rows, key=lambda row: (row.top1, -row.macs, -cost[row.subnet]))
+            return max(rows, key=lambda row: (row.top1 or 0.0, -row.macs, -cost[row.subnet]))
         return max(rows, key=lambda row: (row.macs, -cost[row.subnet]))
 
     def pareto(self, cost="macs"):
@@ -141,12 +149,10 @@ class QueryTable:
             raise InputError(f"query table: {key} {name} is relative to a file: load it from one")
         return Path(self.folder or "") / name
 
-    def _costs(self, kind):
-        if kind not in _COSTS:
-            raise InputError(f"cost {kind!r}: expected 'macs' or 'ms'")
+    def _costs(self, unit: str) -> dict[Subnet, float]:
         if not self.rows:
             raise InputError("the query table has no rows")
-        costs = {row.subnet: getattr(row, _COSTS[kind]) for row in self.rows}
+        costs = {row.subnet: row.cost(unit) for row in self.rows}
         for subnet, value in costs.items():
             if value is None:
                 raise InputError(

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError, shown
 from mutualvideo.subnet import Subnet
 
 _WHOLE = {"macs": (1, 10**18), "params": (0, 10**18), "macs_per_video": (1, 10**21)}
+# The column that a budget in this unit is held against.
+COSTS = {"macs": "macs", "ms": "latency_ms"}
 PERCENT = ("top1", "top5", "clip_top1", "clip_top5")
 TIMES = ("latency_ms", "latency_p90_ms", "batch_ms", "batch_p90_ms")
 _REAL = {**dict.fromkeys(PERCENT, (0, 100)), **dict.fromkeys(TIMES, (0, 10**9))}
@@ -55,6 +58,22 @@ class Row:
         for name, limits in _REAL.items():
             if getattr(self, name) is not None:
                 self._check(name, (int, float), "a number or null", limits)
+
+    def cost(self, unit: str) -> float | None:
+        """What one clip costs in ``unit``, ``"macs"`` or ``"ms"``; ``None``: not measured.
+
+        Raises:
+            InputError: for another unit.
+        """
+        if unit not in COSTS:
+            raise InputError(f"cost {unit!r}: expected {' or '.join(map(repr, COSTS))}")
+        return getattr(self, COSTS[unit])
+
+    def within(self, budget: Budget) -> bool:
+        """Whether one clip costs no more than ``budget``; false where it was not measured."""
+        limit = budget.per_clip
+        cost = self.cost(limit.unit)
+        return cost is not None and cost <= limit.value
 
     def _check(self, name, types, wanted, limits):
         value, (low, high) = getattr(self, name), limits

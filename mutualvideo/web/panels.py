@@ -10,6 +10,7 @@ from PIL import Image
 from mutualvideo.budget import format_macs
 from mutualvideo.frame_indices import frame_indices
 from mutualvideo.web import svg_plots
+from mutualvideo.web.session import in_words
 
 _TOP, _COLUMNS = 5, 8
 # Gradio runs the content of a panel through two kinds of templates, ${} and {{}}.
@@ -108,7 +109,7 @@ def figures(answer, table):
         f'<div><span>{what}</span><b id="{name}">{escape(value)}</b><i>{escape(note)}</i></div>'
         for what, value, note, name in tiles
     )
-    return f'<p id="budget">{escape(answer.budget)}</p><div class="tiles">{cells}</div>'
+    return f'<p id="budget">{escape(in_words(answer.budget))}</p><div class="tiles">{cells}</div>'
 
 
 def bars(answer):

@@ -7,7 +7,7 @@ sub-network.
 from collections import deque
 from dataclasses import dataclass, field
 
-from mutualvideo.budget import format_cost, format_macs
+from mutualvideo.budget import Budget, format_macs
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import Prediction
 from mutualvideo.table.query import Row
@@ -17,24 +17,13 @@ UNITS = {"macs": "multiply-adds", "ms": "milliseconds", "fps": "clips per second
 _REMEMBERED = 60
 
 
-@dataclass(frozen=True)
-class Budget:
-    """A budget in one of ``UNITS``; ``fps`` is a lower bound, the others are upper ones."""
-
-    unit: str
-    value: float
-
-    @property
-    def cost(self):
-        """The same as ``("macs", int)`` or ``("ms", float)``, as a query table takes it."""
-        return ("ms", 1000 / self.value) if self.unit == "fps" else (self.unit, self.value)
-
-    def __str__(self):
-        if self.unit == "fps":
-            return f"at least {self.value:.1f} clips per second"
-        if self.unit == "macs":
-            return f"at most {format_macs(self.value)} multiply-adds per clip"
-        return f"at most {format_cost(self.unit, self.value)} per clip"
+def in_words(budget: Budget) -> str:
+    """A budget as a visitor reads it: ``at most 40.0 ms per clip``."""
+    if budget.unit == "fps":
+        return f"at least {budget.value:.1f} clips per second"
+    if budget.unit == "macs":
+        return f"at most {format_macs(budget.value)} multiply-adds per clip"
+    return f"at most {budget} per clip"
 
 
 class Scale:
@@ -55,7 +44,7 @@ class Scale:
         if unit not in UNITS:
             raise InputError(f"unit {unit!r}: expected one of {', '.join(UNITS)}")
         self.unit, self._table = unit, table
-        costs = [row.macs if unit == "macs" else row.latency_ms for row in table]
+        costs = [row.cost("macs" if unit == "macs" else "ms") for row in table]
         if not costs or any(not cost for cost in costs):
             raise InputError(f"the query table cannot be used in {UNITS[unit]}: measure all rows")
         self._low, self._high = min(costs), max(costs)
@@ -80,8 +69,7 @@ class Scale:
     def choose(self, position):
         """``(Budget, Row)``: the most accurate row within the budget at a position."""
         budget = self.at(position)
-        kind, cost = budget.cost
-        return budget, self._table.best(**{kind: cost})
+        return budget, self._table.best(budget)
 
 
 def scales(table):
@@ -103,7 +91,7 @@ class Visitor:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Shown:
     """What there is to show.
 
     Args:
@@ -130,7 +118,7 @@ def answer(recognizer, scale, visitor, position):
         position: from 0 to 100.
 
     Returns:
-        :class:`Answer`.
+        :class:`Shown`.
 
     Raises:
         InputError: if there is no clip yet, the position is wrong, or the sub-network was never
@@ -143,4 +131,4 @@ def answer(recognizer, scale, visitor, position):
     clip = visitor.clip
     prediction = recognizer.predict(clip.frames, subnet=row.subnet)
     visitor.predictions.append(prediction)
-    return Answer(clip, budget, row, prediction, tuple(visitor.predictions))
+    return Shown(clip, budget, row, prediction, tuple(visitor.predictions))

@@ -19,16 +19,17 @@ def curve(table, row, budget):
     Args:
         table: ``QueryTable``.
         row: the chosen one.
-        budget: :class:`~mutualvideo.web.session.Budget`.
+        budget: :class:`~mutualvideo.budget.Budget`.
 
     Returns:
         SVG as bytes, or ``None`` if the table has no accuracies.
     """
     if any(each.top1 is None for each in table):
         return None
-    kind, limit = budget.cost
-    costs = {each.subnet: _cost(each, kind) for each in table}
-    limit = limit / 1e6 if kind == "macs" else limit
+    kind, limit = budget.per_clip.unit, budget.per_clip.value
+    scale = 1e6 if kind == "macs" else 1.0
+    costs = {each.subnet: each.cost(kind) / scale for each in table}
+    limit /= scale
     front = table.pareto(kind)
     figure, axes = _figure(7.4, 3.9)
     axes.set_xscale("log")
@@ -116,10 +117,6 @@ def _svg(figure):
     with _lock:
         figure.savefig(content, format="svg", metadata={"Date": None})
     return content.getvalue()
-
-
-def _cost(row, kind):
-    return row.macs / 1e6 if kind == "macs" else row.latency_ms
 
 
 def _label(value, kind):

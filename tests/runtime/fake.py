@@ -69,8 +69,8 @@ class FakeRecognizer:
         self.clips, self.budgets, self._gate = [], [], gate
         self._scores = scores or (lambda call: [0.2, 0.7, 0.1])
 
-    def set_budget(self, **budget):
-        self._row = self.table.best(**budget)
+    def set_budget(self, budget):
+        self._row = self.table.best(budget)
         self.budgets.append(budget)
         return self._row
 

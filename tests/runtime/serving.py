@@ -1,12 +1,12 @@
 """A recogniser without a network: its runners take the time they are told, on a clock of ours."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 
 from mutualvideo.backends.base import Backend, Runner
-from mutualvideo.runtime.prepared import PreparedRunners
-from mutualvideo.runtime.preprocess import Preprocessing
+from mutualvideo.runtime.executor import Executor
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable, Row
 
@@ -53,8 +53,6 @@ class FakeRecognizer:
         gates: by sub-network, the event that its preparation waits for.
     """
 
-    class_names = tuple(str(number) for number in range(256))
-
     def __init__(self, clock=None, rows=ROWS, immediate=True, cache_mib=512):
         self.clock, self.table, self.current = clock or Clock(), QueryTable(rows), None
         self.learnt = []
@@ -62,12 +60,14 @@ class FakeRecognizer:
         self.answering = lambda: None
         self.gates = {row.subnet: threading.Event() for row in rows}
         self.backend = FakeBackend(self, immediate)
-        self._preprocessing = Preprocessing(2, 8, (0.0,) * 3, (1.0,) * 3)
-        self._prepared = PreparedRunners(self.backend, cache_mib)
+        data = SimpleNamespace(
+            NUM_FRAMES=2, TEST_CROP_SIZE=8, TEST_CROP_SHARE=1.0, MEAN=[0.0] * 3, STD=[1.0] * 3
+        )
+        cfg = SimpleNamespace(DATA=data, MODEL=SimpleNamespace(ARCH="", NUM_CLASSES=256))
+        self.executor = Executor(self.backend, self.table, cfg, cache_mib)
 
-    def _learn(self, prediction, clips):
-        ms, total_ms = prediction.latency_ms / clips, prediction.total_ms / clips
-        self.learnt.append((prediction.subnet, ms, total_ms - ms))
+    def observe(self, subnet, ms, other_ms):
+        self.learnt.append((subnet, ms, other_ms))
 
     def let(self, *subnets):
         for subnet in subnets:

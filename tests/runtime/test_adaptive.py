@@ -9,7 +9,7 @@ from mutualvideo.backends.base import Backend, Runner
 from mutualvideo.config import get_cfg
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer, PreparationError, from_checkpoint
-from mutualvideo.runtime import recognizer as module
+from mutualvideo.runtime import executor as module
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import Cascade
 from mutualvideo.table.query import QueryTable, Row
@@ -72,7 +72,7 @@ class SimulatedRunner(Runner):
 def simulated(monkeypatch):
     """Makes recognisers over a simulated machine: ``(recognizer, machine)``."""
 
-    def make(metadata=None, rows=ROWS, **options):
+    def make(metadata=None, rows=ROWS, cascades=None, **options):
         table = QueryTable(rows, metadata)
         machine = Simulated(table, **options)
         cfg = get_cfg()
@@ -87,7 +87,7 @@ def simulated(monkeypatch):
             return prepare(*arguments)
 
         monkeypatch.setattr(module, "prepare", slow_prepare)
-        return AdaptiveRecognizer("unread", table), machine
+        return AdaptiveRecognizer("unread", table, cascades=cascades), machine
 
     return make
 
@@ -191,8 +191,7 @@ def test_cascades_ask_dear_rows_about_unsure_clips_alone(simulated, tmp_path):
 
 
 def test_a_cascade_begins_when_all_its_stages_are_prepared(simulated):
-    recognizer, machine = simulated({"cascades": "unused"}, immediate=False)
-    recognizer._cascades = curve(Cascade((CHEAP, DEAR), (0.7,)))
+    recognizer, machine = simulated(immediate=False, cascades=curve(Cascade((CHEAP, DEAR), (0.7,))))
     recognizer.switch(CHEAP, wait=True)
     machine.gate.clear()
     recognizer.set_budget(macs=305, cascade=True)

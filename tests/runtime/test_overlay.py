@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mutualvideo.budget import Budget
 from mutualvideo.play.overlay import Overlay, Status, scale_of
 from mutualvideo.subnet import Subnet
 from tests.runtime.fake import TABLE
@@ -10,7 +11,7 @@ AMBER, BLUE, BRIGHT = (255, 179, 56), (52, 118, 196), (66, 152, 247)
 
 
 def status(macs=600, budget=("macs", 800), answers=ANSWERS, ms=12.0):
-    return Status(Subnet(0.5, 4, 112), macs, ms, budget, answers)
+    return Status(Subnet(0.5, 4, 112), macs, ms, Budget(*budget), answers)
 
 
 def is_colour(picture, colour):
@@ -129,5 +130,5 @@ def test_before_the_first_clip():
     ],
 )
 def test_the_scale(budgets, expected):
-    kind, highest = scale_of(budgets, TABLE)
+    kind, highest = scale_of([Budget(*budget) for budget in budgets], TABLE)
     assert kind == expected[0] and highest == pytest.approx(expected[1])

@@ -3,13 +3,14 @@ import threading
 import pytest
 from PIL import Image
 
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.media import VideoReader
 from mutualvideo.play.playlist import play_all
 from tests.runtime.fake import FakeRecognizer, write_numbered
 
 TIMES = [number / 30 for number in range(30)]
-BUDGETS = [("macs", 1000), ("macs", 100)]
+BUDGETS = [Budget("macs", 1000), Budget("macs", 100)]
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_stopping_ends_one_film_and_begins_no_other(folder, tmp_path):
     [
         ({}, "either budgets or a budget script"),
         ({"budgets": BUDGETS, "script": "budgets.txt"}, "either budgets or a budget script"),
-        ({"budgets": [("macs", 1)]}, "below the cheapest"),
+        ({"budgets": [Budget("macs", 1)]}, "below the cheapest"),
         ({"budgets": BUDGETS, "stride_s": -1}, "stride -1"),
         ({"budgets": BUDGETS, "gif": "a.gif"}, "is a folder; a GIF is of one video"),
         ({"budgets": BUDGETS, "address": "deeper"}, "deeper: holds no video"),

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.policy.budget_script import BudgetScript
 
@@ -16,15 +17,19 @@ def test_reading(tmp_path):
     text = "# a film\n\n0 4.7G\n  2.5\t800M  # less\n5 40 ms\n8 800M\n"
     script = BudgetScript.read(written(tmp_path, text))
     assert script.entries == [
-        (0.0, "macs", 4_700_000_000),
-        (2.5, "macs", 800_000_000),
-        (5.0, "ms", 40.0),
-        (8.0, "macs", 800_000_000),
+        (0.0, Budget("macs", 4_700_000_000)),
+        (2.5, Budget("macs", 800_000_000)),
+        (5.0, Budget("ms", 40.0)),
+        (8.0, Budget("macs", 800_000_000)),
     ]
-    assert script.budgets == [("macs", 4_700_000_000), ("macs", 800_000_000), ("ms", 40.0)]
+    assert script.budgets == [
+        Budget("macs", 4_700_000_000),
+        Budget("macs", 800_000_000),
+        Budget("ms", 40.0),
+    ]
     assert [script.index(t) for t in (0, 2.4999, 2.5, 7, 99)] == [0, 0, 1, 2, 3]
     assert [script.next_change(t) for t in (0, 2.5, 6, 8)] == [2.5, 5, 8, math.inf]
-    assert [script.text(number) for number in (1, 2)] == ["800M MACs", "40.0 ms"]
+    assert [str(script.entries[number][1]) for number in (1, 2)] == ["800M MACs", "40.0 ms"]
 
 
 @pytest.mark.parametrize(
@@ -56,9 +61,14 @@ def test_files_that_are_none(tmp_path):
 
 
 def test_equal_parts():
-    budgets = [("macs", 5), ("ms", 3.0), ("macs", 5)]
+    five, three = Budget("macs", 5), Budget("ms", 3.0)
+    budgets = [five, three, five]
     script = BudgetScript.equal_parts(budgets, 6.0)
-    assert script.entries == [(0, "macs", 5), (2, "ms", 3.0), (4, "macs", 5)]
+    assert script.entries == [
+        (0, Budget("macs", 5)),
+        (2, Budget("ms", 3.0)),
+        (4, Budget("macs", 5)),
+    ]
     assert BudgetScript.equal_parts(budgets[:1]).next_change(0) == math.inf
     with pytest.raises(InputError, match="live source has no equal parts"):
         BudgetScript.equal_parts(budgets)

@@ -260,7 +260,7 @@ def test_a_row_that_cannot_be_prepared_fails_those_who_want_it(recognizer, held)
 def test_until_a_row_is_prepared_a_cheaper_one_answers():
     recognizer = FakeRecognizer(immediate=False)
     recognizer.let(A, B)
-    recognizer._prepared.get(B)
+    recognizer.executor.runners.get(B)
     with Service(recognizer, max_wait_ms=0, clock=recognizer.clock) as service:
         answer = service.submit(clip(), macs=640).result(LONG)
         assert (answer.subnet, answer.wanted, answer.shed) == (B, D, True)
@@ -269,7 +269,7 @@ def test_until_a_row_is_prepared_a_cheaper_one_answers():
         assert service.submit(clip(), macs=40).result(LONG).subnet == B
         recognizer.let(C, D)
         assert cheap.result(LONG).subnet == A
-        recognizer._prepared.get(D)
+        recognizer.executor.runners.get(D)
         assert service.submit(clip(), macs=640).result(LONG).subnet == D
 
 

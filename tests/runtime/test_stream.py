@@ -5,6 +5,7 @@ import av
 import numpy as np
 import pytest
 
+from mutualvideo.budget import Budget
 from mutualvideo.data.sampling import clip_indices
 from mutualvideo.errors import InputError
 from mutualvideo.media import VideoReader
@@ -17,7 +18,7 @@ from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.runtime.clip_window import ClipWindow
 from tests.runtime.fake import FakeRecognizer, data, number_of, numbered, write_numbered
 
-DEAR, CHEAP = ("macs", 1000), ("macs", 100)
+DEAR, CHEAP = Budget("macs", 1000), Budget("macs", 100)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def steady(count, fps=30):
 @pytest.mark.parametrize("stride", [0.1, 0.5, 4.0])
 def test_clips_lie_around_what_they_are_shown_on(tmp_path, frames, stride):
     path, fake = write_numbered(tmp_path / "a.mp4", steady(frames)), FakeRecognizer()
-    played = play_file(fake, path, [(0.0, *DEAR)], tmp_path / "out", stride_s=stride)
+    played = play_file(fake, path, [(0.0, DEAR)], tmp_path / "out", stride_s=stride)
     times = np.arange(0, frames / 30 - 1e-9, stride)
     assert [float(line["time_s"]) for line in lines_of(played.csv)] == pytest.approx(list(times))
     # A clip is 12 frames; its middle is the middle of the window, or of its first 12 frames.
@@ -58,7 +59,7 @@ def test_clips_lie_around_what_they_are_shown_on(tmp_path, frames, stride):
 
 def test_the_budget_changes_in_time(tmp_path):
     path, fake = write_numbered(tmp_path / "a.mp4", steady(75)), FakeRecognizer()
-    script = [(0.0, *DEAR), (0.7, *CHEAP), (1.5, "ms", 8.0), (9.0, *DEAR)]
+    script = [(0.0, DEAR), (0.7, CHEAP), (1.5, Budget("ms", 8.0)), (9.0, DEAR)]
     played = play_file(fake, path, script, tmp_path / "out", stride_s=0.5)
     lines = lines_of(played.csv)
     # Every half second, and anew from every change on.
@@ -77,7 +78,7 @@ def test_scores_are_smoothed_and_parts_are_averaged(tmp_path):
     path = write_numbered(tmp_path / "a.mp4", steady(60))
     scores = [[0.6, 0.3, 0.1], [0.0, 0.9, 0.1], [0.2, 0.2, 0.6], [0.5, 0.5, 0.0]]
     fake = FakeRecognizer(scores=lambda call: scores[call])
-    played = play_file(fake, path, [(0.0, *DEAR)], tmp_path / "out", smooth_s=0.8)
+    played = play_file(fake, path, [(0.0, DEAR)], tmp_path / "out", smooth_s=0.8)
     kept, expected = np.exp(-0.5 / 0.8), np.array(scores[0])
     for number, line in enumerate(lines_of(played.csv)):
         if number:
@@ -94,7 +95,7 @@ def test_scores_are_smoothed_and_parts_are_averaged(tmp_path):
 def test_the_film(tmp_path):
     times = steady(40) + [1.5, 1.9, 2.0]
     path = write_numbered(tmp_path / "a.mkv", times, (240, 320))
-    played = play_file(FakeRecognizer(), path, [(0.0, *DEAR)], tmp_path / "out")
+    played = play_file(FakeRecognizer(), path, [(0.0, DEAR)], tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.csv", "a.mp4"]
     with av.open(str(played.mp4)) as container:
         assert container.streams.video[0].codec_context.name == "h264"
@@ -123,7 +124,7 @@ def test_answers_are_shown_from_their_time_on(tmp_path, monkeypatch):
     monkeypatch.setattr(player, "Overlay", Spy)
     path = write_numbered(tmp_path / "a.mp4", steady(60))
     fake = FakeRecognizer(scores=lambda call: [0.1 * (call + 1), 0.5, 0.4])
-    play_file(fake, path, [(0.0, *DEAR)], tmp_path / "out")
+    play_file(fake, path, [(0.0, DEAR)], tmp_path / "out")
     assert len(shown) == 60
     assert all(score == pytest.approx(0.1 * (1 + int(t / 0.5 + 1e-6))) for t, score in shown)
 
@@ -143,7 +144,7 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(ClipWindow, "add", counting_add)
     monkeypatch.setattr(player._Player, "_take", counting_take)
     path = write_numbered(tmp_path / "long.mp4", steady(200))
-    play_file(FakeRecognizer(), path, [(0.0, *DEAR)], tmp_path / "out", stride_s=4.0)
+    play_file(FakeRecognizer(), path, [(0.0, DEAR)], tmp_path / "out", stride_s=4.0)
     # A clip is 12 frames; one more has just come.
     assert max(held) == 13 and max(waiting) <= 12
 
@@ -151,7 +152,7 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
 def test_first_clip_is_what_the_network_saw(recognizer, write_video, tmp_path):
     path = write_video("short.mp4", 12)
     macs = recognizer.table.pareto()[-1].macs
-    played = play_file(recognizer, path, [(0.0, "macs", macs)], tmp_path)
+    played = play_file(recognizer, path, [(0.0, Budget("macs", macs))], tmp_path)
     with VideoReader(path) as reader:
         clip = reader.read([0, 2, 4, 6, 8, 11])
     expected = recognizer.predict(clip).top(3)
@@ -201,7 +202,7 @@ def test_a_slow_recogniser_drops_frames_and_not_clips(tmp_path, monkeypatch):
 
     fake = FakeRecognizer(gate=gate)
     source = Camera(60, waits)
-    played = play(fake, source, BudgetScript([(0.0, *DEAR)]), tmp_path, stride_s=0.5)
+    played = play(fake, source, BudgetScript([(0.0, DEAR)]), tmp_path, stride_s=0.5)
     assert fake.clips[0] == [0, 2, 4, 6, 8, 11]
     # Caused by frame 56, the newest, and cut from frames that were never shown.
     assert fake.clips[1] == [45, 47, 49, 51, 53, 56]
@@ -225,7 +226,7 @@ def test_a_live_clip_is_the_most_recent_one(tmp_path):
             shown.release()
 
     source.frames = one_by_one
-    played = play(fake, source, BudgetScript([(0.0, *DEAR)]), tmp_path, stride_s=0.5)
+    played = play(fake, source, BudgetScript([(0.0, DEAR)]), tmp_path, stride_s=0.5)
     assert (played.frames, played.dropped) == (60, 0)
     # The first when a whole clip has gone by, at frame 11; then every half second.
     assert [clip[-1] for clip in fake.clips] == [11, 26, 41, 56]
@@ -237,7 +238,7 @@ def test_a_live_clip_is_the_most_recent_one(tmp_path):
 
 def test_a_live_source_that_ends_early_is_answered_once(tmp_path):
     fake = FakeRecognizer()
-    played = play(fake, Camera(5), BudgetScript([(0.0, *DEAR)]), tmp_path)
+    played = play(fake, Camera(5), BudgetScript([(0.0, DEAR)]), tmp_path)
     assert len(fake.clips) == 1 and fake.clips[0][-1] == 4
     assert [part.clips for part in played.parts] == [1]
 
@@ -247,7 +248,7 @@ def test_a_lost_stream_keeps_what_was_recorded(tmp_path):
         if number == 20:
             raise InputError("cam: broke off")
 
-    played = play(FakeRecognizer(), Camera(60, waits), BudgetScript([(0.0, *DEAR)]), tmp_path)
+    played = play(FakeRecognizer(), Camera(60, waits), BudgetScript([(0.0, DEAR)]), tmp_path)
     assert played.problem == "cam: broke off" and str(played).endswith("error: cam: broke off")
     with VideoReader(played.mp4) as reader:
         assert len(reader) == played.frames > 0
@@ -255,7 +256,7 @@ def test_a_lost_stream_keeps_what_was_recorded(tmp_path):
         play(
             FakeRecognizer(),
             Camera(60, lambda _: waits(20)),
-            BudgetScript([(0.0, *DEAR)]),
+            BudgetScript([(0.0, DEAR)]),
             tmp_path / "nothing",
         )
     assert not list((tmp_path / "nothing").iterdir())
@@ -264,7 +265,7 @@ def test_a_lost_stream_keeps_what_was_recorded(tmp_path):
 def test_stopping_leaves_playable_files(tmp_path):
     path, stop = write_numbered(tmp_path / "a.mp4", steady(300)), threading.Event()
     fake = FakeRecognizer(gate=lambda call: stop.set() if call == 2 else None)
-    played = play_file(fake, path, [(0.0, *DEAR)], tmp_path / "out", stop=stop)
+    played = play_file(fake, path, [(0.0, DEAR)], tmp_path / "out", stop=stop)
     with VideoReader(played.mp4) as reader:
         count = len(reader)
         assert number_of(reader.read([count - 1])[0][:320, :534]) == count - 1
@@ -275,7 +276,7 @@ def test_stopping_leaves_playable_files(tmp_path):
 
 def test_so_many_seconds(tmp_path):
     path = write_numbered(tmp_path / "a.mp4", steady(300))
-    played = play_file(FakeRecognizer(), path, [(0.0, *DEAR)], tmp_path / "out", seconds=1.0)
+    played = play_file(FakeRecognizer(), path, [(0.0, DEAR)], tmp_path / "out", seconds=1.0)
     assert played.frames == 30
     assert [line["time_s"] for line in lines_of(played.csv)] == ["0.000", "0.500"]
 
@@ -283,7 +284,7 @@ def test_so_many_seconds(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"script": [(0.0, *DEAR), (1.0, "macs", 1)]}, "below the cheapest"),
+        ({"script": [(0.0, DEAR), (1.0, Budget("macs", 1))]}, "below the cheapest"),
         ({"stride_s": 0}, "stride 0"),
         ({"smooth_s": -1}, "smooth -1"),
         ({"seconds": 0}, "seconds 0"),
@@ -293,7 +294,7 @@ def test_so_many_seconds(tmp_path):
 )
 def test_nothing_is_written_when_something_is_wrong(tmp_path, arguments, named):
     path = write_numbered(tmp_path / "a.mp4", steady(12))
-    arguments = {"script": [(0.0, *DEAR)], "output": "out", **arguments}
+    arguments = {"script": [(0.0, DEAR)], "output": "out", **arguments}
     script, output = arguments.pop("script"), tmp_path / arguments.pop("output")
     before = path.read_bytes()
     with pytest.raises(InputError, match=named):
@@ -307,7 +308,7 @@ def test_a_failure_half_way_leaves_no_file(tmp_path):
 
     path = write_numbered(tmp_path / "a.mp4", steady(12))
     with pytest.raises(RuntimeError, match="half way"):
-        play_file(FakeRecognizer(gate=fail), path, [(0.0, *DEAR)], tmp_path / "out")
+        play_file(FakeRecognizer(gate=fail), path, [(0.0, DEAR)], tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -321,7 +322,7 @@ def test_every_sub_network_is_warm_before_the_film_begins(tmp_path):
             return super().predict(clip, subnet)
 
     path = write_numbered(tmp_path / "a.mp4", steady(12))
-    script = [(0.0, *DEAR), (0.1, *CHEAP), (0.2, "ms", 9.0)]
+    script = [(0.0, DEAR), (0.1, CHEAP), (0.2, Budget("ms", 9.0))]
     play_file(Spy(data(frames=4)), path, script, tmp_path / "out")
     assert calls[:2] == [(1000, False), (100, False)]
     assert [macs for macs, filmed in calls if filmed] == [1000, 100, 1000]

@@ -89,7 +89,7 @@ def test_a_row_that_is_not_ready_is_not_waited_for():
     # B is planned for and under way, A answers.
     assert (wanted[-1], answer.subnet, answer.shed) == (B, A, True)
     recognizer.let(B)
-    recognizer._prepared.get(B)
+    recognizer.executor.runners.get(B)
     server.submit("one", clip())
     assert server.answer()[1].subnet == B
 

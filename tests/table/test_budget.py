@@ -1,6 +1,6 @@
 import pytest
 
-from mutualvideo.budget import as_cost, check_budget, format_cost, format_macs, parse_budget
+from mutualvideo.budget import Budget, format_macs, is_positive
 from mutualvideo.errors import InputError
 
 
@@ -24,10 +24,10 @@ from mutualvideo.errors import InputError
         ("0.5 fps", ("fps", 0.5)),
     ],
 )
-def test_parse_budget(text, expected):
-    kind, value = parse_budget(text)
-    assert (kind, value) == expected
-    assert type(value) is (int if kind == "macs" else float)
+def test_parse(text, expected):
+    budget = Budget.parse(text)
+    assert (budget.unit, budget.value) == expected
+    assert type(budget.value) is (int if budget.unit == "macs" else float)
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_parse_budget(text, expected):
     ["", "fast", "1.2g", "40m", "40 s", "-3G", "0", "0ms", "nan", "inf", "1e999", "1_0", "0.4"]
     + ["0fps", "5 FPS"],
 )
-def test_parse_budget_refuses(text):
+def test_parse_refuses(text):
     with pytest.raises(InputError, match="budget") as info:
-        parse_budget(text)
+        Budget.parse(text)
     assert "\n" not in str(info.value)
     assert repr(text) in str(info.value)
 
@@ -77,9 +77,9 @@ def test_format_macs(macs, text):
         {"macs": 10**400},
     ],
 )
-def test_check_budget_refuses(budgets):
+def test_not_one_good_budget(budgets):
     with pytest.raises(InputError, match="budget"):
-        check_budget(**budgets)
+        Budget.of(**budgets)
 
 
 @pytest.mark.parametrize(
@@ -92,4 +92,46 @@ def test_check_budget_refuses(budgets):
     ],
 )
 def test_budgets_as_text_and_as_costs(budget, text, cost):
-    assert (format_cost(*budget), as_cost(*budget)) == (text, cost)
+    assert (str(Budget(*budget)), Budget(*budget).per_clip) == (text, Budget(*cost))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"budget": Budget("ms", 3)}, Budget("ms", 3)),
+        ({"budget": "50ms"}, Budget("ms", 50.0)),
+        ({"budget": 15e6}, Budget("macs", 15e6)),
+        ({"fps": 30}, Budget("fps", 30)),
+    ],
+)
+def test_every_way_to_give_one(given, expected):
+    assert Budget.of(**given) == expected
+
+
+def test_what_is_printed_is_read_again():
+    for text in ("1.20G MACs", "40.0 ms", "25 fps"):
+        assert str(Budget.parse(text)) == text
+
+
+def test_the_smaller_budget_allows_less():
+    # 50 clips per second leave 20 ms for each.
+    assert Budget.parse("50fps") < Budget.parse("40ms") < Budget.parse("20fps")
+    assert Budget.parse("1M") <= Budget.parse("1M") < Budget.parse("1.1M")
+    assert Budget.parse("25fps") <= Budget.parse("40ms") <= Budget.parse("25fps")
+    assert max(Budget.parse("5ms"), Budget.parse("100fps")).unit == "fps"
+    assert len({Budget.parse("40ms"), Budget.parse("40 ms"), Budget.parse("25fps")}) == 2
+    for other in (Budget.parse("1M"), 40.0):
+        with pytest.raises(TypeError, match="40.0 ms cannot be compared|1.00M MACs cannot"):
+            assert Budget.parse("40ms") < other
+
+
+def test_a_budget_never_changes_and_knows_its_units():
+    with pytest.raises(AttributeError):
+        Budget("ms", 3.0).value = 4.0
+    with pytest.raises(InputError, match="budget in 'joules': expected one of macs, ms, fps"):
+        Budget("joules", 1.0)
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "5", True, None, 10**400])
+def test_what_is_not_positive(value):
+    assert not is_positive(value) and is_positive(1) and is_positive(0.5)
