@@ -16,7 +16,7 @@ import sys
 
 from mutualvideo.budget import Budget
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.export import FORMATS, DifferenceError, export_folder, export_subnet, open_source
+from mutualvideo.export import FORMATS, DifferenceError, export_folder, export_subnet, open_origin
 from mutualvideo.export.deploy_folder import ROWS
 from mutualvideo.subnet import Subnet
 
@@ -41,7 +41,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    source = open_source(args.run, args.checkpoint, args.table)
+    source = open_origin(args.run, args.checkpoint, args.table)
     try:
         if args.folder:
             written = export_folder(source, args.format, args.output, args.rows)

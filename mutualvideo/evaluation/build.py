@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from mutualvideo.backends import make_backend
-from mutualvideo.backends.latency import about_latency, measure_rows
+from mutualvideo.backends.common.latency import about_latency, measure_rows
 from mutualvideo.budget import format_macs
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+from mutualvideo.backends import exported_formats
 from mutualvideo.errors import InputError
-from mutualvideo.export.formats import FOLDER_FORMATS, get_format
-from mutualvideo.export.origin import versions
+from mutualvideo.export.formats import get_format
+from mutualvideo.export.origin import package_versions
 from mutualvideo.export.staging import staging
 from mutualvideo.export.subnet_file import write_checked
 from mutualvideo.runtime.manifest import TABLE, Exported, Manifest, data_section
@@ -27,7 +28,7 @@ def export_folder(source, name, path, rows="pareto", report=print):
     and renamed at the end.
 
     Args:
-        source: :class:`~mutualvideo.export.origin.Source`.
+        source: :class:`~mutualvideo.export.origin.Origin`.
         name: ``openvino``, ``onnx`` or ``torch_export``.
         path: of the folder; it must not be there yet.
         rows: ``pareto``: those that no other row beats, by multiply-adds or, where it was
@@ -42,9 +43,9 @@ def export_folder(source, name, path, rows="pareto", report=print):
             nothing is left.
     """
     path = Path(path)
-    if name not in FOLDER_FORMATS:
+    if name not in exported_formats():
         raise InputError(
-            f"format {name!r}: the runtime executes folders of {', '.join(FOLDER_FORMATS)}"
+            f"format {name!r}: the runtime executes folders of {', '.join(exported_formats())}"
         )
     if path.exists():
         raise InputError(f"{path}: is there already: remove it or name another folder")
@@ -108,5 +109,5 @@ def _manifest(source, name, module, written, folder):
         data=data_section(source.cfg),
         rows=rows,
         sha256={file.name: fingerprint(file) for file in sorted(folder.iterdir())},
-        versions=versions(module.PACKAGES),
+        versions=package_versions(module.PACKAGES),
     )

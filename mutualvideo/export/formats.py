@@ -18,8 +18,6 @@ _MODULES = {
     "pytorchvideo": "pytorchvideo_module",
 }
 FORMATS = tuple(_MODULES)
-# Those that the runtime executes from a folder.
-FOLDER_FORMATS = ("openvino", "onnx", "torch_export")
 
 
 def get_format(name):

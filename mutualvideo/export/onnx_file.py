@@ -1,8 +1,8 @@
 """ONNX models, weights inside. The metadata is the model's property ``mutualvideo``."""
 
-from mutualvideo.backends.base import import_extra
+from mutualvideo.backends.common.base import import_extra
+from mutualvideo.backends.common.to_runtime import to_onnx
 from mutualvideo.backends.onnxruntime import OnnxRuntimeRunner
-from mutualvideo.backends.to_runtime import to_onnx
 from mutualvideo.export.origin import KEY, as_text
 
 ENDINGS = (".onnx",)

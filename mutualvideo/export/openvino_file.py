@@ -4,9 +4,9 @@ The metadata is ``rt_info``'s entry ``mutualvideo``. Weights and arithmetic are 
 OpenVINO runs a model in bf16 where the CPU has it, unless INFERENCE_PRECISION_HINT says f32.
 """
 
-from mutualvideo.backends.base import import_extra
-from mutualvideo.backends.openvino import OpenVINORunner
-from mutualvideo.backends.to_runtime import to_openvino
+from mutualvideo.backends.common.base import import_extra
+from mutualvideo.backends.common.to_runtime import to_openvino
+from mutualvideo.backends.openvino import OpenVINORunner, core
 from mutualvideo.export.origin import KEY, as_text
 
 ENDINGS = (".xml", ".bin")
@@ -32,4 +32,4 @@ def write(source, subnet, path):
 
 
 def load(source, subnet, path):
-    return OpenVINORunner(subnet, source.shape(subnet), path).logits
+    return OpenVINORunner(subnet, source.shape(subnet), core().read_model(path)).logits

@@ -25,7 +25,7 @@ KEY = "mutualvideo"
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """A slimmable network in eval mode on the CPU, with calibrated statistics.
 
     Args:
@@ -94,7 +94,7 @@ class Source:
             "checkpoint": self.table.metadata.get("fingerprint"),
             "input": INPUT,
             "output": OUTPUT,
-            "versions": versions(packages),
+            "versions": package_versions(packages),
         }
 
     @property
@@ -106,7 +106,7 @@ class Source:
         return names
 
 
-def open_source(run=None, checkpoint=None, table=None):
+def open_origin(run=None, checkpoint=None, table=None):
     """Opens what is exported.
 
     Args:
@@ -114,7 +114,7 @@ def open_source(run=None, checkpoint=None, table=None):
         checkpoint, table: paths of both; each takes precedence over what lies in ``run``.
 
     Returns:
-        :class:`Source`.
+        :class:`Origin`.
 
     Raises:
         InputError: if a file cannot be read, or table and checkpoint do not belong together.
@@ -123,10 +123,10 @@ def open_source(run=None, checkpoint=None, table=None):
     if is_folder(checkpoint):
         raise InputError(f"{checkpoint}: holds exported sub-networks already: name a run")
     backend, cfg = open_network(checkpoint, table, device="cpu")
-    return Source(backend.model, cfg, table)
+    return Origin(backend.model, cfg, table)
 
 
-def versions(packages=()):
+def package_versions(packages=()):
     """``{package: version}`` of mutualvideo, torch and ``packages``."""
     found = {KEY: __version__, "torch": str(torch.__version__)}
     for package in packages:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mutualvideo.backends.base import softmax
+from mutualvideo.backends.common.base import softmax
 
 TOLERANCE = 1e-3
 # Share of a clip's largest logit that float32 may cost beside: a clip unlike those of training can
@@ -41,7 +41,7 @@ def compare(source, subnet, logits):
     Every clip is given alone, and some as one batch: a file may be wrong for either.
 
     Args:
-        source: :class:`~mutualvideo.export.origin.Source`.
+        source: :class:`~mutualvideo.export.origin.Origin`.
         subnet: which sub-network.
         logits: function of clips (B, 3, frames, size, size), float32 array to float32 array
             (B, classes).

@@ -7,7 +7,7 @@ import warnings
 
 import torch
 
-from mutualvideo.backends.to_runtime import to_program
+from mutualvideo.backends.common.to_runtime import to_program
 from mutualvideo.backends.torch_exported import TorchExportedRunner
 from mutualvideo.export.origin import KEY, as_text
 

@@ -67,7 +67,7 @@ def module_text(cfg, network, subnet, shape, weights, about):
         subnet: which one.
         shape: (frames, size) of the clip that it takes.
         weights: name of the file of weights, beside the module.
-        about: what :meth:`~mutualvideo.export.origin.Source.describe` gives.
+        about: what :meth:`~mutualvideo.export.origin.Origin.describe` gives.
 
     Raises:
         InputError: if PyTorchVideo has no such network.

@@ -55,7 +55,7 @@ def export_subnet(source, subnet, name, path):
     that reads it and compared with the sliced torch network, and only then moved to ``path``.
 
     Args:
-        source: :class:`~mutualvideo.export.origin.Source`.
+        source: :class:`~mutualvideo.export.origin.Origin`.
         subnet: a sub-network of its table.
         name: one of ``FORMATS``.
         path: of the file, with the format's ending.

@@ -123,10 +123,10 @@ def play(recognizer, source, script, output, stride_s=0.5, smooth_s=0.0, seconds
     stop = threading.Event() if stop is None else stop
     with atomic_path(table) as table_path, atomic_path(mp4) as mp4_path:
         with (
-            film(mp4_path, source.fps) as write,
+            film(mp4_path, source.fps) as writer,
             _lines(table_path, len(recognizer.class_names)) as line,
         ):
-            frames, problem = player.run(write, line, seconds, stop)
+            frames, problem = player.run(writer, line, seconds, stop)
         if not frames:
             raise InputError(f"{source.name}: {problem or 'stopped before the first frame'}")
     parts = [part.summary() for _, part in sorted(player.parts.items())]
@@ -182,9 +182,9 @@ class _Player:
         self._waiting = deque()
         self._next_s, self._entry, self._overlay, self.parts = 0.0, None, None, {}
 
-    def run(self, write, line, seconds, stop):
+    def run(self, writer, line, seconds, stop):
         """(frames written, why the source was lost or ``None``)."""
-        self._write, self._line, self._written = write, line, 0
+        self._writer, self._line, self._written = writer, line, 0
         source, problem = self._source, None
         frames = source.frames(self._see, stop)
         with tqdm(total=source.count, unit="frame", desc=source.name, disable=None) as progress:
@@ -260,7 +260,7 @@ class _Player:
             time_s, frame = self._waiting.popleft()
             if self._overlay is None:
                 self._overlay = self._new_overlay(frame)
-            self._write(time_s, self._overlay.draw(time_s, frame))
+            self._writer.write(self._overlay.draw(time_s, frame), time_s)
             self._written += 1
 
     def _new_overlay(self, frame=None):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from types import SimpleNamespace
 
-from mutualvideo.backends.exported import ExportedBackend
+from mutualvideo.backends import open_exported
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import manifest as manifests
 from mutualvideo.table.query import QueryTable
@@ -23,7 +23,7 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
         table: ``QueryTable`` or path of one to use instead of the folder's, such as one with
             latencies of this machine; its rows must all be in the folder.
         device, backend, precision: see
-            :class:`~mutualvideo.backends.exported.ExportedBackend`.
+            :func:`~mutualvideo.backends.open_exported`.
 
     Returns:
         ``(backend, cfg, table)``; ``cfg`` has what the runtime reads of a configuration: the
@@ -38,7 +38,7 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
     manifest.verify(folder)
     table = folder / manifests.TABLE if table is None else table
     table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
-    made = ExportedBackend(folder, manifest, device, precision, backend)
+    made = open_exported(folder, manifest, device, precision, backend)
     for row in table:
         made.check(row.subnet)
     cfg = SimpleNamespace(

@@ -254,7 +254,7 @@ class _Reader:
 
     def __init__(self, server, data, stream, source, seconds, stop):
         self.stream, self._server, self._stop = stream, server, stop
-        self._source = source if source.live else source.as_live()
+        self._source = source.as_live()
         self._window, self._seconds = ClipWindow(data, source.fps), seconds
         self.thread = threading.Thread(target=self._read, name=f"stream {stream.name}")
         self.problem = self.error = None

@@ -34,10 +34,9 @@ class QueryTable:
             ``model``, ``dataset``, ``videos`` (how many were evaluated), ``expected`` (how many
             the list holds), ``manifest`` and ``fingerprint`` (of the list and the checkpoint,
             see ``mutualvideo.table.fingerprint``), ``views``, ``macs`` (how they are counted),
-            ``latency`` (what times depend on, see ``mutualvideo.backends.latency``), ``cascades``
-            (path of the cascades), ``checkpoint`` and ``statistics`` (paths relative to the
-            table's folder)
-            and ``classes`` (names by label).
+            ``latency`` (what times depend on, see ``mutualvideo.backends.common.latency``),
+            ``cascades`` (path of the cascades), ``checkpoint`` and ``statistics`` (paths relative
+            to the table's folder) and ``classes`` (names by label).
 
     Raises:
         InputError: if a sub-network comes twice.

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from mutualvideo.backends.base import batch_shape
+from mutualvideo.backends.common.base import batch_shape
 from mutualvideo.errors import InputError
 from mutualvideo.export import (
     FORMATS,
     DifferenceError,
     export_folder,
     export_subnet,
-    open_source,
+    open_origin,
 )
 from mutualvideo.export.formats import get_format
-from mutualvideo.export.origin import Source
+from mutualvideo.export.origin import Origin
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.slim import input_shape, set_subnet
 from mutualvideo.subnet import Subnet
@@ -42,7 +42,7 @@ def check(made, tmp_path, network, text, name):
     needs(name)
     (run, model), subnet = made(network), Subnet.parse(text)
     path = tmp_path / f"net{ENDINGS[name]}"
-    written = export_subnet(open_source(run), subnet, name, path)
+    written = export_subnet(open_origin(run), subnet, name, path)
     assert sorted(tmp_path.iterdir()) == sorted(written.files) and written.files[0] == path
     assert written.difference.scores < 1e-3
     assert written.nbytes == sum(file.stat().st_size for file in written.files)
@@ -64,7 +64,7 @@ def check(made, tmp_path, network, text, name):
     assert (about["subnet"], about["frames"], about["size"]) == (text, frames, size)
     assert about["classes"] == CLASSES and about["mean"] == [0.3, 0.4, 0.5]
     assert about["data"]["SAMPLING_RATE"] == 5 and about["versions"]["torch"] == torch.__version__
-    assert about["macs"] == open_source(run).table[subnet].macs
+    assert about["macs"] == open_origin(run).table[subnet].macs
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -89,11 +89,11 @@ def test_a_network_of_pictures(made, tmp_path, name):
 
 def test_a_folder_of_a_network_of_pictures(made, tmp_path):
     run, model = made("MobileNetV2")
-    source = open_source(run)
+    source = open_origin(run)
     with pytest.raises(InputError, match="PyTorchVideo"):
         export_subnet(source, Subnet.parse("0.63x32"), "pytorchvideo", tmp_path / "net.pth")
     rows = [row for row in source.table if row.subnet.size < 64]
-    few = Source(model, source.cfg, QueryTable(rows, source.table.metadata))
+    few = Origin(model, source.cfg, QueryTable(rows, source.table.metadata))
     export_folder(few, "torch_export", tmp_path / "folder", "all", report=lambda _: None)
     picture = np.random.default_rng(0).integers(0, 256, (80, 70, 3), np.uint8)
     ours = AdaptiveRecognizer(tmp_path / "folder", device="cpu")
@@ -111,7 +111,7 @@ def test_a_slow_pathway_of_another_shape(made, tmp_path, name):
 
 @pytest.mark.slow
 def test_a_slow_pathway_that_pytorchvideo_cannot_feed(made, tmp_path):
-    source = open_source(made("SlowFast")[0])
+    source = open_origin(made("SlowFast")[0])
     with pytest.raises(InputError, match="cannot feed a Slow pathway of 2x48 from a Fast one of"):
         export_subnet(source, Subnet.parse("0.63x2x48"), "pytorchvideo", tmp_path / "a.pth")
     assert not list(tmp_path.iterdir())
@@ -122,7 +122,7 @@ def test_weights_come_back_to_pytorchvideo_at_full_width(made, tmp_path):
 
     _, model = made("X3D")
     full = Subnet.parse("1x4x64")
-    export_subnet(open_source(made("X3D")[0]), full, "pytorchvideo", tmp_path / "a.pth")
+    export_subnet(open_origin(made("X3D")[0]), full, "pytorchvideo", tmp_path / "a.pth")
     twin = create_x3d(
         input_clip_length=4,
         input_crop_size=64,
@@ -148,7 +148,7 @@ def wrong(monkeypatch):
     """Lets every network be exported with its classifier's bias shifted by a value."""
 
     def shift(value):
-        original = Source.network
+        original = Origin.network
 
         def network(self, subnet, fold=True):
             made = original(self, subnet, fold)
@@ -156,7 +156,7 @@ def wrong(monkeypatch):
             bias[0] += value
             return made
 
-        monkeypatch.setattr(Source, "network", network)
+        monkeypatch.setattr(Origin, "network", network)
 
     return shift
 
@@ -175,8 +175,8 @@ def test_a_difference_is_caught_and_nothing_changes(source, tmp_path, wrong, nam
 
 
 def test_half_precision_is_caught(source, tmp_path, monkeypatch):
-    original = Source.network
-    monkeypatch.setattr(Source, "network", lambda *a, **k: original(*a, **k).bfloat16().float())
+    original = Origin.network
+    monkeypatch.setattr(Origin, "network", lambda *a, **k: original(*a, **k).bfloat16().float())
     with pytest.raises(DifferenceError):
         export_subnet(source, SMALL, "pytorchvideo", tmp_path / "a.pth")
 

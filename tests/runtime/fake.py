@@ -3,9 +3,9 @@
 from fractions import Fraction
 from types import SimpleNamespace
 
-import av
 import numpy as np
 
+from mutualvideo.media.encode import VideoWriter
 from mutualvideo.runtime import Prediction
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable, Row
@@ -33,17 +33,13 @@ def number_of(frame):
     return int(((row[middles] > 127) << np.arange(_BITS)).sum())
 
 
-def write_numbered(path, times, size=(48, 80), codec="libx264", form=None, rotation=None):
+def write_numbered(path, times, size=(48, 80), codec="libx264", form=None):
     """Encodes numbered frames at times in seconds; returns the path."""
-    with av.open(str(path), "w", format=form) as container:
-        stream = container.add_stream(codec, rate=30, options={"threads": "1", "bf": "2"})
-        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 9000)
+    options = {"threads": "1", "bf": "2"}
+    clock = Fraction(1, 9000)
+    with VideoWriter(path, 30, clock=clock, codec=codec, options=options, form=form) as writer:
         for number, time_s in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(numbered(number, *size), format="rgb24")
-            frame.pts, frame.time_base = round(time_s * 9000), Fraction(1, 9000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            writer.write(numbered(number, *size), time_s)
     return path
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from mutualvideo.backends.base import Backend, Runner
+from mutualvideo.backends.common.base import Backend, Runner
 from mutualvideo.runtime.executor import Executor
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable, Row

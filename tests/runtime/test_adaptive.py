@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from mutualvideo.backends.base import Backend, Runner
+from mutualvideo.backends.common.base import Backend, Runner
 from mutualvideo.config import get_cfg
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer, PreparationError, from_checkpoint

@@ -10,7 +10,7 @@ import pytest
 from mutualvideo.errors import InputError
 from mutualvideo.media import VideoReader
 from mutualvideo.play import capture
-from mutualvideo.play.capture import SourceError, display_name, open_source
+from mutualvideo.play.capture import SourceError, open_source, public_address
 from tests.data.videos import encode_audio, shared
 from tests.runtime.fake import number_of, write_numbered
 
@@ -171,7 +171,7 @@ def test_rtsp_is_live_over_tcp(tmp_path, monkeypatch):
         return real(path)
 
     real = av.open
-    monkeypatch.setattr(capture.av, "open", fake)
+    monkeypatch.setattr(av, "open", fake)
     source = open_source("rtsps://me:secret@10.0.0.7/front", timeout_s=3, reconnects=0)
     assert source.live and source.name == "10.0.0.7_front"
     assert [number for _, number in frames_of(source)[1]] == list(range(40))
@@ -196,7 +196,7 @@ def test_cameras(monkeypatch, platform, address, opened, form):
         raise OSError(19, "No such device")
 
     monkeypatch.setattr(capture.sys, "platform", platform)
-    monkeypatch.setattr(capture.av, "open", fake)
+    monkeypatch.setattr(av, "open", fake)
     with pytest.raises(SourceError, match=f"{address}: cannot be opened .No such device"):
         open_source(address)
 
@@ -255,6 +255,6 @@ def test_a_file_played_as_if_live(tmp_path):
 
 
 def test_names_to_show():
-    assert display_name("rtsp://a:b@host:554/x?y=z#f") == "rtsp://host:554/x"
-    assert display_name("videos/a b.mp4") == "videos/a b.mp4"
-    assert display_name("webcam:0") == "webcam:0"
+    assert public_address("rtsp://a:b@host:554/x?y=z#f") == "rtsp://host:554/x"
+    assert public_address("videos/a b.mp4") == "videos/a b.mp4"
+    assert public_address("webcam:0") == "webcam:0"

@@ -11,9 +11,9 @@ from tests.runtime.fake import number_of, numbered, write_numbered
 
 def test_frames_come_back_at_their_times(tmp_path):
     path, times = tmp_path / "film.mp4", [0.0, 0.1, 0.15, 0.9, 1.0]
-    with film(path, 29.97) as write:
+    with film(path, 29.97) as writer:
         for number, time_s in enumerate(times):
-            write(time_s, numbered(number))
+            writer.write(numbered(number), time_s)
     with av.open(str(path)) as container:
         assert container.streams.video[0].codec_context.name == "h264"
     with VideoReader(path) as reader:
@@ -24,9 +24,9 @@ def test_frames_come_back_at_their_times(tmp_path):
 
 
 def test_frames_that_come_at_once_are_all_there(tmp_path):
-    with film(tmp_path / "film.mp4", 30) as write:
+    with film(tmp_path / "film.mp4", 30) as writer:
         for number, time_s in enumerate((0.0, 0.000001, 0.000002, 0.5)):
-            write(time_s, numbered(number))
+            writer.write(numbered(number), time_s)
     with VideoReader(tmp_path / "film.mp4") as reader:
         assert len(reader) == 4
 
@@ -49,9 +49,9 @@ def test_a_gif_shows_the_film(tmp_path):
 
 def test_a_gif_is_made_to_fit_or_refused(tmp_path):
     rng = np.random.default_rng(0)
-    with film(tmp_path / "noise.mp4", 10) as write:
+    with film(tmp_path / "noise.mp4", 10) as writer:
         for number in range(10):
-            write(number / 10, rng.integers(0, 256, (100, 500, 3), np.uint8))
+            writer.write(rng.integers(0, 256, (100, 500, 3), np.uint8), number / 10)
     full = write_gif(tmp_path / "noise.mp4", tmp_path / "full.gif")
     assert write_gif(tmp_path / "noise.mp4", tmp_path / "half.gif", full // 2) <= full // 2
     with pytest.raises(InputError, match=r"tiny.gif.*noise.mp4 need \d+ bytes.*more than 1000"):

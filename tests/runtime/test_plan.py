@@ -54,8 +54,8 @@ def shortfall(seed):
 def test_the_plan_is_nearly_that_of_brute_force():
     found = [shortfall(seed) for seed in range(60)]
     # What a search of all plans, which takes a hundred lines more, would gain.
-    assert sum(found) / len(found) < 0.25
-    assert sum(loss < 1e-9 for loss in found) >= 40
+    assert sum(found) / len(found) < 0.05
+    assert sum(loss < 1e-9 for loss in found) >= 55
 
 
 def test_one_stream_gets_the_best_row_that_fits():

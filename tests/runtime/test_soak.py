@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from mutualvideo.backends import to_runtime
+from mutualvideo.backends.common import to_runtime
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.serving.service import Service
 

@@ -157,6 +157,9 @@ class Source:
     def __init__(self, count, error=None):
         self.count, self.error = count, error
 
+    def as_live(self):
+        return self
+
     def frames(self, seen, stop):
         for number in range(self.count):
             if stop.is_set():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mutualvideo.backends import latency
-from mutualvideo.backends.base import Backend, Runner
+from mutualvideo.backends.common import latency
+from mutualvideo.backends.common.base import Backend, Runner
 from mutualvideo.subnet import Subnet
 
 SUBNETS = [Subnet(0.5, 2, 8), Subnet(1, 2, 8)]

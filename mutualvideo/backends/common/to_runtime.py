@@ -5,7 +5,7 @@ import warnings
 
 import torch
 
-from mutualvideo.backends.base import batch_shape
+from mutualvideo.backends.common.base import batch_shape
 from mutualvideo.slim import channels_last
 
 # Not with a context manager: conversion runs in the background, filters belong to all threads.
