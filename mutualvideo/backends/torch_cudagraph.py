@@ -62,7 +62,7 @@ class CudaGraphRunner(Runner):
     ) -> None:
         import torch
 
-        from mutualvideo.backends.common.network import network_bytes, on_device
+        from mutualvideo.backends.common.over_network import network_bytes, on_device
 
         super().__init__(subnet, shape, network_bytes(network))
         self._network, self._device, self._dtype = network, device, dtype
@@ -92,7 +92,7 @@ class CudaGraphRunner(Runner):
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         import torch
 
-        from mutualvideo.backends.common.network import on_device, scores_of
+        from mutualvideo.backends.common.over_network import on_device, scores_of
 
         with torch.inference_mode():
             given = on_device(clips, self._device, self._dtype)

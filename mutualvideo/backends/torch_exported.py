@@ -26,7 +26,7 @@ class TorchExported(BackendKind):
         self, device: str | None = None, precision: str = "fp32", threads: int | None = None
     ) -> None:
         check_precision(precision, self.name, ["fp32"])
-        from mutualvideo.backends.common.network import torch_device
+        from mutualvideo.backends.common.over_network import torch_device
 
         self._torch_device = torch_device(device)
         super().__init__(str(self._torch_device), precision, threads)
@@ -48,7 +48,7 @@ class TorchExportedRunner(Runner):
     def __init__(self, subnet: Subnet, shape: Shape, path: Path, device: torch.device) -> None:
         import torch
 
-        from mutualvideo.backends.common.network import network_bytes
+        from mutualvideo.backends.common.over_network import network_bytes
 
         program = torch.export.load(path)
         if device.type != "cpu":
@@ -68,7 +68,7 @@ class TorchExportedRunner(Runner):
     def _run(self, clips: np.ndarray) -> torch.Tensor:
         import torch
 
-        from mutualvideo.backends.common.network import on_device
+        from mutualvideo.backends.common.over_network import on_device
 
         with torch.inference_mode():
             return self._network(on_device(clips, self._device)).float()

@@ -23,14 +23,14 @@ class Extracted(BackendKind):
     def __init__(
         self, device: str | None = None, precision: str = "fp32", threads: int | None = None
     ) -> None:
-        from mutualvideo.backends.common.network import DTYPES, check_torch
+        from mutualvideo.backends.common.over_network import DTYPES, check_torch
 
         self.torch_device = check_torch(self.name, device, precision)
         self.dtype = DTYPES[precision]
         super().__init__(str(self.torch_device), precision, threads)
 
     def place(self, model: nn.Module) -> nn.Module:
-        from mutualvideo.backends.common.network import place
+        from mutualvideo.backends.common.over_network import place
 
         return place(model, self.torch_device)
 
@@ -59,7 +59,7 @@ class ExtractedRunner(Runner):
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        from mutualvideo.backends.common.network import network_bytes
+        from mutualvideo.backends.common.over_network import network_bytes
 
         super().__init__(subnet, shape, network_bytes(network))
         self._network, self._device, self._dtype = network, device, dtype
@@ -67,7 +67,7 @@ class ExtractedRunner(Runner):
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         import torch
 
-        from mutualvideo.backends.common.network import on_device, scores_of
+        from mutualvideo.backends.common.over_network import on_device, scores_of
 
         with torch.inference_mode():
             return scores_of(self._network(on_device(clips, self._device, self._dtype)))

@@ -24,14 +24,14 @@ class InPlace(BackendKind):
     def __init__(
         self, device: str | None = None, precision: str = "fp32", threads: int | None = None
     ) -> None:
-        from mutualvideo.backends.common.network import check_torch
+        from mutualvideo.backends.common.over_network import check_torch
 
         self._torch_device = check_torch(self.name, device, precision)
         super().__init__(str(self._torch_device), precision, threads)
         self._lock = threading.Lock()
 
     def place(self, model: nn.Module) -> nn.Module:
-        from mutualvideo.backends.common.network import place
+        from mutualvideo.backends.common.over_network import place
 
         return place(model, self._torch_device)
 
@@ -42,7 +42,7 @@ class InPlace(BackendKind):
         """Softmax scores of ``clips`` as ``subnet``."""
         import torch
 
-        from mutualvideo.backends.common.network import DTYPES, on_device, scores_of
+        from mutualvideo.backends.common.over_network import DTYPES, on_device, scores_of
         from mutualvideo.slim import set_subnet, slim_state
 
         device, half = self._torch_device, self.precision != "fp32"

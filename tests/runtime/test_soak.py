@@ -129,14 +129,15 @@ def test_soak(run_dir, clips):
 def test_soak_with_a_cache_that_is_too_small(run_dir, monkeypatch):
     pytest.importorskip("openvino")
     clips, prepared, converted = 2000, [], {}
+    convert = to_runtime.to_openvino
 
     def to_openvino(network, shape):
         # Seconds each time, and nothing that is kept or let go: the three shapes differ.
         if shape not in converted:
-            converted[shape] = to_runtime.to_openvino(network, shape)
+            converted[shape] = convert(network, shape)
         return converted[shape]
 
-    monkeypatch.setattr("mutualvideo.backends.converted.to_openvino", to_openvino)
+    monkeypatch.setattr(to_runtime, "to_openvino", to_openvino)
     # Two of the three rows fit.
     recognizer = AdaptiveRecognizer(
         run_dir / "c.pyth", run_dir / "query_table.json", backend="openvino", cache_mib=1.2

@@ -93,12 +93,13 @@ class Backend(Protocol):
 
 
 class BackendKind:
-    """What a file of ``mutualvideo.backends`` declares: a backend's name and what it runs.
+    """What a backend's file declares: its name and what it runs.
 
-    An object of it is the backend on one device in one precision. It runs sub-networks of a
+    Defining a subclass that has a ``name`` declares it; nothing else names it. An object of it is
+    the backend on one device in one precision. It runs sub-networks of a
     torch network if it has :meth:`run_network`, and exported files of its ``formats``, by
-    :meth:`run_file`. The file must import neither torch nor what is an extra at its top: all
-    files are imported to know what there is.
+    :meth:`run_file`. A file of this package imports neither torch nor an extra at its top, for
+    all of them are imported to know what there is.
 
     Args:
         device: ``"cpu"``, ``"cuda"``...; ``None``: the backend's choice.
@@ -118,12 +119,27 @@ class BackendKind:
         InputError: if there is no such device or precision, or a package is missing.
     """
 
+    # Every kind by its name; the same definition, run again in a notebook, replaces the first.
+    declared: ClassVar[dict[str, type[BackendKind]]] = {}
+
     name: ClassVar[str]
     extra: ClassVar[str | None] = None
     packages: ClassVar[tuple[str, ...]] = ()
     formats: ClassVar[tuple[str, ...]] = ()
     takes_network: ClassVar[bool] = True
     immediate: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in vars(cls):
+            return
+        before = cls.declared.get(cls.name)
+        if before is not None and before.__qualname__ != cls.__qualname__:
+            raise InputError(
+                f"backend {cls.name!r}: {before.__module__}.{before.__qualname__} has this name "
+                f"already: give {cls.__module__}.{cls.__qualname__} another one"
+            )
+        cls.declared[cls.name] = cls
 
     def __init__(
         self, device: str | None = None, precision: str = "fp32", threads: int | None = None

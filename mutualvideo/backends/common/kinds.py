@@ -1,4 +1,4 @@
-"""Which backends there are: the files of the room, entry points, and files that are named."""
+"""Which backends there are: the files of the room, and those that others have declared."""
 
 from __future__ import annotations
 
@@ -6,76 +6,76 @@ import functools
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mutualvideo.backends.common.base import Backend, BackendKind
+from mutualvideo.backends.common.over_folder import ExportedFiles, FolderBackend
 from mutualvideo.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mutualvideo.runtime.manifest import Manifest
-
 _ROOM = "mutualvideo.backends"
-# The group of entry points with which other packages register theirs.
+# The group of entry points with which other packages declare theirs.
 GROUP = "mutualvideo.backends"
 
 
 @functools.cache
-def _own() -> dict[str, type[BackendKind]]:
-    """{name: kind} of this package: those that need no extra first."""
+def _import_room() -> None:
     room = importlib.import_module(_ROOM)
-    kinds = []
     for found in pkgutil.iter_modules(room.__path__):
-        if not found.ispkg:
-            module = importlib.import_module(f"{_ROOM}.{found.name}")
-            kinds += [
-                kind
-                for kind in vars(module).values()
-                # Not those that it imports.
-                if _is_kind(kind) and kind.__module__ == module.__name__
-            ]
-    kinds.sort(key=lambda kind: (kind.extra is not None, kind.name))
+        importlib.import_module(f"{_ROOM}.{found.name}")
+
+
+def _declared() -> dict[str, type[BackendKind]]:
+    """{name: kind} of all that was imported; those that need no extra first."""
+    _import_room()
+    kinds = sorted(BackendKind.declared.values(), key=lambda kind: (bool(kind.extra), kind.name))
     return {kind.name: kind for kind in kinds}
 
 
-def _is_kind(thing: object) -> bool:
-    return isinstance(thing, type) and issubclass(thing, BackendKind) and hasattr(thing, "name")
-
-
 def backend_names() -> tuple[str, ...]:
-    """What ``backend=`` takes for a torch network; those of other packages last."""
-    own = [name for name, kind in _own().items() if kind.takes_network]
-    return (*own, *(point.name for point in entry_points(group=GROUP)))
+    """What ``backend=`` takes for a torch network."""
+    names = [name for name, kind in _declared().items() if kind.takes_network]
+    return tuple(dict.fromkeys([*names, *(point.name for point in entry_points(group=GROUP))]))
 
 
 def exported_formats() -> tuple[str, ...]:
-    """The formats of exported files that a backend of this package opens."""
-    return tuple(dict.fromkeys(form for kind in _own().values() for form in kind.formats))
+    """The formats of exported files that some backend opens."""
+    return tuple(dict.fromkeys(form for kind in _declared().values() for form in kind.formats))
 
 
 def backend_kind(name: str) -> type[BackendKind]:
     """The :class:`~mutualvideo.backends.BackendKind` called ``name``.
 
     Args:
-        name: one of this package's, an entry point of the group ``mutualvideo.backends``, or
+        name: of a file of this room, of a class that another module has declared and that was
+            imported, of an entry point of the group ``mutualvideo.backends``, or
             ``module:Class`` or ``path/to/file.py:Class``.
 
     Raises:
         InputError: if there is none, or it cannot be imported.
     """
-    if name in _own():
-        return _own()[name]
-    for point in entry_points(group=GROUP, name=name):
-        return _checked(name, point.load)
+    kinds = _declared()
+    if name in kinds:
+        return kinds[name]
+    points = list(entry_points(group=GROUP, name=name))
     module, colon, attribute = name.rpartition(":")
-    if not colon:
+    if not points and not colon:
         raise InputError(f"backend {name!r}: expected one of {', '.join(backend_names())}")
-    return _checked(name, lambda: getattr(_imported(module), attribute))
+    try:
+        kind = points[0].load() if points else getattr(_imported(module), attribute)
+    except (ImportError, AttributeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"backend {name!r}: cannot be imported ({reason})") from error
+    if not isinstance(kind, type) or kind not in BackendKind.declared.values():
+        raise InputError(
+            f"backend {name!r}: is no subclass of mutualvideo.backends.BackendKind with a name"
+        )
+    return kind
 
 
 def _imported(module: str) -> ModuleType:
@@ -86,20 +86,6 @@ def _imported(module: str) -> ModuleType:
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     return made
-
-
-def _checked(name: str, load: Callable[[], object]) -> type[BackendKind]:
-    try:
-        kind = load()
-    except (ImportError, AttributeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"backend {name!r}: cannot be imported ({reason})") from error
-    if not _is_kind(kind):
-        raise InputError(
-            f"backend {name!r}: is no class with a name that extends "
-            "mutualvideo.backends.BackendKind"
-        )
-    return kind
 
 
 def make_backend(
@@ -133,14 +119,14 @@ def make_backend(
             f"for a checkpoint, expected one of {', '.join(backend_names())}"
         )
     # Imported here: whoever runs exported files may not have torch.
-    from mutualvideo.backends.common.network import NetworkBackend
+    from mutualvideo.backends.common.over_network import NetworkBackend
 
     return NetworkBackend(kind(device, precision), model)
 
 
 def open_exported(
     folder: str | Path,
-    manifest: Manifest,
+    manifest: ExportedFiles,
     device: str | None = None,
     precision: str = "fp32",
     name: str | None = None,
@@ -149,17 +135,15 @@ def open_exported(
 
     Args:
         folder: where the files lie; their checksums are not looked at here.
-        manifest: :class:`~mutualvideo.runtime.manifest.Manifest`.
+        manifest: what lies there, a :class:`~mutualvideo.runtime.manifest.Manifest`.
         device, precision: as in :func:`make_backend`.
         name: of the backend; ``None``: the one that is made for the folder's format.
 
     Raises:
         InputError: if the backend does not run this format, or is not installed.
     """
-    from mutualvideo.backends.common.folder import FolderBackend
-
     form = manifest.kind
-    able = [kind for kind in _own().values() if form in kind.formats]
+    able = [kind for kind in _declared().values() if form in kind.formats]
     able.sort(key=lambda kind: kind.formats.index(form))
     if name is None and not able:
         known = ", ".join(exported_formats())
@@ -173,6 +157,5 @@ def open_exported(
 
 def _opening(name: str) -> type[BackendKind] | None:
     """The kind called ``name``; ``None`` rather than an error for a name that nobody has."""
-    if name in _own() or ":" in name or entry_points(group=GROUP, name=name):
-        return backend_kind(name)
-    return None
+    known = name in _declared() or ":" in name or entry_points(group=GROUP, name=name)
+    return backend_kind(name) if known else None

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from mutualvideo.backends.common.base import Backend, BackendKind, Runner, Shape
 from mutualvideo.errors import InputError
 from mutualvideo.subnet import Subnet
 
-if TYPE_CHECKING:
-    from mutualvideo.runtime.manifest import Manifest
+
+class ExportedFile(Protocol):
+    """One sub-network of a folder; see :class:`~mutualvideo.runtime.manifest.Exported`."""
+
+    @property
+    def subnet(self) -> str: ...
+    @property
+    def frames(self) -> int | None: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def files(self) -> list[str]: ...
+
+
+class ExportedFiles(Protocol):
+    """What lies in a folder; see :class:`~mutualvideo.runtime.manifest.Manifest`."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def rows(self) -> Sequence[ExportedFile]: ...
 
 
 class FolderBackend(Backend):
@@ -19,10 +39,10 @@ class FolderBackend(Backend):
     Args:
         kind: who runs them.
         folder: where they lie; their checksums are not looked at here.
-        manifest: :class:`~mutualvideo.runtime.manifest.Manifest`.
+        manifest: what lies there.
     """
 
-    def __init__(self, kind: BackendKind, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, kind: BackendKind, folder: Path, manifest: ExportedFiles) -> None:
         self.name, self.device = kind.name, kind.device
         self.folder, self.manifest, self._kind = folder, manifest, kind
         self._rows = {Subnet.parse(row.subnet): row for row in manifest.rows}
