@@ -2,7 +2,7 @@ import pytest
 
 from mutualvideo.policy.batching import BatchLatency
 from mutualvideo.table.query import QueryTable, Row
-from tests.runtime.serving import ROWS, A, B, C
+from tests.policy.rows import ROWS, A, B, C
 
 
 def feed(latency, share, turns=60, subnet=B, available=8, slow=1.0, lone_ms=4.0):

@@ -10,7 +10,8 @@ from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.serving.answer import AnswerError
 from mutualvideo.serving.service import ClosedError, OverloadError, Service
 from mutualvideo.table.query import Row
-from tests.runtime.serving import LONG, ROWS, A, B, C, D, FakeRecognizer, clip
+from tests.policy.rows import ROWS, A, B, C, D
+from tests.serving.fakes import LONG, FakeRecognizer, clip
 
 
 class Gate:

@@ -7,7 +7,7 @@ from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.media import VideoReader
 from mutualvideo.play.playlist import play_all
-from tests.runtime.fake import FakeRecognizer, write_numbered
+from tests.play.fakes import FakeRecognizer, write_numbered
 
 TIMES = [number / 30 for number in range(30)]
 BUDGETS = [Budget("macs", 1000), Budget("macs", 100)]

@@ -12,7 +12,7 @@ from mutualvideo.media import VideoReader
 from mutualvideo.play import capture
 from mutualvideo.play.capture import SourceError, open_source, public_address
 from tests.data.videos import encode_audio, shared
-from tests.runtime.fake import number_of, write_numbered
+from tests.play.fakes import number_of, write_numbered
 
 TIMES = [number / 30 for number in range(40)]
 

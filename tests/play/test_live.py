@@ -5,7 +5,7 @@ import pytest
 from mutualvideo.errors import InputError
 from mutualvideo.play import live
 from mutualvideo.play.live import Live
-from tests.runtime.fake import number_of, numbered
+from tests.play.fakes import number_of, numbered
 
 
 @pytest.fixture(autouse=True)

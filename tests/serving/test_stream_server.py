@@ -14,8 +14,9 @@ from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.serving.answer import AnswerError
 from mutualvideo.serving.stream_server import StreamServer, run_streams
 from mutualvideo.table.query import QueryTable, Row
+from tests.policy.rows import A, B, C, D
 from tests.runtime.conftest import GRID
-from tests.runtime.serving import A, B, C, D, FakeRecognizer, clip
+from tests.serving.fakes import FakeRecognizer, clip
 
 
 def play(server, recognizer, streams, seconds, slow=lambda now_s: 1.0):

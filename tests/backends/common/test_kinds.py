@@ -19,7 +19,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer
 from tests.runtime.conftest import CLASSES, FULL, run_dir, tiny_cfg  # noqa: F401  (fixtures)
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BACKEND = """
 import torch
 from mutualvideo.backends import BackendKind, Runner

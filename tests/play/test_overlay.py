@@ -4,7 +4,7 @@ import pytest
 from mutualvideo.budget import Budget
 from mutualvideo.play.overlay import Overlay, Status, scale_of
 from mutualvideo.subnet import Subnet
-from tests.runtime.fake import TABLE
+from tests.play.fakes import TABLE
 
 ANSWERS = [("waving with both hands", 0.9), ("b", 0.08), ("c", 0.0)]
 AMBER, BLUE, BRIGHT = (255, 179, 56), (52, 118, 196), (66, 152, 247)

@@ -3,7 +3,7 @@ import pytest
 
 from mutualvideo.data.sampling import clip_indices
 from mutualvideo.runtime.clip_window import ClipWindow, Smoother
-from tests.runtime.fake import data, number_of, numbered
+from tests.play.fakes import data, number_of, numbered
 
 
 def filled(section, times, fps):

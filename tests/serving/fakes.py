@@ -7,21 +7,10 @@ import numpy as np
 
 from mutualvideo.backends.common.base import Backend, Runner
 from mutualvideo.runtime.executor import Executor
-from mutualvideo.subnet import Subnet
-from mutualvideo.table.query import QueryTable, Row
+from mutualvideo.table.query import QueryTable
+from tests.policy.rows import ROWS
 
 LONG = 30  # s; only a bug waits for it
-A, B, C, D = (Subnet(width, 2, 8) for width in (0.25, 0.5, 0.75, 1.0))
-ROWS = [
-    Row(subnet, macs, 1, top1, 100.0, ms)
-    for subnet, macs, top1, ms in (
-        (A, 10, 50.0, 1.0),
-        (B, 40, 60.0, 4.0),
-        (C, 160, 70.0, 16.0),
-        (D, 640, 80.0, 64.0),
-    )
-]
-
 _MS = {row.subnet: row.latency_ms for row in ROWS}
 
 

@@ -6,7 +6,7 @@ from PIL import Image, ImageSequence
 from mutualvideo.errors import InputError
 from mutualvideo.media import VideoReader
 from mutualvideo.play.film import film, write_gif
-from tests.runtime.fake import number_of, numbered, write_numbered
+from tests.play.fakes import number_of, numbered, write_numbered
 
 
 def test_frames_come_back_at_their_times(tmp_path):

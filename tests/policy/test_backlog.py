@@ -8,7 +8,7 @@ import pytest
 from mutualvideo.policy.backlog import Backlog, Request
 from mutualvideo.policy.batching import BatchLatency
 from mutualvideo.table.query import QueryTable
-from tests.runtime.serving import ROWS, A, B, C, D
+from tests.policy.rows import ROWS, A, B, C, D
 
 MS = {row.subnet: row.latency_ms for row in ROWS}
 

@@ -16,7 +16,7 @@ from mutualvideo.play.player import play
 from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.runtime.clip_window import ClipWindow
-from tests.runtime.fake import FakeRecognizer, data, number_of, numbered, write_numbered
+from tests.play.fakes import FakeRecognizer, data, number_of, numbered, write_numbered
 
 DEAR, CHEAP = Budget("macs", 1000), Budget("macs", 100)
 
