@@ -135,16 +135,16 @@ class Budget:
         Raises:
             InputError: if not exactly one is given, or it is not a finite number above 0.
         """
-        given = {"budget": budget, "macs": macs, "ms": ms, "fps": fps}
+        given: dict[str, Any] = {"budget": budget, "macs": macs, "ms": ms, "fps": fps}
         given = {unit: value for unit, value in given.items() if value is not None}
         if len(given) != 1:
             raise InputError("give exactly one budget: macs=..., ms=... or fps=...")
         ((unit, value),) = given.items()
         if isinstance(value, Budget):
             return value
-        if unit == "budget":
-            return cls.parse(value) if isinstance(value, str) else cls("macs", value)
-        return cls(unit, value)
+        if unit == "budget" and isinstance(value, str):
+            return cls.parse(value)
+        return cls("macs" if unit == "budget" else unit, value)
 
     @property
     def per_clip(self) -> Budget:

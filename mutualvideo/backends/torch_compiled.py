@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mutualvideo.backends.common.base import Runner, Shape
 from mutualvideo.backends.torch_extracted import Extracted
@@ -19,5 +19,7 @@ class Compiled(Extracted):
 
     def runner(self, network: nn.Module, subnet: Subnet, shape: Shape) -> Runner:
         import torch
+        from torch import nn
 
-        return super().runner(torch.compile(network), subnet, shape)
+        # A module again, around the same parameters.
+        return super().runner(cast(nn.Module, torch.compile(network)), subnet, shape)

@@ -53,7 +53,9 @@ class TorchExportedRunner(Runner):
         program = torch.export.load(path)
         if device.type != "cpu":
             # The program also holds devices of its own, beside those of its weights.
-            program = torch.export.passes.move_to_device_pass(program, device)
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, device)
         self._network, self._device = program.module(), device
         super().__init__(subnet, shape, network_bytes(self._network))
         self(self.blank())

@@ -37,7 +37,7 @@ class Extracted(BackendKind):
     def run_network(self, network: nn.Module, subnet: Subnet, shape: Shape) -> Runner:
         from mutualvideo.slim import weights_layout
 
-        network.to(self.dtype, memory_format=weights_layout(network))
+        network.to(self.dtype).to(memory_format=weights_layout(network))
         runner = self.runner(network, subnet, shape)
         # The first call chooses kernels, which takes many times as long.
         runner(runner.blank())

@@ -33,11 +33,13 @@ class ToRgb:
         size = frame.width, frame.height
         if self._size is None or not self._one_size:
             self._size = scaled_size(*size, self._short_side)
+        width, height = self._size
         # Deep colour takes another route than 8 bits, which smooths chroma unless told not to.
         is_deep = frame.format.components[0].bits > 8
         rgb = self._reformatter.reformat(
             frame,
-            *self._size,
+            width,
+            height,
             format="rgb24",
             interpolation="POINT" if is_deep and self._size == size else None,
             threads=1,  # starting a pool takes longer than converting a clip
@@ -61,9 +63,11 @@ class ToUprightYuv:
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
         turns = round(frame.rotation / 90) % 4
         self._size = self._size or self._size_for(frame.width, frame.height)
+        width, height = self._size
         picture = self._reformatter.reformat(
             frame,
-            *self._size,
+            width,
+            height,
             format="yuv420p",
             interpolation=Interpolation.BICUBIC,
             threads=1,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from fractions import Fraction
 from types import TracebackType
+from typing import cast
 
 import av
 import numpy as np
@@ -49,7 +50,8 @@ class VideoWriter:
             str(path), "w", format=form, options=dict(container_options or {})
         )
         rate = None if fps is None else Fraction(fps).limit_denominator(1001)
-        self._stream = self._container.add_stream(codec, rate=rate, options=dict(options or {}))
+        stream = self._container.add_stream(codec, rate=rate, options=dict(options or {}))
+        self._stream = cast(av.VideoStream, stream)
         self._stream.pix_fmt = pixels
         if clock is not None:
             self._stream.codec_context.time_base = clock
@@ -97,7 +99,8 @@ class VideoWriter:
         context = self._stream.codec_context
         context.width, context.height = frame.width, frame.height
         if own_colours:
-            context.time_base = frame.time_base
+            if frame.time_base is not None:
+                context.time_base = frame.time_base
             context.color_range = frame.color_range
             context.colorspace = frame.colorspace or UNSPECIFIED
             context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import av
 import numpy as np
@@ -11,6 +11,7 @@ from av.container import InputContainer
 
 from mutualvideo.errors import InputError
 from mutualvideo.media.colour import ToRgb
+from mutualvideo.media.packet_index import say
 
 # Cameras lose packets over UDP, and every one of them can do TCP.
 _OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
@@ -94,7 +95,24 @@ class StreamOpener:
     def _say(self, error: Exception) -> str:
         if isinstance(error, (av.error.ExitError, TimeoutError)):
             return f"no answer within {self._timeout_s:g} s"
-        return getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return say(error)
+
+
+def open_untrusted(path: str, formats: Iterable[str]) -> InputContainer:
+    """Opens a file that may name no other file, nor an address, for FFmpeg to open.
+
+    Args:
+        path: the file.
+        formats: the container formats it may have, as FFmpeg calls them.
+
+    Raises:
+        SourceError: if it cannot be opened; the message is what FFmpeg says.
+    """
+    options = {"format_whitelist": ",".join(formats), "protocol_whitelist": "file"}
+    try:
+        return av.open(path, options=options)
+    except (av.FFmpegError, OSError) as error:
+        raise SourceError(say(error)) from None
 
 
 def _packets(

@@ -10,10 +10,10 @@ import av
 
 from mutualvideo.media.colour import ToRgb
 from mutualvideo.media.packet_index import index_frames, open_container, packet_pts, say
-from mutualvideo.media.reader import DecodeError, Reader
+from mutualvideo.media.reader import DecodeError, SortedReader
 
 
-class VideoReader(Reader):
+class VideoReader(SortedReader):
     """Frames of the first video stream of a file, decoded with PyAV.
 
     Opening reads the packets of the whole file and decodes none. Reading decodes from the key

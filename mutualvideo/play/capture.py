@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ import numpy as np
 from av.container import InputContainer
 
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 from mutualvideo.media import VideoReader
 from mutualvideo.media.stream import SourceError, StreamOpener, duration_s, nominal_fps
 from mutualvideo.play.live import Live
@@ -31,7 +32,7 @@ _CAMERA = {
 
 
 def open_source(
-    address: str | Path, realtime: bool = False, timeout_s: float = 10.0, reconnects: int = 5
+    address: StrPath, realtime: bool = False, timeout_s: float = 10.0, reconnects: int = 5
 ) -> Source:
     """The source at an address.
 
@@ -106,7 +107,9 @@ class Recording(Source):
         if self._container is not None:
             self._container.close()
 
-    def frames(self, seen: Seen, stop: threading.Event) -> Iterator[tuple[float, np.ndarray]]:
+    def frames(
+        self, seen: Seen, stop: threading.Event
+    ) -> Generator[tuple[float, np.ndarray], None, None]:
         for time_s, frame in self._decoded():
             if stop.is_set():
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,9 @@ class Live(Source):
     def as_live(self) -> Source:
         return self
 
-    def frames(self, seen: Seen, stop: threading.Event) -> Iterator[tuple[float, np.ndarray]]:
+    def frames(
+        self, seen: Seen, stop: threading.Event
+    ) -> Generator[tuple[float, np.ndarray], None, None]:
         over = threading.Event()
         reader = threading.Thread(target=self._read, args=(seen, over), daemon=True)
         reader.start()

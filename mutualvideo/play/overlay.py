@@ -1,13 +1,19 @@
 """What the film shows: the picture, who answers what at which cost, the budget over time."""
 
+from __future__ import annotations
+
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mutualvideo.budget import Budget, format_macs
+from mutualvideo.errors import InputError
+from mutualvideo.table.query import QueryTable
 
 _SHORTEST_SIDE = 320
 # Films of up to a minute are drawn whole, of longer ones and live sources the last half.
@@ -35,12 +41,12 @@ class Status:
     budget: Budget
     answers: list
 
-    def cost(self, kind):
+    def cost(self, kind: str) -> float:
         """What it cost, in ``"macs"`` or ``"ms"``."""
         return {"macs": self.macs, "ms": self.latency_ms}[kind]
 
 
-def scale_of(budgets, table):
+def scale_of(budgets: Iterable[Budget], table: QueryTable) -> tuple[str, float]:
     """The units in which to draw budgets, and the top of the scale.
 
     Args:
@@ -69,48 +75,50 @@ class Overlay:
         duration_s: length of the film, ``None`` if nobody knows.
     """
 
-    def __init__(self, height, width, kind, highest, duration_s=None):
+    def __init__(
+        self, height: int, width: int, kind: str, highest: float, duration_s: float | None = None
+    ) -> None:
         scale = max(1.0, _SHORTEST_SIDE / min(height, width))
         self._picture = tuple(_even(length * scale) for length in (height, width))
         short = min(self._picture)
-        self._font = ImageFont.load_default(size=max(13, short // 20))
-        self._large = ImageFont.load_default(size=max(20, short // 13))
+        self._font = _font(max(13, short // 20))
+        self._large = _font(max(20, short // 13))
         self._panel_width = _even(self._font.size * 18)
         self._strip_height = _even(self._font.size * 5.5)
         self._kind, self._highest = kind, highest
         self._whole = duration_s is not None and duration_s <= _WHOLE_S
-        self._seen_s = duration_s if self._whole else _LAST_S
-        self._history = deque()
-        self._panel = self._draw_panel(None)
+        self._seen_s = duration_s if duration_s is not None and self._whole else _LAST_S
+        self._history: deque[tuple[float, float | None, float | None]] = deque()
+        self._panel = np.asarray(self._draw_panel(None))
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         """(height, width) of what :meth:`draw` returns: even numbers, as codecs want them."""
         height, width = self._picture
         return height + self._strip_height, width + self._panel_width
 
-    def update(self, time_s, status):
+    def update(self, time_s: float, status: Status) -> None:
         """From ``time_s`` seconds on this is the :class:`Status`."""
         limit = status.budget.per_clip
         shown = limit.value if limit.unit == self._kind else None
         self._history.append((time_s, status.cost(self._kind), shown))
-        self._panel = self._draw_panel(status)
+        self._panel = np.asarray(self._draw_panel(status))
 
-    def draw(self, time_s, frame):
+    def draw(self, time_s: float, frame: np.ndarray) -> np.ndarray:
         """The frame shown at ``time_s``: uint8 (H, W, 3) in, a new one of :attr:`size` out."""
         height, width = self._picture
         canvas = np.empty((*self.size, 3), np.uint8)
         if frame.shape[:2] != (height, width):
             picture = Image.fromarray(frame)
-            frame = picture.resize((width, height), Image.Resampling.BICUBIC)
+            frame = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
         canvas[:height, :width] = frame
         canvas[:height, width:] = self._panel
-        canvas[height:] = self._draw_strip(time_s)
+        canvas[height:] = np.asarray(self._draw_strip(time_s))
         return canvas
 
     # The panel: one line of text or one bar below the other
 
-    def _draw_panel(self, status):
+    def _draw_panel(self, status: Status | None) -> Image.Image:
         width, height = self._panel_width, self._picture[0]
         panel = Image.new("RGB", (width, height), _GROUND)
         draw, size = ImageDraw.Draw(panel), self._font.size
@@ -146,7 +154,7 @@ class Overlay:
 
     # The strip: filled, what was spent; a line, what might have been
 
-    def _draw_strip(self, time_s):
+    def _draw_strip(self, time_s: float) -> Image.Image:
         height, width = self._strip_height, self.size[1]
         strip = Image.new("RGB", (width, height), _STRIP)
         draw, size = ImageDraw.Draw(strip), self._font.size
@@ -154,13 +162,13 @@ class Overlay:
         while len(self._history) > 1 and self._history[1][0] <= begin:
             self._history.popleft()
         top, bottom = math.ceil(size * 1.7), height - 3
-        thick = max(2, size // 5)
+        thick = max(2, int(size // 5))
 
-        def column(moment):
+        def column(moment: float) -> int:
             return round(min(max((moment - begin) / self._seen_s, 0.0), 1.0) * (width - 1))
 
-        def row(value):
-            return bottom - round(min(value / self._highest, 1.0) * (bottom - top))
+        def row(value: float | None) -> int:
+            return bottom - round(min((value or 0.0) / self._highest, 1.0) * (bottom - top))
 
         entries = [*self._history, (time_s, None, None)]
         steps = []
@@ -186,11 +194,18 @@ class Overlay:
         return strip
 
 
-def _even(length):
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size=size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise InputError("Pillow was built without FreeType: install one of its own wheels")
+    return font
+
+
+def _even(length: float) -> int:
     return 2 * math.ceil(length / 2 - 1e-9)
 
 
-def _fit(text, font, room):
+def _fit(text: str, font: Any, room: float) -> str:
     """``text``, shortened from the end until it is at most ``room`` pixels long."""
     if font.getlength(text) <= room:
         return text

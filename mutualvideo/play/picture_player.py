@@ -1,18 +1,25 @@
 """A picture, or a folder of them, recognised under one or several budgets."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 from mutualvideo.media import DecodeError
 from mutualvideo.media.picture_reader import PictureReader
 from mutualvideo.runtime.prediction import Prediction
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 
 PICTURE_ENDINGS = frozenset(".bmp .gif .jpeg .jpg .png .ppm .tif .tiff .webp".split())
 BEST = 5
 
 
-def recognise_pictures(recognizer, address, budgets):
+def recognise_pictures(
+    recognizer: AdaptiveRecognizer, address: StrPath, budgets: Sequence[Budget]
+) -> Iterator[tuple[Path, Budget | None, Prediction | DecodeError]]:
     """What every picture shows, for every budget.
 
     Args:
@@ -54,7 +61,7 @@ def describe(path: Path, budget: Budget | None, found: Prediction | DecodeError)
     return f"{path}: within {budget} {found.subnet} ({Budget('macs', found.macs)}): {best}"
 
 
-def _pictures(folder):
+def _pictures(folder: Path) -> list[Path]:
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_ENDINGS)
     if not paths:
         raise InputError(f"{folder}: holds no picture ({', '.join(sorted(PICTURE_ENDINGS))})")

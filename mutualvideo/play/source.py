@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -41,7 +41,9 @@ class Source(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def frames(self, seen: Seen, stop: threading.Event) -> Iterator[tuple[float, np.ndarray]]:
+    def frames(
+        self, seen: Seen, stop: threading.Event
+    ) -> Generator[tuple[float, np.ndarray], None, None]:
         """A generator of ``(time_s, frame)``; frames can be had once.
 
         Args:

@@ -1,12 +1,16 @@
 """Holds a latency budget on a machine whose speed changes: moves along the Pareto rows."""
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Iterable
 from statistics import median
 
 from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.policy.slowdown import Slowdown
-from mutualvideo.table.query import Row
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import QueryTable, Row
 
 # A row is taken if it is expected to use this much of the budget, and left if it uses all of
 # it. Between the two nothing moves: that band is the hysteresis.
@@ -47,16 +51,19 @@ class Controller:
         slowdown: the ``Slowdown`` estimate, kept when the budget changes.
     """
 
-    def __init__(self, table):
+    def __init__(self, table: QueryTable) -> None:
         self.table = table
         self.slowdown = Slowdown(table.rows)
-        self.row, self.late = None, False
+        self.row: Row | None = None
+        self.late = False
+        self._index = 0
+        self._held: int | None = None
         # Of one clip, what is outside the network included if the budget was in fps; ``None``:
         # the row is fixed.
         self._limit_ms: float | None = None
         self._fps = False
         self.ladder: tuple[Row, ...] = ()
-        self._other = deque(maxlen=_OTHER)
+        self._other: deque[float] = deque(maxlen=_OTHER)
 
     def set_budget(
         self,
@@ -96,14 +103,12 @@ class Controller:
         self._begin(ladder, None if limit.unit == "macs" else limit.value, given.unit == "fps")
         if self._limit_ms is not None:
             self._index = self._highest(range(len(ladder)))
-        self._settle()
-        return self.row
+        return self._settle()
 
-    def hold(self, subnet):
+    def hold(self, subnet: Subnet) -> Row:
         """Fixes the row, whatever it takes; returns it. InputError if it is not in the table."""
         self._begin([self.table[subnet]], None)
-        self._settle()
-        return self.row
+        return self._settle()
 
     def _begin(self, ladder: list[Row], limit_ms: float | None, fps: bool = False) -> None:
         self.ladder, self._limit_ms, self._fps = tuple(ladder), limit_ms, fps
@@ -113,7 +118,7 @@ class Controller:
         self._lasted, self._held = PROBATION, None
         self._index = 0
 
-    def observe(self, subnet, ms, other_ms=0.0):
+    def observe(self, subnet: Subnet, ms: float, other_ms: float = 0.0) -> Row:
         """Learns from an answered clip.
 
         Args:
@@ -136,7 +141,7 @@ class Controller:
             self._move(answered=subnet == self.row.subnet)
         return self.row
 
-    def _move(self, answered):
+    def _move(self, answered: bool) -> None:
         if self._load(self._index) > 1:
             self._fall()
             return
@@ -145,7 +150,7 @@ class Controller:
             return
         self._lasted += 1
         if self._lasted >= self._trial():
-            self._patience[self.row.subnet] = PATIENCE
+            self._patience[self.ladder[self._index].subnet] = PATIENCE
         ready = self._index
         for index in range(self._index + 1, len(self.ladder)):
             subnet = self.ladder[index].subnet
@@ -155,9 +160,9 @@ class Controller:
                 ready = index
         self._go(ready)
 
-    def _fall(self):
+    def _fall(self) -> None:
         """To the best cheaper row that fits; the row left is remembered as held or a mistake."""
-        subnet = self.row.subnet
+        subnet = self.ladder[self._index].subnet
         self._fits = dict.fromkeys(self._fits, 0)
         if self._lasted >= self._trial():
             self._held = self._index if self._held is None else max(self._held, self._index)
@@ -167,37 +172,38 @@ class Controller:
                 self._held = None
         self._go(self._highest(range(self._index)))
 
-    def _trial(self):
+    def _trial(self) -> int:
         """Clips that the row in use must last for having climbed to it to be no mistake."""
-        return max(PROBATION, self._patience[self.row.subnet])
+        return max(PROBATION, self._patience[self.ladder[self._index].subnet])
 
-    def _go(self, index):
+    def _go(self, index: int) -> None:
         if index != self._index:
             self._fits = dict.fromkeys(self._fits, 0)
             self._lasted = 0
         self._index = index
         self._settle()
 
-    def _settle(self):
+    def _settle(self) -> Row:
         self.row = self.ladder[self._index]
         self.late = self._limit_ms is not None and self._index == 0 and self._load(0) > 1
+        return self.row
 
-    def _load(self, index):
+    def _load(self, index: int) -> float:
         """Share of the budget that a row is expected to use; 0 while nothing is known."""
         expected = self.slowdown.expected_ms(self.ladder[index].subnet)
-        if expected is None:
+        if expected is None or self._limit_ms is None:
             return 0.0
         budget = self._limit_ms - (median(self._other) if self._fps and self._other else 0.0)
         return expected / budget if budget > 0 else float("inf")
 
-    def _highest(self, indices):
+    def _highest(self, indices: Iterable[int]) -> int:
         """The best row that fits; the cheapest if none does, or while no latency is known."""
         if self.slowdown.factor is None:
             return 0
         return max((index for index in indices if self._load(index) <= TARGET), default=0)
 
 
-def ladder_of(table, cost):
+def ladder_of(table: QueryTable, cost: str) -> list[Row]:
     """The Pareto rows, cheapest first, each strictly better than the one before.
 
     In a table of costs alone more MACs count as better, as in ``QueryTable.best``.
@@ -206,13 +212,15 @@ def ladder_of(table, cost):
         InputError: if the table has no rows, or some lack the cost or the accuracy.
     """
     if any(row.top1 is not None for row in table):
-        rows, merit = table.pareto(cost), lambda row: row.top1
+        ranked = [(row.cost(cost), row.top1 or 0.0, row) for row in table.pareto(cost)]
     else:
-        rows, merit = list(table), lambda row: row.macs
-        if not rows or any(row.cost(cost) is None for row in rows):
+        ranked = [(row.cost(cost), float(row.macs), row) for row in table]
+        if not ranked or any(each is None for each, _, _ in ranked):
             raise InputError("the query table has no latency in some rows: measure it")
-    ladder = []
-    for row in sorted(rows, key=lambda row: (row.cost(cost), -merit(row), row.macs)):
-        if not ladder or merit(row) > merit(ladder[-1]):
+    ladder: list[Row] = []
+    best = -1.0
+    for _, merit, row in sorted(ranked, key=lambda r: (r[0] or 0.0, -r[1], r[2].macs)):
+        if merit > best:
             ladder.append(row)
+            best = merit
     return ladder

@@ -1,13 +1,17 @@
 """Several streams on one device: whose clip is next, as which row, at the machine's speed."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from mutualvideo.errors import InputError
 from mutualvideo.policy.controller import PATIENCE
 from mutualvideo.policy.slowdown import Slowdown
-from mutualvideo.policy.stream_plan import StreamPlan, plan_rows
-from mutualvideo.table.query import Row
+from mutualvideo.policy.stream_plan import Stream, StreamPlan, plan_rows
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import QueryTable, Row
 
 # A machine faster than planned for by this factor, PATIENCE clips long, is worth a new plan.
 _FASTER = 1.15
@@ -55,17 +59,17 @@ class Scheduler:
         InputError: as ``plan_rows``: if the streams do not fit the device as the table has it.
     """
 
-    def __init__(self, table, streams, share=0.9):
+    def __init__(self, table: QueryTable, streams: Iterable[Stream], share: float = 0.9) -> None:
         self._table, self._streams, self._share = table, list(streams), share
         self.plan: StreamPlan = plan_rows(table, self._streams, share=share)
         self.slowdown = Slowdown(table.rows)
         self._period_s = {stream.name: stream.period_ms / 1000 for stream in self._streams}
         self.dropped = dict.fromkeys(self._period_s, 0)
         self.missed = dict.fromkeys(self._period_s, 0)
-        self._waiting = {}
+        self._waiting: dict[str, tuple[float, float, Any]] = {}
         self._faster = 0
 
-    def submit(self, stream, now_s, clip=None):
+    def submit(self, stream: str, now_s: float, clip: Any = None) -> None:
         """Adds a clip; one that still waits in the same stream is dropped and replaced by it.
 
         Raises:
@@ -81,7 +85,7 @@ class Scheduler:
         self.dropped[stream] += stream in self._waiting
         self._waiting[stream] = (place, deadline_s, clip)
 
-    def take(self):
+    def take(self) -> Job | None:
         """The waiting :class:`Job` with the earliest deadline, or ``None`` if none waits."""
         if not self._waiting:
             return None
@@ -89,7 +93,7 @@ class Scheduler:
         _, deadline_s, clip = self._waiting.pop(stream)
         return Job(stream, self.plan.rows[stream], clip, deadline_s)
 
-    def finish(self, job, ms, now_s, subnet=None):
+    def finish(self, job: Job, ms: float, now_s: float, subnet: Subnet | None = None) -> bool:
         """Learns from an answered clip, and plans anew if the machine's speed has changed.
 
         Args:
@@ -103,13 +107,13 @@ class Scheduler:
         """
         self.missed[job.stream] += now_s > job.deadline_s
         self.slowdown.observe(job.row.subnet if subnet is None else subnet, ms)
-        ratio = self.slowdown.factor / self.plan.slowdown
+        factor = self.slowdown.factor or 1.0
+        ratio = factor / self.plan.slowdown
         self._faster = self._faster + 1 if ratio * _FASTER < 1 else 0
         # While nothing fits, there is no cheaper plan to change to.
         slower = self.plan.feasible and self.plan.load * ratio > 1
         if not slower and self._faster < PATIENCE:
             return False
         self._faster = 0
-        factor = self.slowdown.factor
         self.plan = plan_rows(self._table, self._streams, factor, self._share, best_effort=True)
         return True

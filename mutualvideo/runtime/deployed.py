@@ -1,21 +1,31 @@
 """A folder of exported sub-networks instead of a checkpoint. Imports no torch by itself."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-from mutualvideo.backends import open_exported
+from mutualvideo.backends import Backend, open_exported
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 from mutualvideo.runtime import manifest as manifests
 from mutualvideo.table.query import QueryTable
 
 
-def is_folder(checkpoint):
+def is_folder(checkpoint: object) -> bool:
     """Whether ``checkpoint``, a path or a network, is the path of a folder."""
     return isinstance(checkpoint, (str, os.PathLike)) and os.path.isdir(checkpoint)
 
 
-def open_folder(folder, table=None, device=None, backend=None, precision="fp32"):
+def open_folder(
+    folder: StrPath,
+    table: QueryTable | StrPath | None = None,
+    device: str | None = None,
+    backend: str | None = None,
+    precision: str = "fp32",
+) -> tuple[Backend, Any, QueryTable]:
     """What ``tools/export.py --folder`` wrote, ready to run.
 
     Args:
@@ -52,7 +62,9 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
     return made, cfg, table
 
 
-def locate(run, checkpoint=None, table=None):
+def locate(
+    run: StrPath | None, checkpoint: Any = None, table: QueryTable | StrPath | None = None
+) -> tuple[Any, QueryTable | StrPath | None]:
     """What to open for a folder, and for ``--checkpoint`` and ``--table`` of a command line.
 
     Args:
@@ -73,6 +85,7 @@ def locate(run, checkpoint=None, table=None):
     if run is None and (checkpoint is None or table is None):
         raise InputError("give --run, or both --checkpoint and --table")
     if table is None:
+        assert run is not None  # see above
         table = Path(run) / manifests.TABLE
         if os.path.isdir(run) and not table.is_file():
             raise InputError(

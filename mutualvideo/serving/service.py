@@ -5,19 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from mutualvideo.backends import Runner
 from mutualvideo.budget import Budget, is_positive
 from mutualvideo.errors import InputError
 from mutualvideo.policy.backlog import Backlog, Request
 from mutualvideo.policy.batching import BatchLatency
 from mutualvideo.policy.steps import Steps
+from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.runtime.ready import Frames, ReadyRunners, stack
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.serving.answer import Answer, answer_error, make_answer
+from mutualvideo.serving.service_stats import ServiceStats
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import Row
 
@@ -33,31 +36,6 @@ class OverloadError(RuntimeError):
 
 class ClosedError(RuntimeError):
     """The service was closed."""
-
-
-@dataclass(frozen=True)
-class ServiceStats:
-    """What a service has done so far, counts of requests.
-
-    Args:
-        waiting: accepted and not taken up yet.
-        answered: with scores; of these
-        late: after their deadline, and
-        shed: by a cheaper sub-network than wanted.
-        failed: answered with an exception.
-        cancelled: given up before they were taken up, by the caller or on closing.
-        refused: never accepted as there was no room.
-        batches: calls of the network that answered.
-    """
-
-    waiting: int
-    answered: int
-    late: int
-    shed: int
-    failed: int
-    cancelled: int
-    refused: int
-    batches: int
 
 
 @dataclass(eq=False)
@@ -132,12 +110,13 @@ class Service:
         self._lock = threading.Lock()
         # All below under the lock.
         self._latency = BatchLatency(executor.table, max_batch)
-        self._backlog = Backlog(self._latency, max_batch, max_wait_ms / 1000)
+        self._backlog: Backlog[_Asked] = Backlog(self._latency, max_batch, max_wait_ms / 1000)
         self._runners = ReadyRunners(executor, self._wake.set, clock)
         self._steps = Steps(executor.table, executor.backend.check, self._latency)
         self._cropping = 0
-        self._count = Counter()
-        self._thread = None
+        self._count: Counter[str] = Counter()
+        self._thread: threading.Thread | None = None
+        self._taken: list[_Asked] = []
         self._closed = False
 
     def __enter__(self) -> Service:
@@ -273,7 +252,7 @@ class Service:
         if self._closed:
             raise ClosedError("service: it was closed, nothing can be submitted any more")
 
-    def _work(self):
+    def _work(self) -> None:
         self._taken = []
         try:
             while self._step():
@@ -288,7 +267,7 @@ class Service:
             self._fail(self._taking(waiting), error)
             raise
 
-    def _step(self):
+    def _step(self) -> bool:
         """Answers one batch or waits; ``False`` if the thread should end."""
         self._wake.clear()
         with self._lock:
@@ -297,7 +276,7 @@ class Service:
             self._count["cancelled"] += before - len(self._backlog)
             self._runners.ask(sorted(choice.wanted))
             broken = self._broken()
-            runner = self._runners.runner(choice.row.subnet) if choice.batch else None
+            runner = None if choice.row is None else self._runners.runner(choice.row.subnet)
             # If there is none, it was let go or broke in this moment.
             taken = choice.batch if runner is not None and not broken else []
             self._backlog.remove(taken)
@@ -308,7 +287,7 @@ class Service:
                 return False
         for request, failure in broken.items():
             self._fail(self._taking([request]), failure)
-        if taken:
+        if taken and runner is not None:
             begin_s = self._clock()
             self._taken = self._taking(taken)
             if self._taken:
@@ -317,7 +296,7 @@ class Service:
             return self._wait(choice.until_s, waiting)
         return True
 
-    def _wait(self, until_s, waiting):
+    def _wait(self, until_s: float | None, waiting: int) -> bool:
         """Until something happens; ``False`` if nothing waits and nothing has come for long."""
         wait_s = _LOOK_S if waiting else _LINGER_S
         if until_s is not None:
@@ -329,36 +308,36 @@ class Service:
                 self._thread = None
             return self._thread is not None
 
-    def _ready(self):
+    def _ready(self) -> Callable[[Subnet], bool]:
         known = {}
 
-        def ready(subnet):
+        def ready(subnet: Subnet) -> bool:
             if subnet not in known:
                 known[subnet] = subnet in self._runners
             return known[subnet]
 
         return ready
 
-    def _broken(self):
+    def _broken(self) -> dict[_Asked, PreparationError]:
         """{request: why its best row cannot be prepared}."""
         failures = {r: self._runners.failure(r.best.subnet) for r in self._backlog}
         return {request: failure for request, failure in failures.items() if failure is not None}
 
-    def _taking(self, requests):
+    def _taking(self, requests: Collection[_Asked]) -> list[_Asked]:
         """Those that were not cancelled; from now on they cannot be."""
         taken = [r for r in requests if r.future.set_running_or_notify_cancel()]
         with self._lock:
             self._count["cancelled"] += len(requests) - len(taken)
         return taken
 
-    def _fail(self, requests, error):
+    def _fail(self, requests: Collection[_Asked], error: BaseException) -> None:
         """Outside the lock: what waits for a future may call this service."""
         with self._lock:
             self._count["failed"] += len(requests)
         for request in requests:
             request.future.set_exception(error)
 
-    def _answer(self, batch, runner, begin_s):
+    def _answer(self, batch: list[_Asked], runner: Runner, begin_s: float) -> None:
         """Outside the lock: exactly one answer or exception for each."""
         try:
             clips = stack([request.clip for request in batch], runner.shape)
@@ -391,7 +370,7 @@ class Service:
                 self._recognizer.observe(runner.subnet, ms / len(batch), other_ms / len(batch))
             request.future.set_result(answer)
 
-    def _failed(self, batch, runner, error):
+    def _failed(self, batch: list[_Asked], runner: Runner, error: Exception) -> None:
         if len(batch) > 1:
             # Too many at once, or one of them alone: each for itself tells.
             with self._lock:

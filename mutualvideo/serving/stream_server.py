@@ -1,18 +1,29 @@
 """Several video streams on one recogniser, each answered before its next clip comes."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from mutualvideo.backends import Runner
 from mutualvideo.errors import InputError
+from mutualvideo.play.source import Source
 from mutualvideo.policy.backlog import ready_row
 from mutualvideo.policy.controller import ladder_of
 from mutualvideo.policy.scheduler import Scheduler
+from mutualvideo.policy.stream_plan import Stream, StreamPlan
 from mutualvideo.runtime.clip_window import ClipWindow
 from mutualvideo.runtime.ready import Frames, ReadyRunners, stack
-from mutualvideo.serving.answer import answer_error, make_answer
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
+from mutualvideo.serving.answer import Answer, answer_error, make_answer
 from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import Row
 
 # Nobody waits longer without looking round.
 _LOOK_S = 0.1
@@ -38,7 +49,13 @@ class StreamServer:
         PreparationError: if a row of the first plan cannot be prepared; all are waited for.
     """
 
-    def __init__(self, recognizer, streams, share=0.9, clock=time.monotonic):
+    def __init__(
+        self,
+        recognizer: AdaptiveRecognizer,
+        streams: Iterable[Stream],
+        share: float = 0.9,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._executor, self._clock = recognizer.executor, clock
         executor = self._executor
         self._ladder = ladder_of(executor.table, "ms")
@@ -53,26 +70,26 @@ class StreamServer:
             executor.runners.get(row.subnet)
 
     @property
-    def plan(self):
+    def plan(self) -> StreamPlan:
         """The ``StreamPlan`` in force."""
         return self._scheduler.plan
 
     @property
-    def slowdown(self):
+    def slowdown(self) -> float | None:
         """By what factor the machine is slower than the table promises."""
         return self._scheduler.slowdown.factor
 
     @property
-    def dropped(self):
+    def dropped(self) -> dict[str, int]:
         """``{name: count}``: clips whose stream had a newer one before they were taken up."""
         return dict(self._scheduler.dropped)
 
     @property
-    def missed(self):
+    def missed(self) -> dict[str, int]:
         """``{name: count}``: clips answered after their deadline."""
         return dict(self._scheduler.missed)
 
-    def submit(self, stream, clip):
+    def submit(self, stream: str, clip: Any) -> None:
         """Has a clip answered; it is due one period of its stream from now.
 
         Args:
@@ -92,7 +109,7 @@ class StreamServer:
             self._scheduler.submit(stream, now_s, (now_s, frames))
         self._changed.set()
 
-    def answer(self):
+    def answer(self) -> tuple[str, Answer] | None:
         """Answers the clip that is due first.
 
         Returns:
@@ -133,11 +150,11 @@ class StreamServer:
             batch=1,
         )
 
-    def wait(self):
+    def wait(self) -> None:
         """Until a clip has come, a tenth of a second at most."""
         self._changed.wait(_LOOK_S)
 
-    def _runner(self, wanted):
+    def _runner(self, wanted: Row) -> Runner:
         failure = self._runners.failure(wanted.subnet)
         if failure is not None:
             raise failure
@@ -166,7 +183,14 @@ class StreamSummary:
     problem: str | None
 
 
-def run_streams(recognizer, streams, answered=None, share=0.9, seconds=None, stop=None):
+def run_streams(
+    recognizer: AdaptiveRecognizer,
+    streams: Sequence[tuple[Stream, Source]],
+    answered: Callable[[str, Answer], object] | None = None,
+    share: float = 0.9,
+    seconds: float | None = None,
+    stop: threading.Event | None = None,
+) -> dict[str, StreamSummary]:
     """Recognises several videos at once on one device.
 
     The scheduler gives each stream the row with which all deadlines hold and the weighted sum of
@@ -198,7 +222,7 @@ def run_streams(recognizer, streams, answered=None, share=0.9, seconds=None, sto
         _Reader(server, recognizer.cfg.DATA, stream, source, seconds, over)
         for stream, source in streams
     ]
-    who = {stream.name: Counter() for stream, _ in streams}
+    who: dict[str, Counter[Subnet]] = {stream.name: Counter() for stream, _ in streams}
     for reader in readers:
         reader.thread.start()
     try:
@@ -235,11 +259,11 @@ def run_streams(recognizer, streams, answered=None, share=0.9, seconds=None, sto
 class _Either(threading.Event):
     """Set when either this or the other event is."""
 
-    def __init__(self, other):
+    def __init__(self, other: threading.Event) -> None:
         super().__init__()
         self._other = other
 
-    def is_set(self):
+    def is_set(self) -> bool:
         return super().is_set() or self._other.is_set()
 
 
@@ -252,14 +276,23 @@ class _Reader:
         error: whatever else went wrong, an exception, or ``None``.
     """
 
-    def __init__(self, server, data, stream, source, seconds, stop):
+    def __init__(
+        self,
+        server: StreamServer,
+        data: Any,
+        stream: Stream,
+        source: Source,
+        seconds: float | None,
+        stop: threading.Event,
+    ) -> None:
         self.stream, self._server, self._stop = stream, server, stop
         self._source = source.as_live()
         self._window, self._seconds = ClipWindow(data, source.fps), seconds
         self.thread = threading.Thread(target=self._read, name=f"stream {stream.name}")
-        self.problem = self.error = None
+        self.problem: str | None = None
+        self.error: Exception | None = None
 
-    def _read(self):
+    def _read(self) -> None:
         try:
             if not self._submitted() and len(self._window):
                 self._submit()
@@ -269,7 +302,7 @@ class _Reader:
         except Exception as error:
             self.error = error
 
-    def _submitted(self):
+    def _submitted(self) -> bool:
         """Takes all frames; whether a clip was cut."""
         next_s, period_s = 0.0, self.stream.period_ms / 1000
         frames = self._source.frames(self._see, self._stop)
@@ -284,9 +317,9 @@ class _Reader:
             frames.close()
         return next_s > 0
 
-    def _see(self, time_s, frame):
+    def _see(self, time_s: float, frame: np.ndarray) -> None:
         self._window.add(time_s, frame)
         self._window.forget_old()
 
-    def _submit(self):
+    def _submit(self) -> None:
         self._server.submit(self.stream.name, self._window.clip())

@@ -7,21 +7,23 @@ Beyond the MutualNet papers, after the early-exit cascades of Wang et al. (IDK C
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from mutualvideo.budget import Budget
 from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
-from mutualvideo.files import atomic_path
+from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.subnet import Subnet
 
 FORMAT = "mutualvideo-cascades"
 VERSION = 1
 
 
-def confidence(scores):
+def confidence(scores: np.ndarray) -> np.ndarray:
     """How sure softmax ``scores`` (..., classes) are: the highest of them, (...)."""
     return scores.max(-1)
 
@@ -42,7 +44,7 @@ class Cascade:
     stages: tuple[Subnet, ...]
     thresholds: tuple[float, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "thresholds", tuple(float(t) for t in self.thresholds))
         names = " > ".join(str(stage) for stage in self.stages)
@@ -56,13 +58,13 @@ class Cascade:
         if not all(0 <= threshold <= 1 for threshold in self.thresholds):
             raise InputError(f"cascade {names}: thresholds must be from 0 to 1, {self.thresholds}")
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = [str(self.stages[0])]
         for threshold, stage in zip(self.thresholds, self.stages[1:], strict=True):
             parts.append(f"(below {threshold:.2f}) {stage}")
         return " ".join(parts)
 
-    def choose(self, sure):
+    def choose(self, sure: np.ndarray) -> np.ndarray:
         """Which stage answers each of many clips, from how sure all stages are.
 
         Args:
@@ -77,7 +79,7 @@ class Cascade:
         return answered
 
 
-def run_macs(macs, answered):
+def run_macs(macs: Any, answered: np.ndarray) -> np.ndarray:
     """Multiply-adds of each video: of the stage that answered and of all before it.
 
     Args:
@@ -117,7 +119,7 @@ class CascadePoint:
     gain_error: float
 
     @property
-    def wins(self):
+    def wins(self) -> bool:
         """Whether the cascade's gain is more than twice its standard error: not an accident."""
         return self.top1 - self.static_top1 > 2 * self.gain_error
 
@@ -133,7 +135,9 @@ class CascadeCurve:
         InputError: if there is no point, or a budget comes twice.
     """
 
-    def __init__(self, points, metadata=None):
+    def __init__(
+        self, points: Iterable[CascadePoint], metadata: Mapping[str, Any] | None = None
+    ) -> None:
         self.points = tuple(sorted(points, key=lambda point: point.budget_macs))
         self.metadata = dict(metadata or {})
         budgets = [point.budget_macs for point in self.points]
@@ -169,7 +173,7 @@ class CascadeCurve:
         point = inside[-1]
         return point.cascade if point.wins else Cascade((point.static,), ())
 
-    def save_json(self, path):
+    def save_json(self, path: StrPath) -> None:
         """Writes the curve, atomically.
 
         Raises:
@@ -192,7 +196,7 @@ class CascadeCurve:
             temporary.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def load_json(cls, path):
+    def load_json(cls, path: StrPath) -> CascadeCurve:
         """Reads a curve that ``save_json`` wrote.
 
         Raises:
@@ -215,7 +219,7 @@ class CascadeCurve:
             raise InputError(f"{path}: {error}") from None
 
 
-def _point_from_json(fields):
+def _point_from_json(fields: Any) -> CascadePoint:
     known = list(CascadePoint.__dataclass_fields__)
     if not isinstance(fields, dict) or sorted(fields) != sorted(known):
         raise InputError(f"expected exactly the fields {', '.join(known)}")
@@ -229,5 +233,6 @@ def _point_from_json(fields):
         # The comparison is also what refuses NaN.
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e18:
             raise InputError(f"{key} must be a number of at least 0, got {shown(value)}")
-    cascade = Cascade([Subnet.parse(name) for name in chain["stages"]], chain["thresholds"])
+    stages = tuple(Subnet.parse(name) for name in chain["stages"])
+    cascade = Cascade(stages, chain["thresholds"])
     return CascadePoint(**{**fields, "cascade": cascade, "static": Subnet.parse(fields["static"])})

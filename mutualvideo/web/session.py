@@ -4,13 +4,17 @@ The recogniser is everybody's, so nothing here switches it: every prediction nam
 sub-network.
 """
 
+from __future__ import annotations
+
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from mutualvideo.budget import Budget, format_macs
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import Prediction
-from mutualvideo.table.query import Row
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
+from mutualvideo.table.query import QueryTable, Row
 from mutualvideo.web.upload import Clip
 
 UNITS = {"macs": "multiply-adds", "ms": "milliseconds", "fps": "clips per second"}
@@ -40,16 +44,17 @@ class Scale:
         InputError: if the unit is unknown or the table lacks what it is about.
     """
 
-    def __init__(self, table, unit):
+    def __init__(self, table: QueryTable, unit: str) -> None:
         if unit not in UNITS:
             raise InputError(f"unit {unit!r}: expected one of {', '.join(UNITS)}")
         self.unit, self._table = unit, table
-        costs = [row.cost("macs" if unit == "macs" else "ms") for row in table]
-        if not costs or any(not cost for cost in costs):
+        found = [row.cost("macs" if unit == "macs" else "ms") for row in table]
+        costs = [cost for cost in found if cost]
+        if not costs or len(costs) < len(found):
             raise InputError(f"the query table cannot be used in {UNITS[unit]}: measure all rows")
         self._low, self._high = min(costs), max(costs)
 
-    def at(self, position):
+    def at(self, position: Any) -> Budget:
         """The :class:`Budget` at a position.
 
         Raises:
@@ -66,13 +71,13 @@ class Scale:
             return Budget("fps", 1000 / (cost * (1 + 1e-9)))
         return Budget(self.unit, round(cost) if self.unit == "macs" else cost)
 
-    def choose(self, position):
+    def choose(self, position: Any) -> tuple[Budget, Row]:
         """``(Budget, Row)``: the most accurate row within the budget at a position."""
         budget = self.at(position)
         return budget, self._table.best(budget)
 
 
-def scales(table):
+def scales(table: QueryTable) -> dict[str, Scale]:
     """``{unit: Scale}`` of the units that every row of the table knows.
 
     Raises:
@@ -108,7 +113,7 @@ class Shown:
     history: tuple
 
 
-def answer(recognizer, scale, visitor, position):
+def answer(recognizer: AdaptiveRecognizer, scale: Scale, visitor: Visitor, position: Any) -> Shown:
     """Recognises a visitor's clip within the budget at a position of the slider.
 
     Args:

@@ -18,6 +18,8 @@ from mutualvideo.errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
+    from mutualvideo.backends.common.over_network import NetworkBackend
+
 _ROOM = "mutualvideo.backends"
 # The group of entry points with which other packages declare theirs.
 GROUP = "mutualvideo.backends"
@@ -90,7 +92,7 @@ def _imported(module: str) -> ModuleType:
 
 def make_backend(
     name: str, model: nn.Module, device: str | None = None, precision: str = "fp32"
-) -> Backend:
+) -> NetworkBackend:
     """The backend called ``name`` over a slimmable network.
 
     Args:

@@ -1,12 +1,20 @@
 """How long sub-networks take on this machine."""
 
+from __future__ import annotations
+
 import os
 import platform
 import statistics
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
+
+from mutualvideo.backends import Backend, Runner
+from mutualvideo.subnet import Subnet
 
 # Rounds that the time of a row is spread over: what else the machine does for some seconds then
 # slows all rows a little and not one of them a lot.
@@ -25,7 +33,13 @@ class Latency:
     batch: int
 
 
-def measure_rows(backend, subnets, batch=1, seconds=0.5, least=5):
+def measure_rows(
+    backend: Backend,
+    subnets: Iterable[Subnet],
+    batch: int = 1,
+    seconds: float = 0.5,
+    least: int = 5,
+) -> Iterator[tuple[Subnet, dict[int, Latency]]]:
     """How long sub-networks take, measured in turns.
 
     Args:
@@ -38,7 +52,8 @@ def measure_rows(backend, subnets, batch=1, seconds=0.5, least=5):
     Yields:
         ``(subnet, {batch: Latency})``, in order.
     """
-    group, held = [], 0
+    group: list[Runner] = []
+    held = 0
     for subnet in subnets:
         group.append(backend.prepare(subnet))
         held += group[-1].nbytes
@@ -48,30 +63,35 @@ def measure_rows(backend, subnets, batch=1, seconds=0.5, least=5):
     yield from _measure_group(group, batch, seconds, least)
 
 
-def _measure_group(runners, batch, seconds, least):
+def _measure_group(
+    runners: Sequence[Runner], batch: int, seconds: float, least: int
+) -> Iterator[tuple[Subnet, dict[int, Latency]]]:
     sizes = [1] if batch == 1 else [1, batch]
-    times = {(runner.subnet, size): [] for runner in runners for size in sizes}
+    times: dict[tuple[Subnet, int], list[float]] = {
+        (runner.subnet, size): [] for runner in runners for size in sizes
+    }
     for turn in range(_ROUNDS):
         for runner in runners:
             for size in sizes:
                 clips = _clips(runner, size)
-                found = _times(lambda r=runner, c=clips: r(c), seconds / _ROUNDS)
+                found = _times(partial(runner, clips), seconds / _ROUNDS)
                 while turn == _ROUNDS - 1 and len(times[runner.subnet, size] + found) < least:
-                    found += _times(lambda r=runner, c=clips: r(c), 0)
+                    found += _times(partial(runner, clips), 0)
                 times[runner.subnet, size] += found
     for runner in runners:
         yield runner.subnet, {size: _latency(times[runner.subnet, size], size) for size in sizes}
 
 
-def measure(runner, batch=1, seconds=0.5, least=5):
+def measure(runner: Runner, batch: int = 1, seconds: float = 0.5, least: int = 5) -> Latency:
     """:class:`Latency` of one prepared sub-network alone; arguments as :func:`measure_rows`."""
-    clips, times = _clips(runner, batch), []
+    clips = _clips(runner, batch)
+    times: list[float] = []
     while len(times) < least or sum(times) < seconds:
         times += _times(lambda: runner(clips), seconds)
     return _latency(times, batch)
 
 
-def about_latency(backend, batch=1):
+def about_latency(backend: Backend, batch: int = 1) -> dict[str, Any]:
     """What the times depend on, as JSON values: what the table's metadata says of them."""
     return {
         **backend.describe(),
@@ -81,7 +101,7 @@ def about_latency(backend, batch=1):
     }
 
 
-def _processor():
+def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.partition(":")[2].strip() for line in file if "model name" in line]
@@ -90,20 +110,20 @@ def _processor():
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _clips(runner, batch):
+def _clips(runner: Runner, batch: int) -> np.ndarray:
     shape = runner.blank(batch).shape
     return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
-def _latency(times, batch):
+def _latency(times: list[float], batch: int) -> Latency:
     return Latency(1000 * statistics.median(times), 1000 * float(np.quantile(times, 0.9)), batch)
 
 
-def _times(call, seconds):
+def _times(call: Callable[[], object], seconds: float) -> list[float]:
     """Seconds of calls that take about ``seconds`` together; the first ones do not count."""
     for _ in range(_WARM_UP):
         call()
-    times = []
+    times: list[float] = []
     while not times or (sum(times) < seconds and len(times) < 10_000):
         start = time.perf_counter()
         call()

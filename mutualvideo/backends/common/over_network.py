@@ -65,7 +65,7 @@ def check_torch(backend: str, device: str | None, precision: str) -> torch.devic
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:
     """The network there, its weights in the memory layout that is fast."""
-    return model.to(device, memory_format=weights_layout(model))
+    return model.to(device).to(memory_format=weights_layout(model))
 
 
 def torch_device(device: str | torch.device | None) -> torch.device:

@@ -1,11 +1,15 @@
 """A plain torch network as the model of another runtime."""
 
+from __future__ import annotations
+
 import io
 import warnings
+from typing import Any
 
 import torch
+from torch import nn
 
-from mutualvideo.backends.common.base import batch_shape
+from mutualvideo.backends.common.base import Shape, batch_shape
 from mutualvideo.slim import channels_last
 
 # Not with a context manager: conversion runs in the background, filters belong to all threads.
@@ -13,12 +17,12 @@ warnings.filterwarnings("ignore", r".*torch\.jit\.trace", FutureWarning)
 warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
 
 
-def _blank(shape, batch):
+def _blank(shape: Shape, batch: int) -> torch.Tensor:
     return channels_last(torch.zeros(batch_shape(shape, batch)))
 
 
 @torch.no_grad()
-def to_openvino(network, shape):
+def to_openvino(network: nn.Module, shape: Shape) -> Any:
     """``openvino.Model`` that takes clips, as a ``Runner`` does, and gives logits.
 
     Args:
@@ -36,12 +40,12 @@ def to_openvino(network, shape):
 
 
 @torch.no_grad()
-def to_program(network, shape):
+def to_program(network: nn.Module, shape: Shape) -> torch.export.ExportedProgram:
     """``torch.export.ExportedProgram`` of a network; see :func:`to_openvino`."""
     return torch.export.export(network, **_example(shape))
 
 
-def _example(shape):
+def _example(shape: Shape) -> dict[str, Any]:
     """What ``torch.export`` is given: the clips, and that their number is free."""
     # Two of them: a batch of one would become a constant.
     clips = _blank(shape, 2).contiguous()
@@ -49,7 +53,7 @@ def _example(shape):
 
 
 @torch.no_grad()
-def to_onnx(network, shape):
+def to_onnx(network: nn.Module, shape: Shape) -> bytes:
     """bytes of an ONNX model with input ``clip`` and output ``logits``; see :func:`to_openvino`."""
     file = io.BytesIO()
     program = torch.onnx.export(
@@ -61,5 +65,5 @@ def to_onnx(network, shape):
         external_data=False,
         verbose=False,
     )
-    program.save(file)
+    program.save(file)  # type: ignore[union-attr, arg-type]
     return file.getvalue()
