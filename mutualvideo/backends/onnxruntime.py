@@ -26,7 +26,7 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class OnnxRuntime(BackendKind):
-    """In fp32 alone. Networks are converted in memory, by ``onnx`` and ``onnxscript``."""
+    """Only in fp32. Networks are converted in memory, by ``onnx`` and ``onnxscript``."""
 
     name = NAME
     extra = "onnx"

@@ -85,7 +85,7 @@ class OpenVINORunner(Runner):
         model: ``openvino.Model`` that takes what the runner takes, B of any number, and gives
             logits (B, classes); :func:`core` reads it from ``.xml`` or ``.onnx``.
         device: from :func:`check_device`.
-        precision: of the arithmetic; OpenVINO would choose bf16 by itself where there is any.
+        precision: of the arithmetic; left to itself, OpenVINO chooses bf16 where the CPU has it.
         threads: of the CPU; ``None``: OpenVINO's choice.
     """
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TorchExported(BackendKind):
-    """Exported files alone, in fp32."""
+    """Only exported files, in fp32."""
 
     name = "torch-exported"
     packages = ("torch",)

@@ -85,7 +85,7 @@ class Origin:
 
         Args:
             subnet: which sub-network.
-            packages: names of those that wrote the file, beside torch.
+            packages: names of those that wrote the file, in addition to torch.
         """
         row, (frames, size) = self.row(subnet), self.shape(subnet)
         return {

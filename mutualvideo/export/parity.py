@@ -15,8 +15,9 @@ from mutualvideo.subnet import Subnet
 Logits = Callable[[np.ndarray], np.ndarray]
 
 TOLERANCE = 1e-3
-# Share of a clip's largest logit that float32 may cost beside: a clip unlike those of training can
-# make logits hundreds, and 2e-5 of them were seen (OpenVINO's exponentials, long sums).
+# Rounding in float32 may cost this share of a clip's largest logit in addition: a clip unlike those
+# of training can have logits of hundreds, and 2e-5 of them were seen (OpenVINO's exponentials, long
+# sums).
 _ROUNDING = 1e-4
 _BATCH = 3
 
@@ -46,7 +47,7 @@ class Difference:
 def compare(source: Origin, subnet: Subnet, logits: Logits) -> Difference:
     """How far a written file is from the sliced torch network.
 
-    Every clip is given alone, and some as one batch: a file may be wrong for either.
+    Every clip is given by itself, and some as one batch: a file may be wrong for either.
 
     Args:
         source: :class:`~mutualvideo.export.origin.Origin`.

@@ -34,7 +34,7 @@ def write(source: Origin, subnet: Subnet, path: Path) -> None:
     Raises:
         InputError: if PyTorchVideo has no functions that build this network.
     """
-    # As it was trained, BatchNorm and all: whoever wants PyTorchVideo may want to train on.
+    # As it was trained, with its BatchNorm: it may be trained further in PyTorchVideo.
     network = source.network(subnet, fold=False)
     about = source.describe(subnet, PACKAGES)
     text = module_text(source.cfg, network, subnet, source.shape(subnet), path.name, about)

@@ -34,6 +34,6 @@ def staging(path: StrPath) -> Iterator[Path]:
 
 
 def place(files: Sequence[Path], folder: StrPath) -> None:
-    """Moves files, the first one last: who sees it finds the others beside it."""
+    """Moves files, the first one last: once it is there, the others are there as well."""
     for file in reversed(files):
         os.replace(file, Path(folder) / file.name)

@@ -29,7 +29,7 @@ class StreamOpener:
         name: of it, for messages.
         timeout_s: seconds without data after which it is lost; ``None``: it is waited for.
         form: FFmpeg's name of the format; ``None``: FFmpeg finds out.
-        short_side: frames are scaled down to a short side of at most so many pixels.
+        short_side: frames are scaled down to a short side of at most this many pixels.
     """
 
     def __init__(

@@ -83,7 +83,7 @@ def public_address(address: object) -> str:
 
 
 class Recording(Source):
-    """Frames at the pace of whoever takes them, none dropped; made by :func:`open_source`."""
+    """Frames at the pace at which they are taken, none dropped; made by :func:`open_source`."""
 
     live, dropped = False, 0
     path: Path | None = None
@@ -117,7 +117,7 @@ class Recording(Source):
             yield time_s, frame
 
     def as_live(self) -> Source:
-        """The same, played at its own pace to whoever is in time."""
+        """The same, played at its own pace; frames that are not taken in time are dropped."""
         source = Live(self.name, self.fps, self._decoded, paced=True, close=self.__exit__)
         source.path = self.path
         return source

@@ -1,4 +1,4 @@
-"""Films out: h264 in mp4, and a GIF of one."""
+"""Films written: h264 in mp4, and a GIF of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mutualvideo.media import VideoReader
 from mutualvideo.media.encode import VideoWriter
 
 _CLOCK = Fraction(1, 90000)
-# Width, hundredths of a second a frame (a GIF knows no finer) and colours: the first that fits.
+# Width, hundredths of a second per frame (a GIF's finest unit) and colours: the first that fits.
 _GIF_STEPS = ((480, 10, 128), (480, 12, 64), (480, 12, 48), (400, 12, 48), (320, 12, 32))
 _GIF_LONGEST_S = 60
 _CHUNK = 32
@@ -36,9 +36,9 @@ def film(path: str | os.PathLike[str], fps: float) -> VideoWriter:
 def write_gif(
     video: str | os.PathLike[str], path: str | os.PathLike[str], max_bytes: int = 4_000_000
 ) -> int:
-    """A GIF of a short film: 480 px wide, 10 frames a second, one palette of 128 colours.
+    """A GIF of a short film: 480 px wide, 10 frames per second, one palette of 128 colours.
 
-    Where that is more than ``max_bytes``, 8.3 frames a second, fewer colours, at last 320 px.
+    Where that is more than ``max_bytes``: 8.3 frames per second, fewer colours, at last 320 px.
 
     Args:
         video: path of the film, 60 s at most.

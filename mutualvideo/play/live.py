@@ -1,4 +1,4 @@
-"""Frames that do not wait: a thread reads them, the newest one is there to be taken."""
+"""Frames that do not wait: a thread reads them and keeps the newest one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.play.source import Seen, Source
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
-# A media clock that jumps this far ahead was set anew.
+# A media clock that jumps this far ahead has been reset.
 _JUMP_S = 10.0
 
 
@@ -73,7 +73,7 @@ class Live(Source):
         try:
             while not stop.is_set():
                 with self._changed:
-                    # Not for ever: ``stop`` wakes nobody.
+                    # With a time-out, because setting ``stop`` does not notify the condition.
                     self._changed.wait_for(lambda: self._latest or self._done, timeout=0.1)
                     latest, self._latest = self._latest, None
                     done = self._done
@@ -99,7 +99,7 @@ class Live(Source):
                     self._latest = (time_s, frame)
                     self._changed.notify()
         except Exception as error:
-            # Told to whoever takes the frames.
+            # Raised where the frames are taken.
             self._error = error
         with self._changed:
             self._done = True

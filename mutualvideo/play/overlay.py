@@ -1,4 +1,4 @@
-"""What the film shows: the picture, who answers what at which cost, the budget over time."""
+"""What the film shows: the picture, the answer, its sub-network and cost, the budget over time."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Overlay:
         height, width: of the frames, in pixels. They are shown at least 320 px high and wide.
         kind: the units of the strip, ``"macs"`` or ``"ms"``; budgets in others are not in it.
         highest: the top of the strip; what is above is drawn there.
-        duration_s: length of the film, ``None`` if nobody knows.
+        duration_s: length of the film; ``None``: unknown.
     """
 
     def __init__(

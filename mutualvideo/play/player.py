@@ -66,7 +66,7 @@ class Played:
         parts: a ``PartSummary`` for each budget under which something was recognised.
         mp4, csv: the files, ``pathlib.Path``.
         frames: number of frames in the film.
-        dropped: frames of a live source that nobody was in time to show.
+        dropped: frames of a live source that could not be shown in time.
         problem: why a live source was lost; ``None``: it was not.
     """
 
@@ -118,7 +118,7 @@ def play(
         output: folder, made if it is not there.
         stride_s: seconds from one prediction to the next.
         smooth_s: time constant of the average of the scores; 0: every clip for itself.
-        seconds: stop after so much of the source; ``None``: at its end.
+        seconds: stop after this many seconds of the source; ``None``: at its end.
         stop: ``threading.Event`` that ends it early.
 
     Returns:
@@ -156,7 +156,7 @@ def play(
 def _prepare(recognizer: AdaptiveRecognizer, script: BudgetScript) -> None:
     """Refuses budgets that cannot be met, and has their sub-networks prepared.
 
-    All of them now: nobody wants to hear of the last one when the film is half done.
+    All of them now, so that an error in the last one does not come when the film is half done.
     """
     data = recognizer.cfg.DATA
     blank = np.zeros((data.NUM_FRAMES, data.TEST_CROP_SIZE, data.TEST_CROP_SIZE, 3), np.uint8)
@@ -252,7 +252,7 @@ class _Player:
             return
         # The end of the clip: of the first ones, that of the first span.
         while (end_s := self._clip_end_s()) <= (self._window.end_s or 0.0) + 1e-6:
-            # First what the answer before rules, then the new one.
+            # First the frames of the answer before, then the new answer.
             self._show(until_s=self._next_s)
             self._predict(self._next_s, end_s)
         self._show(until_s=self._next_s)

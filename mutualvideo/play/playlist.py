@@ -42,13 +42,13 @@ def play_all(
         recognizer: an ``AdaptiveRecognizer``.
         address: for ``open_source``, or a folder.
         output: folder for the films. They are called after the sources; two videos of a folder
-            that differ in their endings alone keep them.
+            whose names differ only in their endings keep these.
         budgets: :class:`~mutualvideo.budget.Budget` objects: each holds for an equal part of
             every recording.
         script: path of a budget script, instead of ``budgets``.
         gif: path for a GIF of the film; for one source only.
         gif_mb: its largest size, in megabytes.
-        seconds: stop after so much of every source; ``None``: at its end.
+        seconds: stop after this many seconds of every source; ``None``: at its end.
         stop: ``threading.Event``: ends the film that is being made, begins no other.
         opening: further arguments of ``open_source``.
         options: further arguments of ``play``.

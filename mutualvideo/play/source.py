@@ -16,17 +16,17 @@ Self = TypeVar("Self", bound="Source")
 class Source(Protocol):
     """Frames in their order, a file's or a camera's. A context manager.
 
-    A recording waits for whoever takes its frames. A live source does not: it keeps the newest
-    frame alone and counts those that nobody took.
+    A recording waits until its frames are taken. A live source does not wait: it keeps only the
+    newest frame and counts those that were never taken.
 
     Attributes:
         name: fit for a file name.
         path: of the file; ``None``: it is no file.
-        live: whether it goes on while nobody takes a frame.
+        live: whether it goes on while no frame is taken.
         fps: nominal frame rate.
         duration_s: length in seconds; ``None``: unknown.
         count: number of frames; ``None``: unknown.
-        dropped: frames of a live source that nobody took.
+        dropped: frames of a live source that were never taken.
     """
 
     name: str
@@ -61,5 +61,5 @@ class Source(Protocol):
         ...
 
     def as_live(self) -> Source:
-        """The same at its own pace, for whoever is in time; a live source is itself."""
+        """The same, played at its own pace; a live source returns itself."""
         ...

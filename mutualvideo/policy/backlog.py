@@ -12,8 +12,8 @@ from mutualvideo.policy.batching import BatchLatency
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import Row
 
-# What nobody waits for by a deadline is due so long after it came; so is, after its deadline,
-# what cannot be answered in time any more. Only the order depends on it.
+# A clip without a deadline is due this long after it came; one that can no longer be answered in
+# time is due this long after its deadline. Only the order depends on it.
 _PATIENCE_S = 1.0
 
 
@@ -47,7 +47,7 @@ class Request:
         return self.steps[-1]
 
     def cancelled(self) -> bool:
-        """Whether nobody wants the answer any more; it is then forgotten."""
+        """Whether the answer is no longer wanted; the request is then forgotten."""
         return False
 
 
@@ -111,7 +111,7 @@ class Backlog(Generic[Asked]):
         """Takes in a ``Request``."""
         present = {other.client for other in self._waiting}
         if request.client not in present:
-            # Turns that are past are of no use to anybody.
+            # Turns that are past no longer matter.
             first = min((self._turns[client] for client in present), default=None)
             self._turns = {
                 c: t

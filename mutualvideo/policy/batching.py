@@ -9,7 +9,7 @@ from mutualvideo.policy.slowdown import Slowdown
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable
 
-# A larger batch must save this much of a clip's time: everybody in it waits for the whole.
+# A larger batch must be this much faster per clip, since every clip waits for the whole batch.
 _GAIN = 0.95
 # Batches of one size that are measured before it is judged, after one that warms up; and those
 # after which it is measured again.
@@ -95,7 +95,7 @@ class BatchLatency:
             self.speed = 1.0 if 1 / _BAND <= factor <= _BAND else factor
 
     def failed(self, subnet: Subnet, clips: int) -> None:
-        """Takes in that so many clips at once were too many, of memory for instance."""
+        """Takes in that a batch of this size failed, for lack of memory for instance."""
         self._largest[subnet] = max(1, clips // 2)
 
     def _most(self, subnet: Subnet) -> int:

@@ -32,7 +32,7 @@ class BudgetScript:
 
         Args:
             budgets: :class:`~mutualvideo.budget.Budget` objects.
-            duration_s: ``None`` if nobody knows: a live source.
+            duration_s: ``None``: unknown, as of a live source.
 
         Raises:
             InputError: without a budget, or for several without a duration.

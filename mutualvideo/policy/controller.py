@@ -17,8 +17,8 @@ from mutualvideo.table.query import QueryTable, Row
 TARGET = 0.9
 # Clips in a row that a better row must have fitted before it is taken.
 PATIENCE = 4
-# A row left within so many clips of climbing to it was a mistake: the next climb to it waits
-# _BACKOFF times as long, so that a row at the edge of the band is not tried again and again.
+# Climbing to a row that is left again within this many clips was a mistake: the next climb to it
+# waits _BACKOFF times as long, so that a row at the edge of the band is not tried all the time.
 PROBATION = 30
 _BACKOFF, _LONGEST = 4, 1024
 _OTHER = 9
@@ -81,7 +81,7 @@ class Controller:
             ms: milliseconds of one clip in the network, what the table measures, or
             fps: clips answered per second, everything included: one clip and what
                 ``observe`` is told as ``other_ms`` take at most 1000 / fps milliseconds. For
-                a stream of V frames a second with a clip every S frames that is V / S.
+                a stream of V frames per second with a clip every S frames this is V / S.
 
         Returns:
             The ``Row`` to answer with.
@@ -114,7 +114,7 @@ class Controller:
         self.ladder, self._limit_ms, self._fps = tuple(ladder), limit_ms, fps
         self._patience = dict.fromkeys((row.subnet for row in ladder), PATIENCE)
         self._fits = dict.fromkeys(self._patience, 0)
-        # The row that a budget begins with was climbed to by nobody: to leave it is no mistake.
+        # A budget's first row was not climbed to, so leaving it is no mistake.
         self._lasted, self._held = PROBATION, None
         self._index = 0
 

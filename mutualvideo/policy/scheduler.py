@@ -1,4 +1,4 @@
-"""Several streams on one device: whose clip is next, as which row, at the machine's speed."""
+"""Several streams on one device: whose clip is next, and with which row."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ class Scheduler:
     Pure bookkeeping on the caller's clock; not thread-safe. A clip is due one period of its
     stream after it was submitted. As long as clips come no faster than their stream's rate,
     take no longer than planned and :meth:`take` is called whenever the device is free,
-    no deadline is missed (see :func:`~mutualvideo.policy.stream_plan.load_of`). The plan is made
-    anew when the machine gets slower than the plan bears, at once, or faster, after a few
-    clips. Where not even the cheapest rows fit any more, all streams get the cheapest.
+    no deadline is missed (see :func:`~mutualvideo.policy.stream_plan.load_of`). A new plan is
+    made at once when the machine becomes slower than the plan allows for, and after a few clips
+    when it becomes faster. Where not even the cheapest rows fit any more, all streams get the
+    cheapest.
 
     Args:
         table: a ``QueryTable`` with latencies and accuracies.
@@ -94,7 +95,7 @@ class Scheduler:
         return Job(stream, self.plan.rows[stream], clip, deadline_s)
 
     def finish(self, job: Job, ms: float, now_s: float, subnet: Subnet | None = None) -> bool:
-        """Learns from an answered clip, and plans anew if the machine's speed has changed.
+        """Learns from an answered clip, and makes a new plan if the machine's speed has changed.
 
         Args:
             job: what :meth:`take` gave.

@@ -13,9 +13,9 @@ from mutualvideo.table.query import Row
 WINDOW = 25
 # Clips after which an estimate is worth coming back to when a slowdown ends, and how many.
 _ESTABLISHED, _SPEEDS = 8, 4
-# A change of this factor, or more, is noticed at once instead of by the median's drift: after
-# so many clips in a row. Two, so that a single spike is never taken for a slower machine; three
-# the other way, because answering late is worse than answering cheaply for one more clip.
+# A change by this factor or more is noticed at once, instead of by the median's drift: after this
+# many clips in a row. Two, so that a single spike is never taken for a slower machine; three the
+# other way, because answering late is worse than answering cheaply for one more clip.
 CHANGE = 1.35
 SLOWER_AFTER, FASTER_AFTER = 2, 3
 # Clips whose median stands for a row the table has no latency of.

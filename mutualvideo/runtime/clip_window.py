@@ -1,4 +1,4 @@
-"""The last seconds of a stream, small, and the clips cut from them."""
+"""The last seconds of a stream, scaled down, and the clips cut from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-# Containers that count in milliseconds (Matroska) are up to half a one off a constant rate.
+# Containers that count in milliseconds (Matroska) are off a constant rate by up to half of one.
 _ROUNDING_S = 6e-4
 _EPSILON_S = 1e-7
 
@@ -77,7 +77,7 @@ class ClipWindow:
                 self._frames.popleft()
 
     def forget_old(self) -> None:
-        """Keeps the newest span alone."""
+        """Keeps only the newest span."""
         end_s = self.end_s
         if end_s is not None:
             self.forget(end_s - self.span_s)

@@ -1,4 +1,4 @@
-"""A folder of exported sub-networks instead of a checkpoint. Imports no torch by itself."""
+"""A folder of exported sub-networks instead of a checkpoint. Does not import torch itself."""
 
 from __future__ import annotations
 

@@ -81,8 +81,8 @@ class PreparedRunners:
         began is dropped.
 
         Raises:
-            PreparationError: if an earlier one failed and nobody was told, or this one failed
-                already; nothing is switched.
+            PreparationError: if an earlier one failed and has not been reported yet, or this one
+                has failed already; nothing is switched.
         """
         with self._lock:
             self._report()
@@ -228,7 +228,7 @@ class PreparedRunners:
             self._prepare(job)
 
     def _drop_unneeded(self) -> None:
-        """At the end of the program nobody waits for what was only asked for in advance."""
+        """At the end of the program, drops what was only asked for in advance."""
         for job in list(self._jobs.values()):
             if job is not self._target and not job.awaited and job.cancel():
                 self._jobs.pop(job.subnet)

@@ -1,4 +1,4 @@
-"""Sub-networks for those who must not wait for one, and clips for any of them."""
+"""Sub-networks for callers that must not wait, and the input of any of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.runtime.preprocess import Preprocessing, as_clips, full_clip, prepare
 from mutualvideo.subnet import Subnet
 
-# What could not be prepared is not tried again for so long.
+# How long to wait before what could not be prepared is tried again.
 _RETRY_S = 30.0
 
 

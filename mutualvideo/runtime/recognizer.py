@@ -28,7 +28,7 @@ class AdaptiveRecognizer:
     other backends are faster and prepare every sub-network they run, in the background: until
     a new one is ready the one before answers. Any number of threads may call.
 
-    Under a budget in milliseconds or clips a second it watches its own latency and moves along
+    Under a budget in milliseconds or clips per second it watches its own latency and moves along
     the Pareto rows when the machine gets slower or faster, see
     :class:`~mutualvideo.policy.controller.Controller`.
 
@@ -75,7 +75,7 @@ class AdaptiveRecognizer:
         self._cascades = cascades
         self._cascade: CascadeRunner | None = None
         self._controller = Controller(self.table)
-        # What the controller chose and nobody has switched to yet.
+        # What the controller chose, before it is switched to.
         self._wanted: Subnet | None = None
         # Orders budgets, switches and what is learnt from answers; never held while one is made.
         self._lock = threading.RLock()
@@ -136,7 +136,7 @@ class AdaptiveRecognizer:
                 which one answered.
             cascade: runs a confidence cascade that costs ``macs`` on average: cheap rows
                 answer, dearer ones only where these are unsure. While its stages are being
-                prepared the first one answers alone.
+                prepared, the first one answers by itself.
             wait: whether to return only when it answers.
 
         Returns:
@@ -176,8 +176,8 @@ class AdaptiveRecognizer:
 
         Raises:
             InputError: if it is not in the table or was never calibrated.
-            PreparationError: if one that was switched to before could not be prepared and
-                nobody was told, or with ``wait`` this one; nothing is switched.
+            PreparationError: if an earlier switch failed in the background and has not been
+                reported yet, or with ``wait`` if this one fails; nothing is switched.
         """
         return self._begin(lambda new: new.hold(subnet), None, wait)
 

@@ -1,4 +1,4 @@
-"""What those get who share a recogniser with others."""
+"""What callers that share a recogniser get."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from mutualvideo.serving.service_stats import ServiceStats
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import Row
 
-# An idle worker ends after so long: a service that nobody closes leaves no thread behind.
+# An idle worker ends after this time, so that a service that is never closed leaves no thread.
 _LINGER_S = 0.5
 # Nothing waits longer without looking round.
 _LOOK_S = 1.0
@@ -59,7 +59,7 @@ class Service:
 
     Every accepted request gets exactly one answer or exception. What a request may cost is its
     budget, which is never exceeded; when it should be answered is its deadline. Clips that get
-    the same sub-network are answered together, as many as has proved worth while (see
+    the same sub-network are answered together, as many as have proved worthwhile (see
     :class:`~mutualvideo.policy.batching.BatchLatency`). When deadlines would be missed, all
     get cheaper sub-networks, as dear as the deadlines allow, instead of queueing; clients take
     turns (see :class:`~mutualvideo.policy.backlog.Backlog`). If even the cheapest cannot make
@@ -159,7 +159,7 @@ class Service:
             macs: multiply-adds that it may cost, or
             ms: milliseconds in the network that one clip may take at the machine's present
                 speed (the table's latencies times the slowdown observed), or
-            fps: clips a second that the machine could answer so, one after the other, or
+            fps: clips per second, if the machine answered them one after the other, or
             subnet: the row that answers, whatever the hurry. None of these: the
                 recogniser's own budget, which follows the latency of these answers; a cascade
                 does not run here, its first row does.
@@ -258,7 +258,7 @@ class Service:
             while self._step():
                 pass
         except BaseException as error:
-            # Whatever went wrong, nobody waits for ever.
+            # Whatever went wrong, no caller may wait for ever.
             with self._lock:
                 self._thread = None
                 waiting = list(self._backlog)
@@ -365,14 +365,14 @@ class Service:
             with self._lock:
                 self._count.update(answered=1, late=answer.late, shed=answer.shed)
             if request.follows:
-                # Whose budget it was hears of it, as of a call of predict.
+                # The recogniser's own budget follows these answers as it follows those of predict.
                 other_ms = (ready_s - begin_s) * 1000
                 self._recognizer.observe(runner.subnet, ms / len(batch), other_ms / len(batch))
             request.future.set_result(answer)
 
     def _failed(self, batch: list[_Asked], runner: Runner, error: Exception) -> None:
         if len(batch) > 1:
-            # Too many at once, or one of them alone: each for itself tells.
+            # Either there were too many, or one of them is bad: answering one by one tells.
             with self._lock:
                 self._latency.failed(runner.subnet, len(batch))
             for request in batch:

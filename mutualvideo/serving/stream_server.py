@@ -25,7 +25,7 @@ from mutualvideo.serving.answer import Answer, answer_error, make_answer
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import Row
 
-# Nobody waits longer without looking round.
+# The longest wait before looking again.
 _LOOK_S = 0.1
 
 
@@ -151,7 +151,7 @@ class StreamServer:
         )
 
     def wait(self) -> None:
-        """Until a clip has come, a tenth of a second at most."""
+        """Waits until a clip has come, for a tenth of a second at most."""
         self._changed.wait(_LOOK_S)
 
     def _runner(self, wanted: Row) -> Runner:
@@ -193,11 +193,11 @@ def run_streams(
 ) -> dict[str, StreamSummary]:
     """Recognises several videos at once on one device.
 
-    The scheduler gives each stream the row with which all deadlines hold and the weighted sum of
-    expected accuracies is greatest, anew when the machine's speed changes. A clip is cut from
-    the last frames of each source once per period of its stream, as soon as there are enough;
-    from a source that is shorter than a clip, one at its end. Recordings are played at their
-    own pace.
+    The scheduler gives each stream a row so that all deadlines hold and the weighted sum of
+    expected accuracies is large, and plans again when the machine's speed changes. A clip is cut
+    from the last frames of each source once per period of its stream, as soon as there are
+    enough; from a source that is shorter than a clip, one at its end. Recordings are played at
+    their own pace.
 
     Args:
         recognizer: an ``AdaptiveRecognizer`` whose table has latencies.
@@ -205,7 +205,7 @@ def run_streams(
         answered: called with ``(name, Answer)`` after every answer, by the calling thread,
             which is the one that answers: it should return soon.
         share: how much of the device is planned, see :class:`StreamServer`.
-        seconds: stop after so much of each source; ``None``: at its end.
+        seconds: stop after this many seconds of each source; ``None``: at its end.
         stop: ``threading.Event`` that ends it early.
 
     Returns:

@@ -23,9 +23,9 @@ from mutualvideo.web.session import UNITS, Visitor, answer, scales
 from mutualvideo.web.upload import Limits, display_name, read_clip
 
 _START = 50
-# Films are decoded by so many processes at once, answers worked out by so many threads.
+# How many processes decode films at once, how many threads answer, and how many events may wait.
 _DECODERS, _ANSWERS, _WAITING = 2, 4, 64
-# Clips in memory: those of so many tabs, for so many seconds after the last use.
+# Clips are kept in memory for this many tabs, for this many seconds after their last use.
 _TABS, _IDLE_S = 64, 3600
 _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 # The pictures are drawn for a light ground.

@@ -31,7 +31,7 @@ def confine(memory_mib: int, seconds: float) -> None:
     """Bounds this process: memory in MiB, CPU time in seconds, and it can write no file."""
     try:
         import resource
-    except ImportError:  # Windows: whoever started this process still bounds its time
+    except ImportError:  # Windows: the process that started this one still bounds its time
         return
     bounds = {
         "RLIMIT_AS": memory_mib * 2**20,

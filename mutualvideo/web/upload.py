@@ -1,4 +1,4 @@
-"""Clips from files that nobody vouches for: bounded in size, time and memory."""
+"""Clips from files that are not trusted: bounded in size, time and memory."""
 
 from __future__ import annotations
 

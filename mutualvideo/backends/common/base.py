@@ -36,7 +36,7 @@ class Runner(ABC):
     Attributes:
         subnet: the :class:`~mutualvideo.Subnet`.
         shape: (frames, size) of the clips it takes; frames ``None``: pictures.
-        nbytes: memory of its own, beside what the backend holds anyway, in bytes.
+        nbytes: bytes of memory that it holds in addition to the backend's own.
     """
 
     def __init__(self, subnet: Subnet, shape: Shape, nbytes: int = 0) -> None:
@@ -88,7 +88,7 @@ class Backend(Protocol):
         """The :class:`Runner` of ``subnet``. Slow; any thread may call it while others answer."""
 
     def describe(self) -> dict[str, Any]:
-        """What a measured latency depends on beside the machine, as JSON values."""
+        """What a measured latency depends on apart from the machine, as JSON values."""
         return {"backend": self.name, "device": self.device}
 
 
@@ -104,7 +104,7 @@ class BackendKind:
     Args:
         device: ``"cpu"``, ``"cuda"``...; ``None``: the backend's choice.
         precision: of the arithmetic, one of ``PRECISIONS``.
-        threads: of the CPU; ``None``: the choice of whoever computes.
+        threads: of the CPU; ``None``: the backend's choice.
 
     Attributes:
         name: what ``backend=`` calls it.
@@ -177,7 +177,7 @@ class BackendKind:
         raise NotImplementedError(f"backend {self.name!r} does not run exported files")
 
     def describe(self) -> dict[str, Any]:
-        """What a measured latency depends on beside the machine, as JSON values."""
+        """What a measured latency depends on apart from the machine, as JSON values."""
         return {
             "backend": self.name,
             "device": self.device,

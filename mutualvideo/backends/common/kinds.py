@@ -117,10 +117,10 @@ def make_backend(
     kind = backend_kind(name)
     if not kind.takes_network:
         raise InputError(
-            f"backend {name!r}: runs exported files alone; "
+            f"backend {name!r}: runs only exported files; "
             f"for a checkpoint, expected one of {', '.join(backend_names())}"
         )
-    # Imported here: whoever runs exported files may not have torch.
+    # Imported here: a machine that runs exported files may not have torch.
     from mutualvideo.backends.common.over_network import NetworkBackend
 
     return NetworkBackend(kind(device, precision), model)
@@ -158,6 +158,6 @@ def open_exported(
 
 
 def _opening(name: str) -> type[BackendKind] | None:
-    """The kind called ``name``; ``None`` rather than an error for a name that nobody has."""
+    """The kind called ``name``; ``None`` rather than an error if there is no such name."""
     known = name in _declared() or ":" in name or entry_points(group=GROUP, name=name)
     return backend_kind(name) if known else None

@@ -16,8 +16,8 @@ import numpy as np
 from mutualvideo.backends import Backend, Runner
 from mutualvideo.subnet import Subnet
 
-# Rounds that the time of a row is spread over: what else the machine does for some seconds then
-# slows all rows a little and not one of them a lot.
+# The time of a row is spread over so many rounds: if the machine is busy with something else for
+# some seconds, all rows are slowed down a little instead of one of them a lot.
 _ROUNDS = 5
 _WARM_UP = 2
 # Prepared sub-networks that are held at once, to be measured in turns.
@@ -45,7 +45,7 @@ def measure_rows(
     Args:
         backend: :class:`~mutualvideo.backends.Backend`.
         subnets: which.
-        batch: also measures calls with so many clips, if it is above 1.
+        batch: if it is above 1, calls with this many clips are measured as well.
         seconds: each for about this long ...
         least: ... but at least this many times, after calls that do not count.
 
@@ -83,7 +83,7 @@ def _measure_group(
 
 
 def measure(runner: Runner, batch: int = 1, seconds: float = 0.5, least: int = 5) -> Latency:
-    """:class:`Latency` of one prepared sub-network alone; arguments as :func:`measure_rows`."""
+    """:class:`Latency` of a single prepared sub-network; arguments as :func:`measure_rows`."""
     clips = _clips(runner, batch)
     times: list[float] = []
     while len(times) < least or sum(times) < seconds:
