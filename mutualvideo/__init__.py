@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "AdaptiveRecognizer": "runtime",
+    "Budget": "budget",
     "ClosedError": "serving.service",
     "InputError": "errors",
     "OverloadError": "serving.service",

@@ -10,7 +10,7 @@ Writes an annotated mp4 and a CSV for every source. ^C ends the film early and k
 
 import argparse
 
-from mutualvideo.budget import parse_budget
+from mutualvideo.budget import Budget
 from mutualvideo.commands.tool import add_extension, run_tool
 from mutualvideo.errors import InputError
 from mutualvideo.play.picture_player import describe, recognise_pictures
@@ -36,7 +36,7 @@ def parse_args():
         action="append",
         default=[],
         help="multiply-adds of a clip (1.2G, 300M), its "
-        "latency (40ms) or clips a second (25fps); several rule equal parts",
+        "latency (40ms) or clips per second (25fps); several hold for equal parts",
     )
     add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
     add("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
@@ -44,7 +44,7 @@ def parse_args():
     add("--gif-mb", type=float, default=4.0, help="largest GIF, in megabytes")
     add("--stride", type=float, default=0.5, help="seconds between predictions")
     add("--smooth", type=float, default=0.0, metavar="S", help="average scores over S seconds")
-    add("--seconds", type=float, help="stop after so many")
+    add("--seconds", type=float, help="stop after this many seconds")
     add("--realtime", action="store_true", help="play a recording as if it were live")
     add("--timeout", type=float, default=10.0, help="seconds without data: the stream is lost")
     add("--reconnects", type=int, default=5, help="attempts to get a lost stream back")
@@ -57,7 +57,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    budgets = [parse_budget(text) for text in args.budget]
+    budgets = [Budget.parse(text) for text in args.budget]
     checkpoint, table = locate(args.run, args.checkpoint, args.table)
     recognizer = AdaptiveRecognizer(checkpoint, table, args.device, args.backend)
     opening = {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}

@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from mutualvideo.backends import make_backend
-from mutualvideo.backends.latency import about_latency, measure_rows
+from mutualvideo.backends.common.latency import about_latency, measure_rows
 from mutualvideo.budget import format_macs
 from mutualvideo.data.annotations import Video
 from mutualvideo.data.loader import build_loader

@@ -12,7 +12,7 @@ from mutualvideo.data import dataset as dataset_module
 from mutualvideo.data.loader import build_loader
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
-from mutualvideo.media.reading import open_source
+from mutualvideo.media.reading import open_reader
 from mutualvideo.models import build_model
 from mutualvideo.run import distributed
 from mutualvideo.run.distributed import Context
@@ -186,9 +186,9 @@ def test_a_grid_decodes_every_video_as_often_as_one_sub_network(tiny, monkeypatc
 
     def spy(video, backend):
         opened.append(video.path)
-        return open_source(video, backend)
+        return open_reader(video, backend)
 
-    monkeypatch.setattr(dataset_module, "open_source", spy)
+    monkeypatch.setattr(dataset_module, "open_reader", spy)
     alone = {}
     for subnet in subnets:
         opened.clear()

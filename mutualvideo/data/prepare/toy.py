@@ -16,13 +16,13 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
+from mutualvideo.media.encode import VideoWriter
 
 CLASSES = ("left", "right", "up", "down", "clockwise", "counter-clockwise", "grow", "shrink")
 SIZE, FPS, NUM_FRAMES = 128, 30, 60  # pixels, frames a second, frames
@@ -143,7 +143,7 @@ def write_video(path, seed, label):
         seed: int or tuple of ints; with the label it decides every byte.
         label: class index.
     """
-    _encode(path, draw_frames(seed, label), SIZE)
+    _encode(path, draw_frames(seed, label))
 
 
 def write_film(path, labels, seconds=3.0, seed=0):
@@ -166,19 +166,18 @@ def write_film(path, labels, seconds=3.0, seed=0):
         )
     rng = np.random.default_rng(seed)
     states = film_states(rng, labels, frames)
-    _encode(path, _draw_scene(rng, states, FILM_SIZE), FILM_SIZE)
+    _encode(path, _draw_scene(rng, states, FILM_SIZE))
 
 
-def _encode(path, images, size):
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        # One thread: x264 gives other bytes with other numbers of threads.
-        options = {"crf": "20", "preset": "veryfast", "threads": "1"}
-        stream = container.add_stream("libx264", rate=FPS, options=options)
-        stream.width = stream.height = size
-        stream.pix_fmt = "yuv420p"
+def _encode(path, images):
+    # One thread: x264 gives other bytes with other numbers of threads.
+    options = {"crf": "20", "preset": "veryfast", "threads": "1"}
+    with (
+        atomic_path(path) as temporary,
+        VideoWriter(temporary, FPS, options=options, form="mp4") as writer,
+    ):
         for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_image(image)))
-        container.mux(stream.encode(None))
+            writer.write(image)
 
 
 def draw_frames(seed, label):
