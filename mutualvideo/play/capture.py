@@ -15,9 +15,9 @@ from av.container import InputContainer
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
 from mutualvideo.media import VideoReader
+from mutualvideo.media.source import Seen, Source
 from mutualvideo.media.stream import SourceError, StreamOpener, duration_s, nominal_fps
 from mutualvideo.play.live import Live
-from mutualvideo.play.source import Seen, Source
 
 __all__ = ["Recording", "SourceError", "open_source", "public_address"]
 

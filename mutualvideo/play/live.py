@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mutualvideo.errors import InputError
-from mutualvideo.play.source import Seen, Source
+from mutualvideo.media.source import Seen, Source
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 # A media clock that jumps this far ahead has been reset.

@@ -20,9 +20,9 @@ from mutualvideo.budget import format_macs
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.media.encode import VideoWriter
+from mutualvideo.media.source import Source
 from mutualvideo.play.film import film
 from mutualvideo.play.overlay import Overlay, Status, scale_of
-from mutualvideo.play.source import Source
 from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime.clip_window import ClipWindow, Smoother
 from mutualvideo.runtime.prediction import Prediction, top_scores

@@ -13,7 +13,7 @@ import numpy as np
 
 from mutualvideo.backends import Runner
 from mutualvideo.errors import InputError
-from mutualvideo.play.source import Source
+from mutualvideo.media.source import Source
 from mutualvideo.policy.backlog import ready_row
 from mutualvideo.policy.controller import ladder_of
 from mutualvideo.policy.scheduler import Scheduler

@@ -10,8 +10,7 @@ from typing import Any
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.query import Row
-from mutualvideo.table.row import Rows
+from mutualvideo.table.row import Row, Rows
 
 _MARKERS = "osD^vPX<>*"
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 3)))
