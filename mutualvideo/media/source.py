@@ -1,4 +1,4 @@
-"""What a source of frames is, for everything that plays one."""
+"""What a source of frames is, for everything that takes frames from one."""
 
 from __future__ import annotations
 
