@@ -11,7 +11,8 @@ Writes an annotated mp4 and a CSV for every source. ^C ends the film early and k
 import argparse
 
 from mutualvideo.budget import Budget
-from mutualvideo.commands.tool import add_extension, run_tool
+from mutualvideo.commands.extension_option import add_extension
+from mutualvideo.commands.tool import run_tool
 from mutualvideo.errors import InputError
 from mutualvideo.play.picture_player import describe, recognise_pictures
 from mutualvideo.play.playing_options import add_playing, play_as_asked

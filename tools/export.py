@@ -15,7 +15,8 @@ import argparse
 import sys
 
 from mutualvideo.budget import Budget
-from mutualvideo.commands.tool import add_extension, run_tool
+from mutualvideo.commands.extension_option import add_extension
+from mutualvideo.commands.tool import run_tool
 from mutualvideo.export import FORMATS, DifferenceError, export_folder, export_subnet, open_origin
 from mutualvideo.export.deploy_folder import ROWS
 from mutualvideo.subnet import Subnet

@@ -15,6 +15,7 @@ from mutualvideo.config.foreign_keys import is_ignored
 from mutualvideo.errors import InputError, shown
 from mutualvideo.extensions import load_extensions, locate_extension, missing_extensions
 from mutualvideo.files import atomic_path
+from mutualvideo.registry import NETWORKS
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ def trace_cfg(
     for key, value, origin in given:
         _assign(cfg, key, value, origin, ignored)
     cfg.EXTENSIONS = extensions
+    _complete_arch(cfg)
     if ignored:
         names = ", ".join(dict.fromkeys(ignored))
         logger.warning("PySlowFast keys that mean nothing here, ignored: %s", names)
@@ -102,6 +104,12 @@ def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
     old, new = dict(_flatten(before)), dict(_flatten(after))
     keys = dict.fromkeys([*old, *new])
     return {k: (old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)}
+
+
+def _complete_arch(cfg):
+    """MODEL.ARCH, where nobody gave it, follows from the network."""
+    if not cfg.MODEL.ARCH and (about := NETWORKS.all().get(cfg.MODEL.MODEL_NAME)):
+        cfg.MODEL.ARCH = next(iter(about.archs), "")
 
 
 def _with_bases(path, above):

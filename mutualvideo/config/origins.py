@@ -6,6 +6,7 @@ from fvcore.common.config import CfgNode
 from yaml import safe_dump
 
 _DEFAULT = "default"
+_DERIVED = {"MODEL.ARCH": "from MODEL.MODEL_NAME"}
 
 
 def format_cfg(cfg: CfgNode, origins: Mapping[str, str]) -> str:
@@ -25,7 +26,7 @@ def format_cfg(cfg: CfgNode, origins: Mapping[str, str]) -> str:
             continue
         lines.append((f"{key}:", ""))
         for leaf, inner in value.items():
-            origin = origins.get(f"{key}.{leaf}", _DEFAULT)
+            origin = origins.get(f"{key}.{leaf}", _DERIVED.get(f"{key}.{leaf}", _DEFAULT))
             lines.append((f"  {_line(leaf, inner)}", origin))
     width = max(len(text) for text, origin in lines if origin)
     return "".join(

@@ -23,7 +23,7 @@ from mutualvideo.evaluation.board import show_table
 from mutualvideo.evaluation.cascade_fit import fit_cascades
 from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
-from mutualvideo.evaluation.results import RESULTS_NAME, versions, write_results
+from mutualvideo.evaluation.results import RESULTS_NAME, library_versions, write_results
 from mutualvideo.evaluation.scores import Evaluation
 from mutualvideo.files import atomic_path
 from mutualvideo.models import (
@@ -279,7 +279,7 @@ def _about_results(cfg: CfgNode, about: dict[str, Any], origin: str) -> dict[str
         "num_classes": cfg.MODEL.NUM_CLASSES,
         "views": {"clips": cfg.TEST.NUM_ENSEMBLE_VIEWS, "crops": cfg.TEST.NUM_SPATIAL_CROPS},
         "backend": cfg.DATA.DECODING_BACKEND,
-        "versions": versions(cfg.DATA.DECODING_BACKEND),
+        "versions": library_versions(cfg.DATA.DECODING_BACKEND),
     }
 
 

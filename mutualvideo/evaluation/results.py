@@ -75,7 +75,7 @@ def _of_row(row: Row) -> dict[str, Any]:
     return {key: getattr(row, key) for key in keys}
 
 
-def versions(backend: str) -> dict[str, str]:
+def library_versions(backend: str) -> dict[str, str]:
     """``{name: version}`` of what decides a result: Python, the libraries, this package.
 
     Args:

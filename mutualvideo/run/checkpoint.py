@@ -212,7 +212,6 @@ def resume(path, content, cfg, updater):
 def _log_changes(path, before, now):
     changes = changed_keys(before, now)
     changes.pop("OUTPUT_DIR", None)  # a run that was moved
-    changes.pop("MODEL.ARCH", None)  # follows from the network, and older runs wrote it
     if changes:
         text = ", ".join(f"{key}: {old} -> {new}" for key, (old, new) in changes.items())
         logger.warning("changed since %s was written: %s", path, text)
