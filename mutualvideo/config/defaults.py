@@ -17,13 +17,14 @@ _C.RNG_SEED = 0
 _C.LOG_PERIOD = 10
 
 _C.MODEL = CfgNode()
-# Name in MODEL_REGISTRY: X3D, ResNet (Slow-only) or SlowFast; of pictures MobileNetV1, MobileNetV2,
-# ImageResNet or WideResNet.
+# Name in MODEL_REGISTRY: X3D, ResNet (Slow, C2D, I3D) or SlowFast; of pictures MobileNetV1,
+# MobileNetV2, ImageResNet or WideResNet.
 _C.MODEL.MODEL_NAME = "X3D"
-# x3d, slow or slowfast, or 2d (a network of pictures): checked against MODEL_NAME.
+# x3d, slowfast, or of ResNet slow, c2d, i3d, slow_c2d or slow_i3d (the last two do not pool over
+# time), or 2d (a network of pictures). Where one of the two is not given, the other decides.
 _C.MODEL.ARCH = "x3d"
 _C.MODEL.NUM_CLASSES = 400
-# Dropout before the classifier. MobileNetV1, ImageResNet and WideResNet have none: 0.
+# Dropout before the classifier. MobileNetV1 and WideResNet have none: 0.
 _C.MODEL.DROPOUT_RATE = 0.5
 # Loss of the full network on the labels: cross_entropy.
 _C.MODEL.LOSS_FUNC = "cross_entropy"
@@ -50,6 +51,19 @@ _C.RESNET = CfgNode()
 _C.RESNET.DEPTH = 50
 # Start the last BatchNorm of every residual branch at 0.
 _C.RESNET.ZERO_INIT_FINAL_BN = False
+# How many blocks of each stage have temporal kernels, one list of pathways for each stage, such as
+# [[3], [4], [6], [3]]; empty: all of those that the architecture has in the stage.
+_C.RESNET.NUM_BLOCK_TEMP_KERNEL = []
+
+_C.NONLOCAL = CfgNode()
+# After which residual blocks of each stage and pathway a non-local block (arXiv 1711.07971) stands,
+# such as [[[]], [[1, 3]], [[1, 3, 5]], [[]]]; empty: nowhere.
+_C.NONLOCAL.LOCATION = []
+# dot_product or softmax.
+_C.NONLOCAL.INSTANTIATION = "dot_product"
+# Window over (frames, height, width) that is pooled for keys and values, of each stage and pathway;
+# empty: [1, 2, 2] everywhere.
+_C.NONLOCAL.POOL = []
 
 _C.MOBILENET = CfgNode()
 # Multiplies the channels of every layer, also beyond 1 (model scaling).
@@ -204,16 +218,23 @@ _C.TRAIN.COMPILE = False
 _C.TRAIN.COMPILE_GRAPHS = 32
 
 _C.SOLVER = CfgNode()
-# sgd: Nesterov momentum.
+# sgd (Nesterov momentum), adam or adamw.
 _C.SOLVER.OPTIMIZING_METHOD = "sgd"
+# Of adam and adamw: decay of the means of gradients and of their squares.
+_C.SOLVER.BETAS = [0.9, 0.999]
 # Peak learning rate for TRAIN.BATCH_SIZE clips.
 _C.SOLVER.BASE_LR = 0.1
 # BASE_LR, WARMUP_START_LR and COSINE_END_LR are for one machine's share of TRAIN.BATCH_SIZE: they
 # are multiplied by the number of machines (linear scaling, arXiv 1706.02677). Off: as written.
 _C.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False
-# cosine: from BASE_LR to COSINE_END_LR, step by step.
+# cosine: from BASE_LR to COSINE_END_LR, step by step; steps_with_relative_lrs: from epoch STEPS[i]
+# on BASE_LR times LRS[i].
 _C.SOLVER.LR_POLICY = "cosine"
 _C.SOLVER.COSINE_END_LR = 0.0
+# The cosine begins where the warm-up ends, not before it.
+_C.SOLVER.COSINE_AFTER_WARMUP = False
+_C.SOLVER.STEPS = []
+_C.SOLVER.LRS = []
 # Epochs; the warm-up is part of them.
 _C.SOLVER.MAX_EPOCH = 300
 # Epochs during which the rate climbs linearly from WARMUP_START_LR.

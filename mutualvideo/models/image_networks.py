@@ -1,6 +1,7 @@
 """The image networks of MutualNet (arXiv 2105.07085) by their names in the registry."""
 
 import torchvision
+from torch import nn
 
 from mutualvideo.errors import InputError
 from mutualvideo.models import mobilenet, wideresnet
@@ -39,13 +40,16 @@ def MobileNetV2(cfg):
 @MODEL_REGISTRY.register()
 def ImageResNet(cfg):
     """torchvision's ResNet, by RESNET.DEPTH."""
-    _require_picture_network(cfg, dropout=False)
+    _require_picture_network(cfg)
     depth = cfg.RESNET.DEPTH
     if depth not in _RESNETS:
         raise InputError(f"RESNET.DEPTH {depth}: choose one of {tuple(_RESNETS)}")
     network = _RESNETS[depth](
         num_classes=cfg.MODEL.NUM_CLASSES, zero_init_residual=cfg.RESNET.ZERO_INIT_FINAL_BN
     )
+    if cfg.MODEL.DROPOUT_RATE:
+        # Between pooling and classifier, as PySlowFast's; upstream's names stay.
+        network.avgpool = nn.Sequential(network.avgpool, nn.Dropout(cfg.MODEL.DROPOUT_RATE))
     return network, {} if depth in _BASIC_BLOCKS else {"rules": bottleneck2d_rules(network)}
 
 

@@ -5,6 +5,7 @@ from fvcore.common.registry import Registry
 from torch import nn
 
 from mutualvideo.config import takes_pictures
+from mutualvideo.config.architectures import ARCHS
 from mutualvideo.errors import InputError
 from mutualvideo.models.limits import require_plausible
 from mutualvideo.slim import set_width, slimmable
@@ -13,6 +14,8 @@ from mutualvideo.subnet import Subnet
 # Most networks here halve the picture five times; WideResNet does twice.
 MIN_SIZE = 32
 _MIN_SIZES = {"WideResNet": 8}
+# Values of MODEL.ARCH with temporal pooling.
+_POOLING = ("c2d", "i3d")
 
 MODEL_REGISTRY = Registry("MODEL")
 MODEL_REGISTRY.__doc__ = """
@@ -98,6 +101,10 @@ def require_runnable(cfg, subnet, key):
             f"{key}: {cfg.MODEL.MODEL_NAME} takes 1 to {full.frames} frames, "
             f"{subnet} has {subnet.frames}"
         )
+    if cfg.MODEL.ARCH in _POOLING and subnet.frames < 2:
+        raise InputError(
+            f"{key}: MODEL.ARCH {cfg.MODEL.ARCH} pools every two frames, {subnet} has one"
+        )
     smallest = _MIN_SIZES.get(cfg.MODEL.MODEL_NAME, MIN_SIZE)
     if not smallest <= subnet.size <= largest:
         raise InputError(
@@ -106,12 +113,15 @@ def require_runnable(cfg, subnet, key):
         )
 
 
-def require_arch(cfg, arch):
-    """Raises InputError unless MODEL.ARCH is the one that MODEL.MODEL_NAME stands for."""
-    if cfg.MODEL.ARCH != arch:
+def require_arch(cfg, *archs):
+    """Raises InputError unless MODEL.ARCH is one that MODEL.MODEL_NAME stands for."""
+    arch = cfg.MODEL.ARCH
+    if arch not in archs:
+        named = [name for name, known in ARCHS.items() if arch in known]
+        other = f", or MODEL.MODEL_NAME to {' or '.join(named)}" if named else ""
         raise InputError(
-            f"MODEL.ARCH {cfg.MODEL.ARCH} does not go with MODEL.MODEL_NAME "
-            f"{cfg.MODEL.MODEL_NAME}: set it to {arch}"
+            f"MODEL.ARCH {arch} does not go with MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME}: set it "
+            f"to {' or '.join(archs)}{other}"
         )
 
 

@@ -1,22 +1,24 @@
-"""Slow-only ResNet (arXiv 1812.03982), from PyTorchVideo's factory."""
+"""ResNets for clips with one pathway (arXiv 1812.03982, 1711.07971), from PyTorchVideo's factory."""
 
 from fractions import Fraction
 
 from pytorchvideo.models.resnet import create_resnet
 from torch import nn
 
-from mutualvideo.errors import InputError
 from mutualvideo.models.model_registry import MODEL_REGISTRY, require_arch, reset_final_norms
+from mutualvideo.models.non_local import add_nonlocals
+from mutualvideo.models.temporal_kernels import require_depth, stage_kernels
 from mutualvideo.slim import Ratio
 
-DEPTHS = (50, 101, 152)
-
-
-def require_depth(cfg):
-    """RESNET.DEPTH, if PyTorchVideo can build it."""
-    if cfg.RESNET.DEPTH not in DEPTHS:
-        raise InputError(f"RESNET.DEPTH {cfg.RESNET.DEPTH}: choose one of {DEPTHS}")
-    return cfg.RESNET.DEPTH
+# By MODEL.ARCH: frames of the stem's kernel, temporal kernels of the blocks of each stage, and
+# whether every two frames are pooled after the first stage.
+_ARCHS = {
+    "slow": (1, ((1,), (1,), (3,), (3,)), False),
+    "c2d": (1, ((1,), (1,), (1,), (1,)), True),
+    "i3d": (5, ((3,), (3, 1), (3, 1), (1, 3)), True),
+    "slow_c2d": (1, ((1,), (1,), (1,), (1,)), False),
+    "slow_i3d": (5, ((3,), (3, 1), (3, 1), (1, 3)), False),
+}
 
 
 def bottleneck_rules(prefix, channels):
@@ -39,13 +41,16 @@ def plain_strides(network):
 
 @MODEL_REGISTRY.register()
 def ResNet(cfg):
-    """Slow-only ResNet: temporal kernels in the last two stages alone."""
-    require_arch(cfg, "slow")
+    """Slow-only ResNet, C2D or I3D, with non-local blocks where NONLOCAL.LOCATION says so."""
+    require_arch(cfg, *_ARCHS)
+    stem, basis, pools = _ARCHS[cfg.MODEL.ARCH]
     network = create_resnet(
         model_depth=require_depth(cfg),
         model_num_class=cfg.MODEL.NUM_CLASSES,
         dropout_rate=cfg.MODEL.DROPOUT_RATE,
-        stem_conv_kernel_size=(1, 7, 7),
+        stem_conv_kernel_size=(stem, 7, 7),
+        stage1_pool=nn.MaxPool3d if pools else None,
+        stage_conv_a_kernel_size=stage_kernels(cfg, basis),
         head_pool=nn.AdaptiveAvgPool3d,
     )
     plain_strides(network)
@@ -53,5 +58,8 @@ def ResNet(cfg):
         reset_final_norms(network)
     rules = {}
     for stage in range(4):
-        rules |= bottleneck_rules(f"blocks.{stage + 1}", 256 * 2**stage)
+        # Pooling is a block of its own.
+        place, channels = 1 + stage + (pools and stage > 0), 256 * 2**stage
+        network.blocks[place] = add_nonlocals(cfg, stage, network.blocks[place], channels)
+        rules |= bottleneck_rules(f"blocks.{place}", channels)
     return network, {"rules": rules}

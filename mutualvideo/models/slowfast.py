@@ -12,10 +12,14 @@ from mutualvideo.models.model_registry import (
     require_arch,
     reset_final_norms,
 )
-from mutualvideo.models.slow import bottleneck_rules, plain_strides, require_depth
+from mutualvideo.models.non_local import add_nonlocals
+from mutualvideo.models.slow import bottleneck_rules, plain_strides
+from mutualvideo.models.temporal_kernels import require_depth, stage_kernels
 from mutualvideo.slim import Fixed, frame_indices, resample_clip
 
 _STAGES = 4
+# Temporal kernels of the blocks of each stage, of the Slow and of the Fast pathway.
+_KERNELS = ((1,), (1,), (3,), (3,)), ((3,), (3,), (3,), (3,))
 
 
 class AdaptiveFusion(FuseFastToSlow):
@@ -100,6 +104,9 @@ def SlowFast(cfg):
         model_num_class=cfg.MODEL.NUM_CLASSES,
         dropout_rate=cfg.MODEL.DROPOUT_RATE,
         stem_dim_outs=(64, 64 // beta_inv),
+        stage_conv_a_kernel_sizes=tuple(
+            stage_kernels(cfg, basis, pathway) for pathway, basis in enumerate(_KERNELS)
+        ),
         head_pool=nn.AdaptiveAvgPool3d,
     )
     plain_strides(network)
@@ -115,6 +122,9 @@ def SlowFast(cfg):
         "blocks.*.multipathway_fusion.*": Fixed(),
     }
     for stage in range(_STAGES):
-        pathway = f"blocks.{stage + 1}.multipathway_blocks.0"
-        rules |= bottleneck_rules(pathway, 256 * 2**stage)
+        channels = 256 * 2**stage, 256 * 2**stage // beta_inv
+        pathways = model.blocks[stage + 1].multipathway_blocks
+        for number, count in enumerate(channels):
+            pathways[number] = add_nonlocals(cfg, stage, pathways[number], count, number)
+        rules |= bottleneck_rules(f"blocks.{stage + 1}.multipathway_blocks.0", channels[0])
     return model, {"rules": rules}

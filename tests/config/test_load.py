@@ -129,4 +129,7 @@ def test_pyslowfasts_something_something_files_load(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         cfg = load_cfg(write(tmp_path, PYSLOWFAST_SSV2))
     assert cfg.DATA.INV_UNIFORM_SAMPLE and not cfg.DATA.RANDOM_FLIP
-    assert "DATA.REVERSE_INPUT_CHANNEL, SOLVER.LRS, SOLVER.STEPS" in caplog.text
+    assert "DATA.REVERSE_INPUT_CHANNEL" in caplog.text
+    assert cfg.SOLVER.LRS == [1, 0.1, 0.01] and cfg.SOLVER.STEPS == [0, 14, 18]
+    assert cfg.SOLVER.LR_POLICY == "steps_with_relative_lrs"
+    assert (cfg.MODEL.MODEL_NAME, cfg.MODEL.ARCH) == ("SlowFast", "slowfast")

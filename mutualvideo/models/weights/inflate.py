@@ -4,7 +4,7 @@ import re
 
 _BLOCK = re.compile(r"layer(\d)\.(\d+)\.(conv|bn)([123])\.(\w+)")
 _DOWNSAMPLE = re.compile(r"layer(\d)\.(\d+)\.downsample\.([01])\.(\w+)")
-_OUTER = {"conv1": "blocks.0.conv", "bn1": "blocks.0.norm", "fc": "blocks.5.proj"}
+_OUTER = {"conv1": "blocks.0.conv", "bn1": "blocks.0.norm"}
 
 
 def is_image_resnet(names):
@@ -17,24 +17,38 @@ def is_slow_resnet(names):
     return {"blocks.0.conv.weight", "blocks.1.res_blocks.0.branch2.conv_a.weight"} <= set(names)
 
 
-def to_slow_resnet(names):
+def is_pooled(names):
+    """Whether ``names``, of a ResNet with one pathway, leave room for a pooling block (C2D, I3D)."""
+    return is_slow_resnet(names) and "blocks.6.proj.weight" in names
+
+
+def to_slow_resnet(names, pooled=False):
     """``{torchvision's name: PyTorchVideo's}`` of a ResNet of bottlenecks.
 
     A name that has no counterpart is kept, so that loading by name reports it.
+
+    Args:
+        names: of parameters.
+        pooled: see :func:`is_pooled`.
     """
-    return {name: _rename(name) for name in names}
+    return {name: _rename(name, pooled) for name in names}
 
 
-def _rename(name):
+def _rename(name, pooled):
+    def within(stage):
+        return f"blocks.{int(stage) + (pooled and int(stage) > 1)}"
+
     if match := _BLOCK.fullmatch(name):
         stage, block, kind, number, leaf = match.groups()
         layer = f"{'conv' if kind == 'conv' else 'norm'}_{'abc'[int(number) - 1]}"
-        return f"blocks.{stage}.res_blocks.{block}.branch2.{layer}.{leaf}"
+        return f"{within(stage)}.res_blocks.{block}.branch2.{layer}.{leaf}"
     if match := _DOWNSAMPLE.fullmatch(name):
         stage, block, number, leaf = match.groups()
         layer = ("branch1_conv", "branch1_norm")[int(number)]
-        return f"blocks.{stage}.res_blocks.{block}.{layer}.{leaf}"
+        return f"{within(stage)}.res_blocks.{block}.{layer}.{leaf}"
     module, _, leaf = name.rpartition(".")
+    if module == "fc":
+        return f"{within(5)}.proj.{leaf}"
     return f"{_OUTER[module]}.{leaf}" if module in _OUTER else name
 
 

@@ -1,5 +1,6 @@
 """Weights of other libraries' files in a network, by name, and an account of what was done."""
 
+import functools
 import logging
 from dataclasses import dataclass
 
@@ -121,17 +122,17 @@ def _translate(state, own):
 
     if state and all(name.startswith(_PREFIX) for name in state):
         rename(lambda old: {name: name.removeprefix(_PREFIX) for name in old})
-    kind, skipped = "as is", []
+    kind, skipped, pooled = "as is", [], inflate.is_pooled(own)
     if pyslowfast_names.is_pyslowfast(names.values()):
         kind = "PySlowFast"
-        rename(pyslowfast_names.to_pytorchvideo)
+        rename(functools.partial(pyslowfast_names.to_pytorchvideo, pooled=pooled))
     elif mutualnet_names.is_mutualnet(names.values()):
         kind = "MutualNet"
         skipped = [name for name in state if mutualnet_names.is_statistic(name)]
         rename(mutualnet_names.to_plain_network)
     if inflate.is_image_resnet(names.values()) and inflate.is_slow_resnet(own):
         kind = "torchvision ResNet" if kind == "as is" else kind
-        rename(inflate.to_slow_resnet)
+        rename(functools.partial(inflate.to_slow_resnet, pooled=pooled))
     return kind, names, skipped
 
 

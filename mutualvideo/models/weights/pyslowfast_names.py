@@ -21,6 +21,7 @@ _HEAD = {
     "projection": "proj",
 }
 _BLOCK = re.compile(r"s(\d)\.pathway(\d)_res(\d+)\.(.+)\.(\w+)")
+_NONLOCAL = re.compile(r"s(\d)\.pathway(\d)_nonlocal(\d+)\.(conv_\w+|bn)\.(\w+)")
 _STEM = re.compile(r"s1\.pathway(\d)_stem\.(conv_xy|conv|bn)\.(\w+)")
 _FUSE = re.compile(r"s(\d)_fuse\.(conv_f2s|bn)\.(\w+)")
 _TOP = re.compile(r"head\.(\w+)\.(\w+)")
@@ -31,19 +32,23 @@ def is_pyslowfast(names):
     return any(name.startswith("s1.pathway0_stem.") for name in names)
 
 
-def to_pytorchvideo(names):
-    """``{PySlowFast's name: PyTorchVideo's}`` of a ResNet (Slow), SlowFast or X3D.
+def to_pytorchvideo(names, pooled=False):
+    """``{PySlowFast's name: PyTorchVideo's}`` of a ResNet (Slow, C2D, I3D), SlowFast or X3D.
 
     A name that has no counterpart is kept, so that loading by name reports it.
+
+    Args:
+        names: of parameters.
+        pooled: whether PyTorchVideo's network has a pooling block after its first stage.
     """
     two_pathways = any(name.startswith("s1.pathway1_stem.") for name in names)
     is_x3d = "s1.pathway0_stem.conv_xy.weight" in names
-    return {name: _rename(name, two_pathways, is_x3d) for name in names}
+    return {name: _rename(name, two_pathways, is_x3d, pooled) for name in names}
 
 
-def _rename(name, two_pathways, is_x3d):
+def _rename(name, two_pathways, is_x3d, pooled):
     def within(stage, pathway):
-        block = f"blocks.{int(stage) - 1}"
+        block = f"blocks.{int(stage) - 1 + (pooled and int(stage) > 2)}"
         return f"{block}.multipathway_blocks.{pathway}" if two_pathways else block
 
     if match := _STEM.fullmatch(name):
@@ -63,10 +68,14 @@ def _rename(name, two_pathways, is_x3d):
         if is_x3d and layer == "branch2.norm_b":
             layer += ".0"
         return f"{within(stage, pathway)}.res_blocks.{block}.{layer}.{leaf}"
+    if match := _NONLOCAL.fullmatch(name):
+        stage, pathway, block, layer, leaf = match.groups()
+        layer = "norm" if layer == "bn" else layer
+        return f"{within(stage, pathway)}.nonlocals.{block}.{layer}.{leaf}"
     if match := _FUSE.fullmatch(name):
         stage, layer, leaf = match.groups()
         layer = {"conv_f2s": "conv_fast_to_slow", "bn": "norm"}[layer]
         return f"blocks.{int(stage) - 1}.multipathway_fusion.{layer}.{leaf}"
     if (match := _TOP.fullmatch(name)) and match[1] in _HEAD:
-        return f"blocks.{6 if two_pathways else 5}.{_HEAD[match[1]]}.{match[2]}"
+        return f"blocks.{6 if two_pathways or pooled else 5}.{_HEAD[match[1]]}.{match[2]}"
     return name
