@@ -17,7 +17,7 @@ from mutualvideo.errors import InputError, shown
 
 logger = logging.getLogger(__name__)
 
-# Refusals that one message names.
+# Reasons that one message gives.
 _NAMED = 3
 _PTV = "PTV"
 # Blocks of the stages of the ResNets that PySlowFast knows.
@@ -74,15 +74,17 @@ class _Translation:
 
     def tell(self):
         """One warning about what was not taken as it stands."""
-        parts = []
-        if self.free:
-            parts.append(f"PySlowFast keys that change nothing here: {', '.join(self.free)}")
-        if self.so_anyway:
-            parts.append(f"that say what is so here anyway: {', '.join(self.so_anyway)}")
-        if self.taken:
-            parts.append(f"as PySlowFast means it: {', '.join(self.taken)}")
+        parts = [
+            f"{what}: {', '.join(keys)}"
+            for what, keys in (
+                ("that change nothing here", self.free),
+                ("that say what is so here anyway", self.so_anyway),
+                ("as they are meant there", self.taken),
+            )
+            if keys
+        ]
         if parts:
-            logger.warning("%s", "; ".join(parts))
+            logger.warning("PySlowFast keys %s", "; ".join(parts))
 
     def _value(self, key, default=None):
         return plain(self.given[key][0]) if key in self.given else default
@@ -148,12 +150,16 @@ class _Translation:
         )
 
     def _refusal(self):
-        keys = sorted(self.refused, key=lambda key: ORDER.index(key) if key in ORDER else len(ORDER))
-        parts = [
-            f"{key} {shown(self._value(key))}: {self.refused[key]}" for key in keys[:_NAMED]
-        ]
-        more = f" (and {len(keys) - _NAMED} more)" if len(keys) > _NAMED else ""
-        return f"{self.given[keys[0]][1]}: {'; '.join(parts)}{more}"
+        places = [*ORDER, *ONLY]
+        known = {key: place for place, key in reversed([*enumerate(places)])}
+        keys = sorted(self.refused, key=lambda key: (known.get(key, len(places)), key))
+        by_reason = {}
+        for key in keys:
+            text = f"{key} {shown(self._value(key))}"
+            by_reason.setdefault(self.refused[key], []).append(text)
+        parts = [f"{', '.join(texts)}: {reason}" for reason, texts in by_reason.items()]
+        more = f"; and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+        return f"{self.given[keys[0]][1]}: {'; '.join(parts[:_NAMED])}{more}"
 
     def _complete(self, found):
         """What a file that does not name a network means, and what PySlowFast's means by it."""
