@@ -171,8 +171,9 @@ class VideoDataset(Dataset):
 
     def _random_region(self, reader, geometry, generator):
         indices = self._random_indices(reader, generator)
-        # The decoder scales down for next to nothing; what is left is a crop.
-        frames = reader.read(indices, geometry.short_side(reader.size))
+        # The decoder scales down for next to nothing; what is left is a crop. How large a rotated
+        # video is shown, the first frame of it says.
+        frames = reader.read(indices, lambda *source: geometry.short_side(source))
         if geometry.padding:
             edge = (geometry.padding, geometry.padding)
             frames = np.pad(frames, ((0, 0), edge, edge, (0, 0)), mode="reflect")

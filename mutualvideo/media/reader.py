@@ -21,7 +21,7 @@ class Reader:
         timestamps: presentation time of every frame, a list of seconds, increasing.
         fps: average frame rate; of a single frame, one over its duration (30 if unknown).
         size: (height, width) as stored, before rotation, in pixels; ``None``: known when a frame
-            was decoded.
+            was decoded (a stream may say so itself, or say 0 x 0).
 
     Raises:
         DecodeError: on opening, if the video is missing, not a video, truncated, or has no video
@@ -50,6 +50,8 @@ class Reader:
             indices: frame numbers from 0, in any order, repetitions allowed.
             short_side: scale the frames so that their short side has this many pixels, while
                 they are converted to RGB. Only ever downwards: a smaller video stays as it is.
+                Or a function of (height, width) of the earliest frame as it is shown, after
+                rotation, that returns this number.
 
         Returns:
             uint8 array (T, H, W, 3), RGB, rotated as the file says. Where the size changes
@@ -71,8 +73,16 @@ class Reader:
         raise NotImplementedError
 
 
-def scaled_size(width, height, short_side):
-    """(width, height) with a short side of at most ``short_side`` pixels; None: no limit."""
+def scaled_size(width, height, short_side, turns=0):
+    """(width, height) with a short side of at most ``short_side`` pixels.
+
+    Args:
+        width, height: as stored, in pixels.
+        short_side: pixels; ``None``: no limit; or a function, see :meth:`Reader.read`.
+        turns: quarter turns until the picture is upright.
+    """
+    if callable(short_side):
+        short_side = short_side(*((width, height) if turns % 2 else (height, width)))
     short = min(width, height)
     if short_side is None or short_side >= short:
         return width, height

@@ -16,6 +16,11 @@ from mutualvideo.media.packet_index import index_frames, open_container, packet_
 from mutualvideo.media.reader import DecodeError, Reader, scaled_size
 
 
+# Codecs whose decoders look at ``skip_frame`` packet by packet. That of AV1 (libdav1d) takes what it
+# is when it is opened, for good.
+_SKIPS = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "h263", "vp8", "vp9"}
+
+
 class VideoReader(Reader):
     """Frames of the first video stream of a file, decoded with PyAV.
 
@@ -101,11 +106,13 @@ class VideoReader(Reader):
         """As many of the ``wanted`` frames as come out, and why the rest does not."""
         remaining, frames = set(wanted), {}
         context = self._stream.codec_context
+        can_skip = context.codec.canonical_name in _SKIPS
         try:
             for packet in packets:
-                # No frame refers to a NONREF frame: skipping those leaves the rest exact.
-                skip = bool(packet.size) and packet_pts(packet) not in remaining
-                context.skip_frame = "NONREF" if skip else "DEFAULT"
+                if can_skip:
+                    # No frame refers to a NONREF frame: skipping those leaves the rest exact.
+                    skip = bool(packet.size) and packet_pts(packet) not in remaining
+                    context.skip_frame = "NONREF" if skip else "DEFAULT"
                 for frame in packet.decode():
                     if frame.pts not in remaining:
                         continue
@@ -127,7 +134,8 @@ class _ToRgb:
 
     def __call__(self, frame):
         size = frame.width, frame.height
-        self._size = self._size or scaled_size(*size, self._short_side)
+        turns = round(frame.rotation / 90)
+        self._size = self._size or scaled_size(*size, self._short_side, turns)
         # Deep colour takes another route than 8 bits, which smooths chroma unless told not to.
         is_deep = frame.format.components[0].bits > 8
         rgb = self._reformatter.reformat(
@@ -138,4 +146,4 @@ class _ToRgb:
             threads=1,  # starting a pool takes longer than converting a clip
         ).to_ndarray()
         # Degrees counter-clockwise, as np.rot90 turns; oblique angles go to the nearest side.
-        return np.rot90(rgb, round(frame.rotation / 90))
+        return np.rot90(rgb, turns)
