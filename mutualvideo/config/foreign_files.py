@@ -106,6 +106,8 @@ class _Translation:
     def _says_what_is_so(self, key, value):
         """Whether a key that is one here too has a value that means: as always."""
         value = plain(value)
+        if value == []:
+            return False  # of a file of this project's
         if key in ("NONLOCAL.LOCATION", "NONLOCAL.POOL") and isinstance(value, list):
             # Pooling where there is nothing to pool.
             return _is_empty(self._value("NONLOCAL.LOCATION", []))

@@ -1,5 +1,6 @@
 """Videos and lists of them; PySlowFast's CSV, one ``path label`` a line."""
 
+import errno
 import os
 import re
 from dataclasses import dataclass, field
@@ -159,6 +160,8 @@ def unreadable(path, what, error, advice):
     if isinstance(error, FileNotFoundError):
         return InputError(f"{path}: no such file; {advice}")
     reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        reason += ": raise the limit (ulimit -n 65536)"
     return InputError(f"{path}: cannot be read as {what}: {reason}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
-from mutualvideo.media.reader import DecodeError
+from mutualvideo.media.reader import DecodeError, require_descriptors
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def open_container(path):
     try:
         container = av.open(path)
     except (av.FFmpegError, OSError) as error:
+        require_descriptors(error, path)
         raise DecodeError(f"{path}: cannot be opened as a video ({say(error)})") from None
     streams = moving_streams(container)
     if not streams:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from mutualvideo.errors import InputError
-from mutualvideo.media.reader import DecodeError, Reader, scaled_size
+from mutualvideo.media.reader import DecodeError, Reader, require_descriptors, scaled_size
 
 # Of files that count as pictures in a folder.
 PICTURE_ENDINGS = (
@@ -163,6 +163,7 @@ def _errors_named(path, remedy):
         ) from None
     # Pillow says what is wrong with a picture in as many ways as it has formats.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        require_descriptors(error, path)
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DecodeError(f"{path}: does not decode ({reason}); {remedy}") from None
 
@@ -216,6 +217,7 @@ def _list_pictures(folder):
     try:
         names = os.listdir(folder)
     except OSError as error:
+        require_descriptors(error, folder)
         raise DecodeError(
             f"{folder}: no folder of pictures ({error.strerror}); correct the list or "
             "DATA.PATH_PREFIX"

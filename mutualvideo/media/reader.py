@@ -1,5 +1,7 @@
 """The contract of everything that frames are read from."""
 
+import errno
+
 import numpy as np
 
 from mutualvideo.errors import InputError
@@ -7,6 +9,18 @@ from mutualvideo.errors import InputError
 
 class DecodeError(InputError):
     """A video is missing, holds no video or does not decode; names the file."""
+
+
+def require_descriptors(error, path):
+    """Raises ``InputError`` if ``error``, of opening ``path``, is no fault of the file.
+
+    Not a ``DecodeError``: another video in its place would not open either.
+    """
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        raise InputError(
+            f"{path}: cannot be opened, too many files are open: raise the limit (ulimit -n 65536) "
+            "or lower DATA_LOADER.NUM_WORKERS"
+        ) from error
 
 
 class Reader:
