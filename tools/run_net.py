@@ -13,10 +13,10 @@ import logging
 from mutualvideo.commands.tool import run_tool
 from mutualvideo.config import load_cfg, save_cfg
 from mutualvideo.engine.dry_run import dry_run
-from mutualvideo.engine.train import build_sampler, train
+from mutualvideo.engine.preflight import check_keys, preflight
+from mutualvideo.engine.train import train
 from mutualvideo.evaluation.build import evaluate_grid
 from mutualvideo.evaluation.ema_table import evaluate_average
-from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.run import distributed
 from mutualvideo.run.environment import write_environment
 from mutualvideo.run.lock import exclusive
@@ -32,22 +32,19 @@ def parse_args():
     add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
     add("--dry-run", action="store_true", help="say what a run would be, and write nothing")
     add("overrides", nargs="*", metavar="KEY VALUE", help="the same, bare")
-    return parser.parse_args()
+    # Overrides may stand on both sides of an option.
+    return parser.parse_intermixed_args()
 
 
 def main():
     args = parse_args()
     cfg = load_cfg(args.cfg, args.opts + args.overrides)
     # What can be wrong is found before hours of training, not after.
-    if cfg.TRAIN.ENABLE:
-        build_sampler(cfg)
-    elif cfg.TEST.ENABLE:
-        find_checkpoint(cfg)
-    if cfg.TEST.ENABLE and cfg.TRAIN.ENABLE:
-        grid_subnets(cfg)
+    check_keys(cfg)
     context = distributed.setup()
     try:
         if args.dry_run:
+            preflight(cfg, context)
             dry_run(cfg, context)
             return
         with exclusive(cfg.OUTPUT_DIR, held=context.is_main):
@@ -62,6 +59,7 @@ def run(cfg, context):
     if context.is_main:
         save_cfg(cfg)
         write_environment(cfg.OUTPUT_DIR, context)
+    preflight(cfg, context)
     trained = None
     if cfg.TRAIN.ENABLE:
         trained = train(cfg, context)

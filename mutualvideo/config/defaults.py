@@ -185,7 +185,7 @@ _C.TRAIN.DATASET = "kinetics"
 _C.TRAIN.BATCH_SIZE = 64
 # Evaluate the full and the narrowest network on val.csv every so many epochs; 0: never.
 _C.TRAIN.EVAL_PERIOD = 10
-# Write a checkpoint every so many epochs (and after the last).
+# Write a checkpoint every so many epochs (and after the last); 0: after the last alone.
 _C.TRAIN.CHECKPOINT_PERIOD = 1
 # And every so many steps within an epoch; 0: only when the run is stopped.
 _C.TRAIN.CHECKPOINT_STEPS = 0
@@ -196,7 +196,8 @@ _C.TRAIN.AUTO_RESUME = True
 # Minutes after which training writes a checkpoint and ends; the same command continues. 0: never.
 _C.TRAIN.TIME_LIMIT = 0.0
 # A step whose loss or gradients are not finite changes nothing and is counted; the run ends when
-# an epoch has more of them than this.
+# an epoch has more of them than this, when they are more than half of an epoch, or when they are
+# more than this and a fifth of all steps so far.
 _C.TRAIN.MAX_SKIPPED_STEPS = 5
 # Compute in TRAIN.PRECISION where torch.autocast says so; losses stay float32.
 _C.TRAIN.MIXED_PRECISION = False

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.regions import stack_regions
 from mutualvideo.data.sources import read_videos
-from mutualvideo.data.worker_faults import is_death, limit_of, share, too_many_deaths
+from mutualvideo.data.worker_faults import forget, is_death, limit_of, share, too_many_deaths
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError
 
@@ -296,6 +296,9 @@ def _quiet_iter(loader):
     before = signal.getsignal(signal.SIGCHLD) if mine else None
     try:
         return iter(loader)
+    except OSError as error:
+        forget(error)
+        raise
     finally:
         if mine:
             signal.signal(signal.SIGCHLD, before)

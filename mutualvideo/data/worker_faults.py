@@ -6,6 +6,7 @@ when nobody is left at the other end.
 """
 
 import errno
+import os
 
 import torch
 
@@ -14,6 +15,8 @@ from mutualvideo.errors import InputError
 _GONE = (ConnectionError, EOFError, FileNotFoundError)
 _GONE_TEXTS = ("DataLoader worker", "Pin memory thread exited")
 _NO_FILES = {errno.EMFILE, errno.ENFILE}
+# Open for a moment while a tensor is handed over: sockets and their files.
+_MORE_FILES = 6
 _NO_SHARED_MEMORY = ("shared memory", "Bus error", "/dev/shm", "unable to write to file </torch")
 _SHM_ADVICE = (
     "the shared memory that batches go through (/dev/shm) is too small: enlarge it (docker run "
@@ -68,6 +71,28 @@ def share(batch):
     Raises:
         RuntimeError, OSError: as :func:`limit_of` takes them.
     """
-    if torch.utils.data.get_worker_info() is not None:
+    if torch.utils.data.get_worker_info() is None:
+        return
+    held = []
+    try:
         for tensor in batch.values():
             tensor.share_memory_()
+        # Of every tensor a descriptor is handed over, by that thread again.
+        for _ in range(len(batch) + _MORE_FILES):
+            held.append(os.dup(0))
+    finally:
+        for handle in held:
+            os.close(handle)
+
+
+def forget(error):
+    """Ends what of torch's iterator there is, after ``error`` while it was made; it cannot itself."""
+    trace = error.__traceback__
+    while trace is not None:
+        found = trace.tb_frame.f_locals.get("self")
+        if isinstance(found, torch.utils.data.dataloader._MultiProcessingDataLoaderIter):
+            found._shutdown = True
+            for worker in getattr(found, "_workers", ()):
+                if worker.pid is not None:
+                    worker.kill()
+        trace = trace.tb_next

@@ -12,7 +12,7 @@ from mutualvideo.run.lock import LOCK_NAME, exclusive
 
 HOLD = """
 import sys
-from mutualvideo.engine.lock import exclusive
+from mutualvideo.run.lock import exclusive
 with exclusive(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
