@@ -6,6 +6,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import nn
 
+from mutualvideo.config.architectures import names_of
 from mutualvideo.errors import InputError
 from mutualvideo.models.limits import require_plausible
 from mutualvideo.models.network import Network
@@ -100,8 +101,10 @@ def _upstream(about: Network, cfg: CfgNode) -> nn.Module:
     require_plausible(cfg, about.keys)
     if arch and arch not in about.archs:
         wanted = f"set it to {' or '.join(about.archs)}" if about.archs else "leave it out"
+        named = names_of(arch)
+        other = f", or MODEL.MODEL_NAME to {' or '.join(named)}" if named else ""
         raise InputError(
-            f"MODEL.ARCH {arch} does not go with MODEL.MODEL_NAME {about.name}: {wanted}"
+            f"MODEL.ARCH {arch} does not go with MODEL.MODEL_NAME {about.name}: {wanted}{other}"
         )
     if rate and not about.has_dropout:
         raise InputError(f"MODEL.DROPOUT_RATE {rate:g}: {about.name} has no dropout: set it to 0")
@@ -148,6 +151,8 @@ def _require_shape(cfg: CfgNode, subnet: Subnet, key: str) -> None:
         raise InputError(
             f"{key}: {about.name} takes 1 to {full.frames} frames, {subnet} has {subnet.frames}"
         )
+    if reason := about.refusal(cfg, subnet):
+        raise InputError(f"{key}: {reason}")
     if not about.min_size <= subnet.size <= largest:
         raise InputError(
             f"{key}: {about.name} takes sizes from {about.min_size} (it reduces pictures that "

@@ -8,6 +8,7 @@ from fvcore.common.config import CfgNode
 from torch import nn
 
 from mutualvideo.models.weights.weights_format import WeightsFormat
+from mutualvideo.subnet import Subnet
 
 # (name of a curve, [(GMACs of one clip or picture, top-1 in percent), ...])
 Curve = tuple[str, Sequence[tuple[float, float]]]
@@ -24,8 +25,8 @@ class Network(ABC):
     Attributes:
         name: what MODEL.MODEL_NAME says.
         takes_pictures: it takes pictures (B, 3, H, W), not clips (B, 3, T, H, W); float32.
-        archs: what PySlowFast's files may say of it in MODEL.ARCH, the first one where they say
-            nothing; other values are refused. Empty: they should say nothing.
+        archs: what MODEL.ARCH may say of it, as in PySlowFast's files, the first one where it says
+            nothing; other values are refused. Empty: it should say nothing.
         min_size: the least height and width in pixels, as many as the network reduces to one.
         has_dropout: whether MODEL.DROPOUT_RATE means something; else it must be 0.
         keys: ``{configuration key: bounds}`` of its own keys, which decide the shapes of its
@@ -59,6 +60,14 @@ class Network(ABC):
     def rules(self, network: nn.Module) -> dict[str, Any]:
         """``rules`` for ``slimmable`` of what :meth:`build` made: by default none."""
         return {}
+
+    def arch(self, cfg: CfgNode) -> str:
+        """MODEL.ARCH, or where nobody gave it the first of ``archs``; empty if there is none."""
+        return cfg.MODEL.ARCH or next(iter(self.archs), "")
+
+    def refusal(self, cfg: CfgNode, subnet: Subnet) -> str | None:
+        """Why it cannot run ``subnet``, beside frames and sizes out of range; ``None``: it can."""
+        return None
 
     def full_frames(self, cfg: CfgNode) -> int | None:
         """Frames of the full sub-network, those of its clips; ``None``: it takes pictures."""

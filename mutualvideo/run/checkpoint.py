@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 _NAME = re.compile(r"checkpoint_epoch_(\d{5,})(?:_step_(\d{6,}))?\.pyth")
 _FORMAT = "mutualvideo-checkpoint"
 _VERSION = 2
+# What Adam and AdamW keep for every parameter.
+_ADAM = {"step", "exp_avg", "exp_avg_sq"}
 
 
 def checkpoint_path(output_dir, epoch, step=0):
@@ -223,7 +225,11 @@ def _load_optimizer(optimizer, state):
     optimizer.load_state_dict(state)
     for group, values in zip(optimizer.param_groups, groups, strict=True):
         group.update(values)
+    expected = {"momentum_buffer"} if isinstance(optimizer, torch.optim.SGD) else _ADAM
     for parameter, found in optimizer.state.items():
-        momentum = found.get("momentum_buffer")
-        if momentum is not None and momentum.shape != parameter.shape:
-            raise ValueError(f"momentum of shape {tuple(momentum.shape)}")
+        if found and not found.keys() <= expected:
+            raise ValueError("it is of another SOLVER.OPTIMIZING_METHOD")
+        for name in expected - {"step"}:
+            mean = found.get(name)
+            if mean is not None and mean.shape != parameter.shape:
+                raise ValueError(f"momentum of shape {tuple(mean.shape)}")

@@ -41,9 +41,12 @@ def adopt_checkpoint_cfg(cfg: CfgNode, checkpoint: dict[str, Any], origin: str) 
     if "cfg" not in checkpoint or not isinstance(checkpoint["cfg"], dict):
         return cfg
     theirs = cfg_from_dict(checkpoint["cfg"], origin)
-    for key in (*_ARCHITECTURE, *network_of(cfg).keys):
+    about = network_of(cfg)
+    for key in (*_ARCHITECTURE, *about.keys):
         section, leaf = key.split(".")
         here, there = cfg[section][leaf], theirs[section][leaf]
+        if key == "MODEL.ARCH":
+            here, there = about.arch(cfg), about.arch(theirs)
         if here != there:
             raise InputError(
                 f"{origin}: belongs to another architecture: {key} is {there} there, {here} here"
