@@ -194,7 +194,7 @@ class _Training:
 
     def _save(self, whole):
         """``whole``: of all processes, in the main one."""
-        require_finite(self.model, self.cfg.OUTPUT_DIR)
+        require_finite(self.model, self.cfg.OUTPUT_DIR)  # within an epoch too
         if self.context.is_main:
             require_same_folder(self.cfg.OUTPUT_DIR)
             logger.info("wrote %s", save_checkpoint(self.cfg, self.updater, whole))
@@ -255,6 +255,7 @@ class _Training:
 
     def _judge_epoch(self):
         """Epochs may be shorter than TRAIN.MAX_SKIPPED_STEPS: then shares count."""
+        require_finite(self.model, self.cfg.OUTPUT_DIR)
         skipped, whole, done = self.progress.skipped, self.progress.all_skipped, self._number()
         if 2 * skipped > self.steps:
             what = f"{skipped} of the {self.steps} steps of epoch {self.progress.epoch + 1}"
