@@ -31,7 +31,7 @@ def run_tool(main):
     except Exception as error:
         if _is_out_of_memory(error):
             _end(
-                "out of memory: lower TRAIN.BATCH_SIZE, TEST.BATCH_SIZE or DATA_LOADER.NUM_WORKERS, "
+                "out of memory: lower TRAIN.BATCH_SIZE, TEST.BATCH_SIZE or DATA_LOADER.NUM_WORKERS "
                 f"or raise TRAIN.MICRO_BATCHES ({_first_line(error)})"
             )
         if getattr(error, "errno", None) in _LIMITS:

@@ -160,7 +160,10 @@ ONLY = {
         ((), [], "()"),
         "names of weights are not edited; known formats are recognised",
     ),
-    "TRAIN.CHECKPOINT_IN_INIT": ((False,), "loading weights while the network is made is not offered"),
+    "TRAIN.CHECKPOINT_IN_INIT": (
+        (False,),
+        "loading weights while the network is made is not offered",
+    ),
     "TEST.NUM_TEMPORAL_CLIPS": (([],), "one number of views is tested: TEST.NUM_ENSEMBLE_VIEWS"),
     "DATA.INPUT_CHANNEL_NUM": (([3], [3, 3]), "clips have three channels, others are not offered"),
     "DATA.TRAIN_CROP_NUM_TEMPORAL": ((1,), "several clips of a video in a step are not offered"),

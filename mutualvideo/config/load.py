@@ -177,9 +177,7 @@ def _nested(key, item, origin, depth):
     if isinstance(item, list) and depth:
         return [_nested(key, one, origin, depth - 1) for one in item]
     if type(item) is not int or depth == 2:
-        raise InputError(
-            f"{origin}: {key} contains {shown(item)}, expected lists of whole numbers"
-        )
+        raise InputError(f"{origin}: {key} contains {shown(item)}, expected lists of whole numbers")
     return item
 
 

@@ -28,7 +28,9 @@ def plain(value, seen=None):
         return plain(value.value, seen)
     if not isinstance(value, (list, tuple)):
         return value
-    seen = {} if seen is None else seen  # a list of YAML may hold itself, or one list a million times
+    seen = (
+        {} if seen is None else seen
+    )  # a list of YAML may hold itself, or one list a million times
     if id(value) not in seen:
         seen[id(value)] = found = []
         found.extend(plain(one, seen) for one in value)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mutualvideo.errors import InputError
 
-
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 # A name that ends as names of files do.
 _FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")

@@ -68,9 +68,7 @@ def check_solver(solver):
     """Raises InputError, naming the key of ``SOLVER``, for a method or numbers that it has not."""
     method = solver.OPTIMIZING_METHOD
     if method not in _METHODS:
-        raise InputError(
-            f"SOLVER.OPTIMIZING_METHOD {method}: choose one of {', '.join(_METHODS)}"
-        )
+        raise InputError(f"SOLVER.OPTIMIZING_METHOD {method}: choose one of {', '.join(_METHODS)}")
     for key in ("BASE_LR", "WEIGHT_DECAY", "MOMENTUM", "CLIP_GRAD_L2NORM"):
         if not 0 <= solver[key] < math.inf:  # NaN neither
             raise InputError(f"SOLVER.{key} must not be negative, got {solver[key]}")

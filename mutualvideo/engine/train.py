@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.loader import build_loader
+from mutualvideo.engine.divergence import diverged, require_finite
 from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.run_keys import check_alone, check_training_keys
-from mutualvideo.engine.divergence import DivergedError, diverged, require_finite
 from mutualvideo.engine.update import Updater
 from mutualvideo.engine.watch import Watch
 from mutualvideo.errors import InputError

@@ -15,9 +15,8 @@ from av.video.reformatter import VideoReformatter
 from mutualvideo.media.packet_index import index_frames, open_container, packet_pts, say
 from mutualvideo.media.reader import DecodeError, Reader, scaled_size
 
-
-# Codecs whose decoders look at ``skip_frame`` packet by packet. That of AV1 (libdav1d) takes what it
-# is when it is opened, for good.
+# Codecs whose decoders look at ``skip_frame`` packet by packet. That of AV1 (libdav1d) takes what
+# it is when it is opened, for good.
 _SKIPS = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "h263", "vp8", "vp9"}
 
 

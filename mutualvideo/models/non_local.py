@@ -120,4 +120,3 @@ def _of_pathway(lists, key, stage_number, pathway):
         f"NONLOCAL.{key} is {shown(lists)}, expected a list for each of the four stages, of one "
         "list for each pathway"
     )
-

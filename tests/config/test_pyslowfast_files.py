@@ -214,7 +214,9 @@ def test_no_key_is_in_two_lists():
 @pytest.mark.parametrize("key", [key for key in ONLY if key != "TASK"])
 def test_values_that_decide_pass_only_where_they_say_what_is_so(key):
     def text_of(value):
-        return value if isinstance(value, str) else str(list(value) if type(value) is tuple else value)
+        return (
+            value if isinstance(value, str) else str(list(value) if type(value) is tuple else value)
+        )
 
     for allowed in ONLY[key][0]:
         load_cfg(None, [key, text_of(allowed)])

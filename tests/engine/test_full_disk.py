@@ -15,8 +15,8 @@ import torch
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.confusion import plot_confusion
 from mutualvideo.files import atomic_path
-from mutualvideo.run.environment import write_environment
 from mutualvideo.run.distributed import Context
+from mutualvideo.run.environment import write_environment
 from mutualvideo.run.lock import exclusive, require_same_folder
 from mutualvideo.run.log import Scalars, setup_logging
 from mutualvideo.run.resume import Work

@@ -114,9 +114,7 @@ def test_a_cosine_after_the_warm_up(epoch, share):
     assert learning_rate(cfg, 17) == pytest.approx(0.055)
 
 
-@pytest.mark.parametrize(
-    "method, kind", [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
-)
+@pytest.mark.parametrize("method, kind", [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 def test_adam(method, kind):
     cfg = make_cfg(
         "X3D",

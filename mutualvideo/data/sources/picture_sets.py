@@ -32,7 +32,8 @@ def imagefolder(cfg, split):
     """Folders of pictures, ``train/CLASS/...``, by torchvision's ``ImageFolder``.
 
     Val and test are both ``val``, or ``test`` where there is no ``val`` (that of ImageNet has no
-    labels). Labels are the rank of a class's folder in ``train``, hidden ones (``.name``) left out; ``classes.txt`` beside it, if
+    labels). Labels are the rank of a class's folder in ``train``, without
+    hidden ones (``.name``); ``classes.txt`` beside it, if
     there, gives the classes other names, one a line.
 
     Raises:
@@ -63,7 +64,7 @@ def imagefolder(cfg, split):
 
 
 class _Folders(torchvision.datasets.ImageFolder):
-    """``ImageFolder`` for which a folder with a leading dot (``.ipynb_checkpoints``) is no class."""
+    """``ImageFolder`` for which a hidden folder (``.ipynb_checkpoints``) is no class."""
 
     def find_classes(self, directory):
         return _visible_classes(directory)

@@ -18,7 +18,7 @@ def is_slow_resnet(names):
 
 
 def is_pooled(names):
-    """Whether ``names``, of a ResNet with one pathway, leave room for a pooling block (C2D, I3D)."""
+    """Whether ``names``, of a ResNet with one pathway, leave out a pooling block (C2D, I3D)."""
     return is_slow_resnet(names) and "blocks.6.proj.weight" in names
 
 
