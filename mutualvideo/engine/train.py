@@ -9,7 +9,11 @@ from tqdm import tqdm
 
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.loader import build_loader
-from mutualvideo.engine.divergence import diverged, require_finite
+from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
+    DivergedError,
+    diverged,
+    require_finite,
+)
 from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.run_keys import check_alone, check_training_keys
 from mutualvideo.engine.update import Updater

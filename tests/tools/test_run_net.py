@@ -193,8 +193,16 @@ def test_overrides_on_both_sides_of_an_option(run_net, tmp_path):
     assert code == 2 and "TEST.ENABLE is 'maybe'" in error
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("where", ["evaluate", "_latencies", "calibrate_from", "_write_table"])
+@pytest.mark.parametrize(
+    "number, where",
+    [
+        (signal.SIGTERM, "evaluate"),
+        (signal.SIGINT, "_latencies"),
+        pytest.param(signal.SIGTERM, "_write_table", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "calibrate_from", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, "evaluate", marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_in_evaluation_ends_the_run_and_the_command_continues(
     run_net,
     tmp_path,

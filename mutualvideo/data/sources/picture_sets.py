@@ -32,9 +32,8 @@ def imagefolder(cfg, split):
     """Folders of pictures, ``train/CLASS/...``, by torchvision's ``ImageFolder``.
 
     Val and test are both ``val``, or ``test`` where there is no ``val`` (that of ImageNet has no
-    labels). Labels are the rank of a class's folder in ``train``, without
-    hidden ones (``.name``); ``classes.txt`` beside it, if
-    there, gives the classes other names, one a line.
+    labels). Labels are the rank of a class's folder in ``train``, without hidden ones (``.name``);
+    ``classes.txt`` beside it, if there, gives the classes other names, one a line.
 
     Raises:
         InputError: for missing or empty folders, or classes that are not those of ``train``.
