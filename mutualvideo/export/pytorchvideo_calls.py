@@ -73,6 +73,13 @@ def module_text(cfg, network, subnet, shape, weights, about):
         InputError: if PyTorchVideo has no such network.
     """
     inputs = "clip"
+    for key in ("NONLOCAL.LOCATION", "RESNET.NUM_BLOCK_TEMP_KERNEL"):
+        section, leaf = key.split(".")
+        if cfg[section][leaf]:
+            raise InputError(
+                f"format pytorchvideo: {key} {cfg[section][leaf]} is beyond its builders: choose "
+                "another format"
+            )
     if cfg.MODEL.ARCH == "x3d":
         blocks = _x3d(network.blocks)
     elif cfg.MODEL.ARCH == "slow":
