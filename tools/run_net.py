@@ -21,6 +21,7 @@ from mutualvideo.run import distributed
 from mutualvideo.run.environment import write_environment
 from mutualvideo.run.lock import exclusive
 from mutualvideo.run.log import setup_logging
+from mutualvideo.signals import Interrupted, end_on_signals
 
 
 def parse_args():
@@ -50,8 +51,10 @@ def main():
             preflight(cfg, context)
             dry_run(cfg, context)
             return
-        with exclusive(cfg.OUTPUT_DIR, held=context.is_main):
+        with exclusive(cfg.OUTPUT_DIR, held=context.is_main), end_on_signals():
             run(cfg, context)
+    except Interrupted:
+        logging.info("ended early, asked to by a signal: the same command continues")
     finally:
         distributed.cleanup()
 

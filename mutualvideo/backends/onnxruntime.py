@@ -31,6 +31,7 @@ class OnnxRuntime(BackendKind):
     name = NAME
     extra = "onnx"
     packages = ("onnxruntime",)
+    modules = ("onnxruntime", "onnx", "onnxscript")
     formats = ("onnx",)
 
     def __init__(
@@ -41,7 +42,7 @@ class OnnxRuntime(BackendKind):
         super().__init__(device, precision, threads)
 
     def place(self, model: nn.Module) -> nn.Module:
-        for package in ("onnx", "onnxscript"):
+        for package in self.modules:
             import_extra(package, "onnx", self.name)
         return super().place(model)
 

@@ -35,6 +35,7 @@ class OpenVINO(BackendKind):
     name = NAME
     extra = "openvino"
     packages = ("openvino",)
+    modules = ("openvino",)
     formats = ("openvino", "onnx")
 
     def __init__(

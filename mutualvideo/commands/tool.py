@@ -31,9 +31,8 @@ def run_tool(main):
     except Exception as error:
         if _is_out_of_memory(error):
             _end(
-                "out of memory: lower TRAIN.BATCH_SIZE, TEST.BATCH_SIZE or "
-                "DATA_LOADER.NUM_WORKERS, or raise TRAIN.MICRO_BATCHES "
-                f"({_first_line(error)})"
+                "out of memory: lower TRAIN.BATCH_SIZE, TEST.BATCH_SIZE or DATA_LOADER.NUM_WORKERS "
+                f"or raise TRAIN.MICRO_BATCHES ({_first_line(error)})"
             )
         if getattr(error, "errno", None) in _LIMITS:
             _end(f"{error}: {_LIMITS[error.errno]}")

@@ -178,7 +178,7 @@ class _Translation:
         arch = plain(found["MODEL.ARCH"][0]) if "MODEL.ARCH" in found else None
         origin = next((origin for _, origin in found.values()), "command line")
         if name == "ResNet" and arch == "2d":
-            # There a ResNet without kernels in time; here those of pictures have another name.
+            # There a ResNet without kernels in time; here networks of pictures have their own.
             self._add(found, "MODEL.MODEL_NAME", "ImageResNet", origin)
         elif name is None and arch is None and self.is_foreign:
             self._add(found, "MODEL.MODEL_NAME", "SlowFast", origin)

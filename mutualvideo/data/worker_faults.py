@@ -86,7 +86,7 @@ def share(batch):
 
 
 def forget(error):
-    """Ends what torch's iterator began, after ``error`` while it was made: it cannot itself."""
+    """Ends what there is of torch's iterator, if ``error`` came up while it was made."""
     trace = error.__traceback__
     while trace is not None:
         found = trace.tb_frame.f_locals.get("self")

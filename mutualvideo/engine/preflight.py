@@ -4,12 +4,11 @@ A run may take days, and its evaluation comes last. What would end it then is lo
 keys, lists, backends, the folder and the room in it. No video is opened.
 """
 
+import importlib.util
 import logging
 import math
 import os
 import shutil
-
-from torch import nn
 
 from mutualvideo.backends import backend_kind, backend_names
 from mutualvideo.data.loader import build_loader
@@ -60,8 +59,9 @@ def preflight(cfg, context):
         InputError: naming the key, list or folder.
     """
     reader_class(cfg.DATA.DECODING_BACKEND)
-    if cfg.TEST.ENABLE and cfg.TABLE.LATENCY:
-        _check_backend(cfg.TABLE.LATENCY_BACKEND, context.device)
+    if cfg.TEST.ENABLE and cfg.TABLE.LATENCY and cfg.TABLE.LATENCY_BACKEND == "torch-cudagraph":
+        if context.device.type != "cuda":
+            raise InputError("TABLE.LATENCY_BACKEND torch-cudagraph: there is no CUDA device here")
     splits = _check_lists(cfg, context)
     _check_folder(cfg.OUTPUT_DIR)
     if cfg.TRAIN.ENABLE:
@@ -70,27 +70,20 @@ def preflight(cfg, context):
         logger.warning("%s", warning)
 
 
-def _check_backend(name, device=None):
-    """Raises InputError unless there is such a backend, its packages are there, and it runs here.
-
-    Args:
-        name: of TABLE.LATENCY_BACKEND.
-        device: torch's, of the run; ``None``: not known yet.
-    """
-    try:
-        kind = backend_kind(name)
-        if not kind.takes_network:
-            raise InputError(
-                f"runs only exported files, choose one of {', '.join(backend_names())}"
-            )
-        if not name.startswith("torch"):
-            kind().place(nn.Identity())  # asks for packages that convert networks, too
-        elif device is not None:
-            kind(str(device))
-    except InputError as error:
+def _check_backend(name):
+    known = name in backend_names() or ":" in name  # file.py:Class
+    if not (known and backend_kind(name).takes_network):
         raise InputError(
-            f"TABLE.LATENCY_BACKEND {name}: {error}, or set TABLE.LATENCY False"
-        ) from error
+            f"TABLE.LATENCY_BACKEND {name}: choose one of {', '.join(backend_names())}, or set "
+            "TABLE.LATENCY False"
+        )
+    kind = backend_kind(name)
+    for package in kind.modules:
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"TABLE.LATENCY_BACKEND {name}: {package} is not installed: pip install "
+                f"mutualvideo[{kind.extra}], or set TABLE.LATENCY False"
+            )
 
 
 def _check_lists(cfg, context):

@@ -9,7 +9,11 @@ from tqdm import tqdm
 
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.loader import build_loader
-from mutualvideo.engine.divergence import diverged, require_finite
+from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
+    DivergedError,
+    diverged,
+    require_finite,
+)
 from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.run_keys import check_alone, check_training_keys
 from mutualvideo.engine.update import Updater
@@ -207,7 +211,7 @@ class _Training:
 
     def _save(self, whole):
         """``whole``: of all processes, in the main one."""
-        require_finite(self.model, self.cfg.OUTPUT_DIR)
+        require_finite(self.model, self.cfg.OUTPUT_DIR)  # within an epoch too
         if self.context.is_main:
             require_same_folder(self.cfg.OUTPUT_DIR)
             logger.info("wrote %s", save_checkpoint(self.cfg, self.updater, whole))
@@ -272,6 +276,7 @@ class _Training:
 
     def _judge_epoch(self):
         """Epochs may be shorter than TRAIN.MAX_SKIPPED_STEPS: then shares count."""
+        require_finite(self.model, self.cfg.OUTPUT_DIR)
         skipped, whole, done = self.progress.skipped, self.progress.all_skipped, self._number()
         if 2 * skipped > self.steps:
             what = f"{skipped} of the {self.steps} steps of epoch {self.progress.epoch + 1}"

@@ -1,4 +1,4 @@
-"""ResNets for clips with one pathway (arXiv 1812.03982, 1711.07971), from PyTorchVideo."""
+"""ResNets for clips with one pathway (arXiv 1812.03982, 1711.07971), by PyTorchVideo."""
 
 from fractions import Fraction
 from typing import Any

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mutualvideo.engine.divergence import DivergedError
-from mutualvideo.engine.train import train
+from mutualvideo.engine.train import DivergedError, train
 from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
 from mutualvideo.models import read_checkpoint

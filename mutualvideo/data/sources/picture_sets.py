@@ -33,8 +33,8 @@ def imagefolder(cfg: CfgNode, split: str) -> VideoList:
     """Folders of pictures, ``train/CLASS/...``, by torchvision's ``ImageFolder``.
 
     Val and test are both ``val``, or ``test`` where there is no ``val`` (that of ImageNet has no
-    labels). Labels are the rank of a class's folder in ``train``, hidden ones (``.name``) left
-    out; ``classes.txt`` beside it, if there, gives the classes other names, one a line.
+    labels). Labels are the rank of a class's folder in ``train``, without hidden ones (``.name``);
+    ``classes.txt`` beside it, if there, gives the classes other names, one a line.
 
     Raises:
         InputError: for missing or empty folders, or classes that are not those of ``train``.
@@ -64,7 +64,7 @@ def imagefolder(cfg: CfgNode, split: str) -> VideoList:
 
 
 class _Folders(torchvision.datasets.ImageFolder):
-    """``ImageFolder`` to which a folder with a leading dot (``.ipynb_checkpoints``) is no class."""
+    """``ImageFolder`` for which a hidden folder (``.ipynb_checkpoints``) is no class."""
 
     def find_classes(self, directory):
         return _visible_classes(directory)

@@ -24,7 +24,7 @@ def is_slow_resnet(names: Collection[str]) -> bool:
 
 
 def is_pooled(names: Collection[str]) -> bool:
-    """Whether ``names``, of a ResNet with one pathway, leave room for a block that pools (I3D)."""
+    """Whether ``names``, of a ResNet with one pathway, leave out a pooling block (C2D, I3D)."""
     return is_slow_resnet(names) and "blocks.6.proj.weight" in names
 
 
