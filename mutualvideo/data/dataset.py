@@ -47,8 +47,8 @@ class VideoDataset(Dataset):
     place, drawn by (``RNG_SEED``, epoch, row), and brings its own label.
 
     Raises:
-        InputError: for crops, views, scales or a cache that are impossible, or pictures for a network of
-            clips, and the other way round.
+        InputError: for crops, views, scales or a cache that are impossible, or pictures for a
+            network of clips, and the other way round.
     """
 
     def __init__(self, cfg, listing, training, num_clips=1, num_crops=1):
