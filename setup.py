@@ -13,6 +13,8 @@ VERSION = re.search(
 OPENVINO = ["openvino>=2024.0"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 WEB = ["gradio>=6.0"]
+# Intervals of tools/compare.py.
+COMPARE = ["statsmodels>=0.14"]
 
 setup(
     name="mutualvideo",
@@ -60,10 +62,12 @@ setup(
             *OPENVINO,
             *ONNX,
             *WEB,
+            *COMPARE,
         ],
         "openvino": OPENVINO,
         "onnx": ONNX,
         "web": WEB,
+        "compare": COMPARE,
         "torchcodec": ["torchcodec>=0.11"],
     },
     classifiers=[
