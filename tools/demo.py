@@ -49,7 +49,10 @@ def parse_args():
     add("--timeout", type=float, default=10.0, help="seconds without data: the stream is lost")
     add("--reconnects", type=int, default=5, help="attempts to get a lost stream back")
     add("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
-    add("--backend", help="torch, openvino, ... (default: torch, or what a folder was made for)")
+    add(
+        "--backend",
+        help="torch, openvino, ... or FILE.py:CLASS (default: torch, or a folder's own)",
+    )
     add_options(parser)
     return parser.parse_args()
 
