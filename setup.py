@@ -13,6 +13,8 @@ VERSION = re.search(
 OPENVINO = ["openvino>=2024.0"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 WEB = ["gradio>=6.0"]
+# tools/make_folds.py
+FOLDS = ["scikit-learn>=1.3"]
 
 setup(
     name="mutualvideo",
@@ -58,11 +60,13 @@ setup(
             *OPENVINO,
             *ONNX,
             *WEB,
+            *FOLDS,
         ],
         "openvino": OPENVINO,
         "onnx": ONNX,
         "web": WEB,
         "torchcodec": ["torchcodec>=0.11"],
+        "folds": FOLDS,
     },
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -1,7 +1,7 @@
 """What the JSON of a query table looks like, for those who read it with something else."""
 
 from mutualvideo.table.query import FORMAT, VERSION
-from mutualvideo.table.row import PERCENT, TIMES
+from mutualvideo.table.row import PERCENT, STATISTICS, TIMES
 
 _SUBNET = r"^\d*\.?\d+(x\d+)?x\d+$"
 
@@ -22,6 +22,7 @@ def query_table_schema():
         "macs_per_video": either("count"),
         **{name: either("top") for name in PERCENT},
         **{name: either("time") for name in TIMES},
+        "statistics": {"enum": list(STATISTICS)},
     }
     row = {
         "type": "object",
