@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mutualvideo.errors import InputError
 
+StrPath = str | os.PathLike[str]
+
 # Quotas are not known to every system.
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 

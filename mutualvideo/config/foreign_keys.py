@@ -56,6 +56,6 @@ _IGNORED_VALUES = {
 }
 
 
-def is_ignored(key, value):
+def is_ignored(key: str, value: object) -> bool:
     """Whether ``key``, or this value of it, is PySlowFast's and has no meaning here."""
     return key in _IGNORED or (isinstance(value, str) and (key, value) in _IGNORED_VALUES)

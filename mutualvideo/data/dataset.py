@@ -19,7 +19,7 @@ from mutualvideo.data.transforms import test_transform
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError
 from mutualvideo.media.reader_cache import ReaderCache
-from mutualvideo.media.reading import open_source
+from mutualvideo.media.reading import open_reader
 
 # Videos in a row that may fail to stand in for one another before a run is given up.
 _MAX_TRIES = 10
@@ -121,7 +121,7 @@ class VideoDataset(Dataset):
     def _open_anew(self, row):
         if self._open_picture is not None:
             return self._open_picture(self.videos[row])
-        return open_source(self.videos[row], self._data.DECODING_BACKEND)
+        return open_reader(self.videos[row], self._data.DECODING_BACKEND)
 
     def _random_indices(self, reader, generator):
         if self._open_picture is not None:
@@ -224,7 +224,7 @@ def _require_what_the_network_takes(cfg, listing, num_clips):
         holds, takes = ("pictures", "clips") if pictures else ("videos", "pictures")
         raise InputError(
             f"{listing.origin}: holds {holds}, but {cfg.MODEL.MODEL_NAME} takes {takes}: correct "
-            "TRAIN.DATASET and TEST.DATASET, or MODEL.MODEL_NAME and MODEL.ARCH"
+            "TRAIN.DATASET and TEST.DATASET, or MODEL.MODEL_NAME"
         )
     if pictures and num_clips != 1:
         raise InputError(

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from mutualvideo.errors import InputError
-from mutualvideo.media.reader import DecodeError, Reader, scaled_size
+from mutualvideo.media.reader import DecodeError, SortedReader, scaled_size
 
 _ENDINGS = (".jpg", ".jpeg", ".png")
 # A JPEG is decoded at a half, a quarter or an eighth if that leaves at least this much more than
@@ -18,7 +18,7 @@ _OF_A_VIDEO = "extract it again or take its video off the list"
 _ALONE = "replace it or take it off the list"
 
 
-class FrameReader(Reader):
+class FrameReader(SortedReader):
     """A video that is a folder of pictures. Nothing stays open.
 
     Args:
@@ -60,7 +60,7 @@ class FrameReader(Reader):
         return frames
 
 
-class PictureReader(Reader):
+class PictureReader(SortedReader):
     """A picture by itself: one frame, in any format that Pillow reads.
 
     Args:
@@ -116,7 +116,7 @@ class PictureReader(Reader):
                 return _crop(image, region, size)
 
 
-class ArrayReader(Reader):
+class ArrayReader(SortedReader):
     """A picture that lies in memory: one frame.
 
     Args:

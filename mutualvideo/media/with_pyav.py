@@ -1,22 +1,19 @@
 """Frames through PyAV: the default, and the reference for the others.
 
-Conversion to RGB goes by the matrix (BT.601, 709, 2020) and range that the stream declares;
-where it declares none, BT.601 and limited range, as FFmpeg does. A chroma sample serves its
-block of pixels unsmoothed, as in FFmpeg's fast conversion.
+A chroma sample serves its block of pixels unsmoothed, as in FFmpeg's fast conversion.
 """
 
 import bisect
 import itertools
 
 import av
-import numpy as np
-from av.video.reformatter import VideoReformatter
 
+from mutualvideo.media.colour import ToRgb
 from mutualvideo.media.packet_index import index_frames, open_container, packet_pts, say
-from mutualvideo.media.reader import DecodeError, Reader, scaled_size
+from mutualvideo.media.reader import DecodeError, SortedReader
 
 
-class VideoReader(Reader):
+class VideoReader(SortedReader):
     """Frames of the first video stream of a file, decoded with PyAV.
 
     Opening reads the packets of the whole file and decodes none. Reading decodes from the key
@@ -45,7 +42,7 @@ class VideoReader(Reader):
         self._container, self._stream = open_container(self.path)
 
     def _decode(self, numbers, short_side):
-        return self._converted(numbers, _ToRgb(short_side))
+        return self._converted(numbers, ToRgb(short_side))
 
     def _decode_once(self, numbers, short_side):
         # Frames as they left the decoder: half the bytes of RGB, and they serve every size.
@@ -57,7 +54,7 @@ class VideoReader(Reader):
                 self._keep_frames(range(len(self)))
             except DecodeError:  # perhaps of a frame that nobody asks for
                 self._keep_frames(numbers)
-        to_rgb = _ToRgb(short_side)
+        to_rgb = ToRgb(short_side)
         return [to_rgb(self._kept[number]) for number in numbers]
 
     def _keep_frames(self, numbers):
@@ -143,26 +140,3 @@ class VideoReader(Reader):
 
 def _as_it_is(frame):
     return frame
-
-
-class _ToRgb:
-    """Decoded frames to RGB arrays, all of the size that the first one gets."""
-
-    def __init__(self, short_side):
-        self._short_side, self._size = short_side, None
-        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
-
-    def __call__(self, frame):
-        size = frame.width, frame.height
-        self._size = self._size or scaled_size(*size, self._short_side)
-        # Deep colour takes another route than 8 bits, which smooths chroma unless told not to.
-        is_deep = frame.format.components[0].bits > 8
-        rgb = self._reformatter.reformat(
-            frame,
-            *self._size,
-            format="rgb24",
-            interpolation="POINT" if is_deep and self._size == size else None,
-            threads=1,  # starting a pool takes longer than converting a clip
-        ).to_ndarray()
-        # Degrees counter-clockwise, as np.rot90 turns; oblique angles go to the nearest side.
-        return np.rot90(rgb, round(frame.rotation / 90))

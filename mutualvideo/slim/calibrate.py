@@ -9,6 +9,7 @@ from mutualvideo.errors import InputError, shown
 from mutualvideo.slim.convert import slim_state
 from mutualvideo.slim.every_subnet import each_subnet
 from mutualvideo.slim.layers import batch_norms
+from mutualvideo.slim.network_protocol import tell_subnet
 from mutualvideo.slim.sync_norm import count_over_processes
 from mutualvideo.subnet import Subnet
 
@@ -28,8 +29,7 @@ def as_before(model):
         for module, mode in modes:
             module.training = mode
         state.select(width, subnet)
-        if hasattr(model, "on_subnet"):
-            model.on_subnet(subnet)
+        tell_subnet(model, subnet)
 
 
 @torch.no_grad()

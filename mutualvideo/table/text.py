@@ -1,9 +1,12 @@
 """The query table for people: a terminal, a Markdown page."""
 
+from __future__ import annotations
+
 from mutualvideo.budget import format_macs
+from mutualvideo.table.row import Rows
 
 
-def to_text(table):
+def to_text(table: Rows) -> str:
     """The table for a terminal, cheapest row first, Pareto rows (by MACs) marked ``*``."""
     marked, lines = _cells(table)
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -18,7 +21,7 @@ def to_text(table):
     return "\n".join(text)
 
 
-def to_markdown(table):
+def to_markdown(table: Rows) -> str:
     """The same as a Markdown table; Pareto rows in bold."""
     marked, (head, *lines) = _cells(table)
     rows = [head[1:], ["---", *["---:"] * (len(head) - 2)]]
@@ -29,7 +32,7 @@ def to_markdown(table):
     return "\n".join(text) + "\n"
 
 
-def _cells(table):
+def _cells(table: Rows) -> tuple[bool, list[list[str]]]:
     """(whether rows are marked, lines of cells, the first the heads, the first cell the mark)."""
     marked = table.marked()
     batched = any(row.batch_ms is not None for row in table)
@@ -48,5 +51,5 @@ def _cells(table):
     return bool(marked), lines
 
 
-def _number(value, decimals):
+def _number(value: float | None, decimals: int) -> str:
     return "-" if value is None else f"{value:.{decimals}f}"

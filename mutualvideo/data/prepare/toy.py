@@ -17,7 +17,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
@@ -35,6 +34,7 @@ from mutualvideo.data.prepare.toy_drawing import (
 )
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
+from mutualvideo.media.encode import VideoWriter
 
 CLASSES = ("left", "right", "up", "down", "clockwise", "counter-clockwise", "grow", "shrink")
 SIZE, FPS, NUM_FRAMES = 128, 30, 60  # pixels, frames a second, frames
@@ -181,7 +181,7 @@ def write_video(path, seed, label, level="easy"):
         level: one of ``LEVELS``.
     """
     kind = LEVELS[level]
-    _encode(path, kind.draw(seed, label), kind.size, kind.options)
+    _encode(path, kind.draw(seed, label), kind.options)
 
 
 def write_film(path, labels, seconds=3.0, seed=0):
@@ -204,18 +204,18 @@ def write_film(path, labels, seconds=3.0, seed=0):
         )
     rng = np.random.default_rng(seed)
     states = film_states(rng, labels, frames)
-    _encode(path, _draw_scene(rng, states, FILM_SIZE), FILM_SIZE, _X264)
+    _encode(path, _draw_scene(rng, states, FILM_SIZE), _X264)
 
 
-def _encode(path, images, size, options):
-    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        # One thread: x264 gives other bytes with other numbers of threads.
-        stream = container.add_stream("libx264", rate=FPS, options={**options, "threads": "1"})
-        stream.width = stream.height = size
-        stream.pix_fmt = "yuv420p"
+def _encode(path, images, options):
+    # One thread: x264 gives other bytes with other numbers of threads.
+    options = {**options, "threads": "1"}
+    with (
+        atomic_path(path) as temporary,
+        VideoWriter(temporary, FPS, options=options, form="mp4") as writer,
+    ):
         for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_image(image)))
-        container.mux(stream.encode(None))
+            writer.write(image)
 
 
 def draw_frames(seed, label):

@@ -1,6 +1,9 @@
 """Parameter names of PySlowFast's released checkpoints, as PyTorchVideo's."""
 
 import re
+from collections.abc import Collection
+
+from mutualvideo.models.weights.weights_format import WeightsFormat
 
 _LAYERS = {
     "branch1": "branch1_conv",
@@ -26,12 +29,12 @@ _FUSE = re.compile(r"s(\d)_fuse\.(conv_f2s|bn)\.(\w+)")
 _TOP = re.compile(r"head\.(\w+)\.(\w+)")
 
 
-def is_pyslowfast(names):
+def is_pyslowfast(names: Collection[str], own: Collection[str] = ()) -> bool:
     """Whether ``names``, of parameters, are PySlowFast's."""
     return any(name.startswith("s1.pathway0_stem.") for name in names)
 
 
-def to_pytorchvideo(names):
+def to_pytorchvideo(names: Collection[str]) -> dict[str, str]:
     """``{PySlowFast's name: PyTorchVideo's}`` of a ResNet (Slow), SlowFast or X3D.
 
     A name that has no counterpart is kept, so that loading by name reports it.
@@ -41,8 +44,8 @@ def to_pytorchvideo(names):
     return {name: _rename(name, two_pathways, is_x3d) for name in names}
 
 
-def _rename(name, two_pathways, is_x3d):
-    def within(stage, pathway):
+def _rename(name: str, two_pathways: bool, is_x3d: bool) -> str:
+    def within(stage: int | str, pathway: str) -> str:
         block = f"blocks.{int(stage) - 1}"
         return f"{block}.multipathway_blocks.{pathway}" if two_pathways else block
 
@@ -70,3 +73,6 @@ def _rename(name, two_pathways, is_x3d):
     if (match := _TOP.fullmatch(name)) and match[1] in _HEAD:
         return f"blocks.{6 if two_pathways else 5}.{_HEAD[match[1]]}.{match[2]}"
     return name
+
+
+PYSLOWFAST = WeightsFormat("PySlowFast", is_pyslowfast, to_pytorchvideo)
