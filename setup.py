@@ -13,6 +13,8 @@ VERSION = re.search(
 OPENVINO = ["openvino>=2024.0"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 WEB = ["gradio>=6.0"]
+# tools/make_folds.py
+FOLDS = ["scikit-learn>=1.3"]
 # Intervals of tools/compare.py.
 COMPARE = ["statsmodels>=0.14"]
 
@@ -62,6 +64,7 @@ setup(
             *OPENVINO,
             *ONNX,
             *WEB,
+            *FOLDS,
             *COMPARE,
         ],
         "openvino": OPENVINO,
@@ -69,6 +72,7 @@ setup(
         "web": WEB,
         "compare": COMPARE,
         "torchcodec": ["torchcodec>=0.11"],
+        "folds": FOLDS,
     },
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -313,6 +313,10 @@ _C.TABLE.FRAMES = []
 _C.TABLE.SIZES = []
 # ... and these, written as 0.75x8x160, or these alone where all three lists are empty.
 _C.TABLE.SUBNETS = []
+# BatchNorm statistics of a sub-network: calibrated (averaged over training batches, for networks
+# whose sub-networks were trained), own (the full network's, for one that was trained at one width
+# and size) or best (of the two, whichever has the higher top-1 on the val list, row by row).
+_C.TABLE.STATISTICS = "calibrated"
 # Training batches that the BatchNorm statistics of a sub-network are averaged over.
 _C.TABLE.CALIBRATION_BATCHES = 8
 # Measure latency on this machine, one clip a time ...
