@@ -62,6 +62,7 @@ test-fast: venv-test
 lint: venv-test
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 clean:
 	rm -rf $(VENV) $(DATA) $(OUTPUT) build *.egg-info

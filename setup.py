@@ -13,6 +13,10 @@ VERSION = re.search(
 OPENVINO = ["openvino>=2024.0"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 WEB = ["gradio>=6.0"]
+# tools/make_folds.py
+FOLDS = ["scikit-learn>=1.3"]
+# Intervals of tools/compare.py.
+COMPARE = ["statsmodels>=0.14"]
 
 setup(
     name="mutualvideo",
@@ -23,7 +27,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["mutualvideo", "mutualvideo.*"]),
-    package_data={"mutualvideo.web": ["*.css"]},
+    package_data={"mutualvideo": ["py.typed"], "mutualvideo.web": ["*.css"]},
     # Lower bounds only, and none on torchvision's side: pip pairs it with torch itself.
     install_requires=[
         "torch>=2.6",
@@ -49,6 +53,8 @@ setup(
             "pytest-xdist>=3.5",
             "hypothesis>=6.80",
             "ruff>=0.4",
+            "mypy>=1.11",
+            "types-PyYAML",
             # Networks that the tests make slimmable; the package does not use it.
             "timm>=1.0",
             "jsonschema>=4.18",
@@ -58,11 +64,15 @@ setup(
             *OPENVINO,
             *ONNX,
             *WEB,
+            *FOLDS,
+            *COMPARE,
         ],
         "openvino": OPENVINO,
         "onnx": ONNX,
         "web": WEB,
+        "compare": COMPARE,
         "torchcodec": ["torchcodec>=0.11"],
+        "folds": FOLDS,
     },
     classifiers=[
         "Intended Audience :: Science/Research",

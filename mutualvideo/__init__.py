@@ -4,11 +4,13 @@ Train one slimmable network, once; execute it at any width x frames x size.
 """
 
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "AdaptiveRecognizer": "runtime",
+    "Budget": "budget",
     "ClosedError": "serving.service",
     "InputError": "errors",
     "OverloadError": "serving.service",
@@ -18,12 +20,14 @@ _PUBLIC = {
     "Stream": "policy.stream_plan",
     "StreamServer": "serving.stream_server",
     "Subnet": "subnet",
+    "Network": "models",
     "build_model": "models",
     "calibrate": "slim",
     "count_macs": "slim",
     "extract": "slim",
     "get_cfg": "config",
     "load_cfg": "config",
+    "load_extensions": "extensions",
     "load_pretrained": "models",
     "order_channels": "slim",
     "set_subnet": "slim",
@@ -33,12 +37,12 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     # Imported when asked for: a tool that needs no network should not wait for torch.
     if name in _PUBLIC:
         return getattr(import_module(f"mutualvideo.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module 'mutualvideo' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

@@ -1,74 +1,21 @@
-"""Budgets and costs as people write them: ``1.2G``, ``300M``, ``40ms``, ``25fps``."""
+"""Budgets as people write them: ``1.2G``, ``300M``, ``40ms``, ``25fps``."""
+
+from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from mutualvideo.errors import InputError
 
 _NUMBER = r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?)"
-_MACS = re.compile(_NUMBER + r"\s*(?P<unit>[KMGT]?)(?:MACs)?")
-_REAL = re.compile(_NUMBER + r"\s*(?P<kind>ms|fps)")
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-def parse_budget(text):
-    """Reads a budget.
-
-    Args:
-        text: multiply-adds of one clip, ``1.2G``, ``300M``, ``5e8`` (units K, M, G, T,
-            case-sensitive so that ``40m`` is not taken for 40 ms), a latency, ``40ms``, or
-            clips a second, ``25fps``.
-
-    Returns:
-        ``("macs", int)``, ``("ms", float)`` or ``("fps", float)``, to be passed on as a
-        keyword.
-
-    Raises:
-        InputError: if ``text`` has another form or is not above 0.
-    """
-    text = str(text).strip()
-    if match := _REAL.fullmatch(text):
-        kind, value = match["kind"], float(match["number"])
-    elif match := _MACS.fullmatch(text):
-        # Decimal: 1.2G is 1,200,000,000 exactly.
-        kind, value = "macs", int(Decimal(match["number"]) * _FACTORS[match["unit"]])
-    else:
-        raise InputError(
-            f"budget {text!r}: expected multiply-adds such as 1.2G, 300M or 5e8, "
-            "a latency such as 40ms or clips a second such as 25fps"
-        )
-    if value <= 0:
-        raise InputError(f"budget {text!r}: must be above 0")
-    return kind, value
-
-
-def check_budget(macs=None, ms=None, fps=None):
-    """The one budget that is given, as ``("macs" | "ms" | "fps", value)``.
-
-    Raises:
-        InputError: if not exactly one is given, or it is not a finite number above 0.
-    """
-    given = {"macs": macs, "ms": ms, "fps": fps}
-    given = [(kind, value) for kind, value in given.items() if value is not None]
-    if len(given) != 1:
-        raise InputError("give exactly one budget: macs=..., ms=... or fps=...")
-    ((kind, value),) = given
-    try:
-        good = not isinstance(value, bool) and math.isfinite(value) and value > 0
-    except (TypeError, OverflowError):
-        good = False
-    if not good:
-        raise InputError(f"budget {kind}={value!r}: expected a finite number above 0")
-    return kind, value
-
-
-def as_cost(kind, value):
-    """A budget as what one clip may cost: clips a second become milliseconds each."""
-    return ("ms", 1000 / value) if kind == "fps" else (kind, value)
-
-
-def format_macs(macs):
+def format_macs(macs: float) -> str:
     """Multiply-adds with three significant digits and a unit: ``1.20G``, ``568M``, ``12.3K``."""
     macs = int(macs)
     for unit in "TGMK":
@@ -80,8 +27,140 @@ def format_macs(macs):
     return str(macs)
 
 
-def format_cost(kind, value):
-    """A cost or budget for people: ``1.20G MACs``, ``40.0 ms`` or ``25 fps``."""
-    if kind == "macs":
-        return f"{format_macs(value)} MACs"
-    return f"{value:.1f} ms" if kind == "ms" else f"{value:.4g} fps"
+def is_positive(value: Any) -> bool:
+    """Whether ``value`` is a finite number above 0; text and booleans are not numbers."""
+    try:
+        return not isinstance(value, bool) and math.isfinite(value) and value > 0
+    except (TypeError, OverflowError):
+        return False
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """How a unit is read and printed; a new one (energy) is a line in ``_UNITS``."""
+
+    pattern: re.Pattern[str]
+    read: Callable[[re.Match[str]], float]
+    show: Callable[[float], str]
+
+
+_UNITS = {
+    "macs": _Unit(
+        re.compile(_NUMBER + r"\s*(?P<unit>[KMGT]?)(?:\s*MACs)?"),
+        # Decimal: 1.2G is 1,200,000,000 exactly.
+        lambda match: int(Decimal(match["number"]) * _FACTORS[match["unit"]]),
+        lambda value: f"{format_macs(value)} MACs",
+    ),
+    "ms": _Unit(
+        re.compile(_NUMBER + r"\s*ms"),
+        lambda match: float(match["number"]),
+        lambda value: f"{value:.1f} ms",
+    ),
+    "fps": _Unit(
+        re.compile(_NUMBER + r"\s*fps"),
+        lambda match: float(match["number"]),
+        lambda value: f"{value:.4g} fps",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What answering one clip may cost.
+
+    Prints as ``1.20G MACs``, ``40.0 ms`` or ``25 fps``; :meth:`parse` reads that and more. Of two
+    budgets the smaller one allows less: ``Budget.parse("50fps") < Budget.parse("40ms")``. Budgets
+    of time and of multiply-adds cannot be compared.
+
+    Args:
+        unit: ``"macs"``, multiply-adds of one clip at most; ``"ms"``, milliseconds of one clip
+            at most; ``"fps"``, clips per second at least.
+        value: how many.
+
+    Raises:
+        InputError: if there is no such unit, or the value is not a finite number above 0.
+    """
+
+    unit: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.unit not in _UNITS:
+            raise InputError(f"budget in {self.unit!r}: expected one of {', '.join(_UNITS)}")
+        if not is_positive(self.value):
+            raise InputError(f"budget {self.unit}={self.value!r}: expected a finite number above 0")
+
+    @classmethod
+    def parse(cls, text: object) -> Budget:
+        """Reads a budget.
+
+        Args:
+            text: multiply-adds of one clip, ``1.2G``, ``300M``, ``5e8`` (units K, M, G, T,
+                case-sensitive so that ``40m`` is not taken for 40 ms), a latency, ``40ms``, or
+                clips per second, ``25fps``.
+
+        Returns:
+            The :class:`Budget`; multiply-adds are a whole number.
+
+        Raises:
+            InputError: if ``text`` has another form or is not above 0.
+        """
+        text = str(text).strip()
+        for name, unit in _UNITS.items():
+            if match := unit.pattern.fullmatch(text):
+                value = unit.read(match)
+                if value <= 0:
+                    raise InputError(f"budget {text!r}: must be above 0")
+                return cls(name, value)
+        raise InputError(
+            f"budget {text!r}: expected multiply-adds such as 1.2G, 300M or 5e8, "
+            "a latency such as 40ms or clips per second such as 25fps"
+        )
+
+    @classmethod
+    def of(
+        cls,
+        budget: Budget | str | float | None = None,
+        *,
+        macs: float | None = None,
+        ms: float | None = None,
+        fps: float | None = None,
+    ) -> Budget:
+        """The one budget that is given: what functions with a budget among their arguments call.
+
+        Args:
+            budget: a :class:`Budget`, text for :meth:`parse` or a number of multiply-adds; or
+            macs, ms, fps: the value in this unit.
+
+        Raises:
+            InputError: if not exactly one is given, or it is not a finite number above 0.
+        """
+        given: dict[str, Any] = {"budget": budget, "macs": macs, "ms": ms, "fps": fps}
+        given = {unit: value for unit, value in given.items() if value is not None}
+        if len(given) != 1:
+            raise InputError("give exactly one budget: macs=..., ms=... or fps=...")
+        ((unit, value),) = given.items()
+        if isinstance(value, Budget):
+            return value
+        if unit == "budget" and isinstance(value, str):
+            return cls.parse(value)
+        return cls("macs" if unit == "budget" else unit, value)
+
+    @property
+    def per_clip(self) -> Budget:
+        """The same as an upper bound on one clip: clips per second become milliseconds each."""
+        return Budget("ms", 1000 / self.value) if self.unit == "fps" else self
+
+    def __str__(self) -> str:
+        return _UNITS[self.unit].show(self.value)
+
+    def __lt__(self, other: Budget) -> bool:
+        return self._bound(other) < other._bound(self)
+
+    def __le__(self, other: Budget) -> bool:
+        return self._bound(other) <= other._bound(self)
+
+    def _bound(self, other: Budget) -> float:
+        if not isinstance(other, Budget) or self.per_clip.unit != other.per_clip.unit:
+            raise TypeError(f"a budget of {self} cannot be compared with {other}")
+        return self.per_clip.value

@@ -17,7 +17,7 @@ _SHORT.maxstring = _SHORT.maxother = 100
 _SHORT.maxlevel = 2
 
 
-def shown(value):
+def shown(value: object) -> str:
     """``repr(value)`` for a message, of bounded length: the value may come from any file."""
     try:
         return _SHORT.repr(value)

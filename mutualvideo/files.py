@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mutualvideo.errors import InputError
 
+StrPath = str | os.PathLike[str]
+
 # Of the disk, while a file is written. Quotas are not known to every system.
 _OF_THE_DISK = {
     *(errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)),

@@ -1,5 +1,7 @@
 """A sub-network's name: how wide, how many frames, how large."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 
@@ -33,7 +35,7 @@ class Subnet:
     frames: int | None
     size: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # 0.1 + 0.2 and 0.3 must be one key, and the text form must round-trip.
         object.__setattr__(self, "width", round(float(self.width), 4))
         if self.width <= 0:
@@ -41,12 +43,12 @@ class Subnet:
         if self.size < 1 or (self.frames is not None and self.frames < 1):
             raise InputError(f"sub-network {self}: frames and size must be at least 1")
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = [f"{self.width:g}", self.frames, self.size]
         return "x".join(str(part) for part in parts if part is not None)
 
     @classmethod
-    def parse(cls, text):
+    def parse(cls, text: object) -> Subnet:
         """Reads ``0.75x8x160`` or ``0.75x160``.
 
         Raises:

@@ -12,29 +12,24 @@ from pytorchvideo.models.x3d import create_x3d
 from torch import nn
 
 from mutualvideo.config import load_cfg, takes_pictures
+from mutualvideo.models import MODEL_REGISTRY
 from mutualvideo.subnet import Subnet
 
-PICTURES = {"MODEL.ARCH": "2d", "MODEL.DROPOUT_RATE": 0}
-X3D_S = {"X3D.WIDTH_FACTOR": 2.0, "X3D.DEPTH_FACTOR": 2.2}
-# name -> overrides; sizes are small so that the whole suite stays quick.
-NETWORKS = {
-    "X3D": {"MODEL.MODEL_NAME": "X3D", "MODEL.ARCH": "x3d", "DATA.NUM_FRAMES": 4, **X3D_S},
-    "ResNet": {"MODEL.MODEL_NAME": "ResNet", "MODEL.ARCH": "slow", "DATA.NUM_FRAMES": 4},
-    "SlowFast": {
-        "MODEL.MODEL_NAME": "SlowFast",
-        "MODEL.ARCH": "slowfast",
-        "DATA.NUM_FRAMES": 32,
-    },
-    "MobileNetV1": {"MODEL.MODEL_NAME": "MobileNetV1", **PICTURES},
-    "MobileNetV2": {"MODEL.MODEL_NAME": "MobileNetV2", **PICTURES},
-    "ImageResNet": {"MODEL.MODEL_NAME": "ImageResNet", **PICTURES},
-    "WideResNet": {
-        "MODEL.MODEL_NAME": "WideResNet",
-        "WIDERESNET.DEPTH": 16,
-        "WIDERESNET.WIDEN_FACTOR": 4,
-        **PICTURES,
-    },
+# What makes a network small, where four frames and no dropout do not: the suite shall stay quick.
+_SMALL = {
+    "X3D": {"X3D.WIDTH_FACTOR": 2.0, "X3D.DEPTH_FACTOR": 2.2},
+    "SlowFast": {"DATA.NUM_FRAMES": 32},
+    "WideResNet": {"WIDERESNET.DEPTH": 16, "WIDERESNET.WIDEN_FACTOR": 4},
 }
+
+
+def _settings(name, about):
+    keys = {"MODEL.DROPOUT_RATE": 0} if about.takes_pictures else {"DATA.NUM_FRAMES": 4}
+    return {"MODEL.MODEL_NAME": name, **keys, **_SMALL.get(name, {})}
+
+
+# Every network that the package has -> overrides.
+NETWORKS = {name: _settings(name, about) for name, about in MODEL_REGISTRY.all().items()}
 # Of these shapes, at a crop of 64: the full network and three sub-networks of it.
 _SHAPES = ((1, 4, 64), (0.63, 2, 32), (0.8, 3, 48), (0.71, 4, 64))
 # Those that another library makes.

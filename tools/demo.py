@@ -10,11 +10,12 @@ Writes an annotated mp4 and a CSV for every source. ^C ends the film early and k
 
 import argparse
 
-from mutualvideo.budget import parse_budget
+from mutualvideo.budget import Budget
+from mutualvideo.commands.extension_option import add_extension
 from mutualvideo.commands.tool import run_tool
 from mutualvideo.errors import InputError
 from mutualvideo.play.picture_player import describe, recognise_pictures
-from mutualvideo.play.playlist import play_all
+from mutualvideo.play.playing_options import add_playing, play_as_asked
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.runtime.deployed import locate
 from mutualvideo.signals import stop_on_signals
@@ -31,35 +32,23 @@ def parse_args():
     what.add_argument("--source", "--video", help="video, folder, webcam:0, rtsp:// or http(s)://")
     what.add_argument("--web", action="store_true", help="a page to try it in the browser")
     what.add_argument("--image", help="a picture or a folder of them: prints the best classes")
-    add(
-        "--budget",
-        action="append",
-        default=[],
-        help="multiply-adds of a clip (1.2G, 300M), its "
-        "latency (40ms) or clips a second (25fps); several rule equal parts",
-    )
+    text = "multiply-adds of a clip (1.2G), latency (40ms) or 25fps; several hold for equal parts"
+    add("--budget", action="append", default=[], help=text)
     add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
     add("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
-    add("--gif", metavar="FILE", help="also a GIF of the film, at most 60 s")
-    add("--gif-mb", type=float, default=4.0, help="largest GIF, in megabytes")
-    add("--stride", type=float, default=0.5, help="seconds between predictions")
-    add("--smooth", type=float, default=0.0, metavar="S", help="average scores over S seconds")
-    add("--seconds", type=float, help="stop after so many")
-    add("--realtime", action="store_true", help="play a recording as if it were live")
-    add("--timeout", type=float, default=10.0, help="seconds without data: the stream is lost")
-    add("--reconnects", type=int, default=5, help="attempts to get a lost stream back")
     add("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
     add("--backend", help="torch, openvino, ... (default: torch, or what a folder was made for)")
+    add_extension(parser)
+    add_playing(parser)
     add_options(parser)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
-    budgets = [parse_budget(text) for text in args.budget]
+    budgets = [Budget.parse(text) for text in args.budget]
     checkpoint, table = locate(args.run, args.checkpoint, args.table)
     recognizer = AdaptiveRecognizer(checkpoint, table, args.device, args.backend)
-    opening = {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}
     failed = False
     if args.image:
         for found in recognise_pictures(recognizer, args.image, budgets):
@@ -69,20 +58,7 @@ def main():
     with stop_on_signals() as stop:
         if args.web:
             return serve_page(recognizer, args, stop)
-        for _, played in play_all(
-            recognizer,
-            args.source,
-            args.output,
-            budgets,
-            args.budget_script,
-            args.gif,
-            args.gif_mb,
-            args.seconds,
-            stop,
-            opening,
-            stride_s=args.stride,
-            smooth_s=args.smooth,
-        ):
+        for played in play_as_asked(recognizer, args, budgets, stop):
             bad = isinstance(played, InputError)
             print(f"error: {played}" if bad else played)
             failed |= bad or played.problem is not None

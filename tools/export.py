@@ -14,9 +14,10 @@ Exit code 1 if answers differ from the torch network's by more than 0.001: nothi
 import argparse
 import sys
 
-from mutualvideo.budget import parse_budget
+from mutualvideo.budget import Budget
+from mutualvideo.commands.extension_option import add_extension
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.export import FORMATS, DifferenceError, export_folder, export_subnet, open_source
+from mutualvideo.export import FORMATS, DifferenceError, export_folder, export_subnet, open_origin
 from mutualvideo.export.deploy_folder import ROWS
 from mutualvideo.subnet import Subnet
 
@@ -26,6 +27,7 @@ def parse_args():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    add_extension(parser)
     add("--run", metavar="DIR", help="OUTPUT_DIR of a run")
     add("--checkpoint", help="default: the one that the table names")
     add("--table", help="query table (default: query_table.json of --run)")
@@ -41,7 +43,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    source = open_source(args.run, args.checkpoint, args.table)
+    source = open_origin(args.run, args.checkpoint, args.table)
     try:
         if args.folder:
             written = export_folder(source, args.format, args.output, args.rows)
@@ -50,8 +52,7 @@ def main():
         if args.subnet is not None:
             subnet = Subnet.parse(args.subnet)
         else:
-            kind, value = parse_budget(args.budget)
-            subnet = source.table.best(**{kind: value}).subnet
+            subnet = source.table.best(Budget.parse(args.budget)).subnet
         written = export_subnet(source, subnet, args.format, args.output)
     except DifferenceError as error:
         print(f"error: {error}", file=sys.stderr)

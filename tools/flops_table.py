@@ -13,10 +13,10 @@ import argparse
 from mutualvideo.commands.tool import run_tool
 from mutualvideo.config import load_cfg
 from mutualvideo.evaluation.build import cost_table, evaluate_grid
+from mutualvideo.models import published_curve, published_curves
 from mutualvideo.run import distributed
 from mutualvideo.run.lock import exclusive
 from mutualvideo.run.log import setup_logging
-from mutualvideo.table.published import CURVES, published_curve
 
 
 def parse_args():
@@ -34,7 +34,7 @@ def parse_args():
         action="append",
         default=[],
         metavar="NAME",
-        help=f"draw a published curve as well: {', '.join(CURVES)}",
+        help=f"draw a published curve as well: {', '.join(published_curves())}",
     )
     add("--output", metavar="DIR", help="instead of OUTPUT_DIR")
     add("overrides", nargs="*", metavar="KEY VALUE", help="overrides of the configuration")

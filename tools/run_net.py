@@ -11,7 +11,7 @@ import argparse
 import logging
 
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.config import load_cfg, save_cfg
+from mutualvideo.config import format_cfg, save_cfg, trace_cfg
 from mutualvideo.engine.dry_run import dry_run
 from mutualvideo.engine.preflight import check_keys, preflight
 from mutualvideo.engine.train import train
@@ -31,6 +31,7 @@ def parse_args():
     add = parser.add_argument
     add("--cfg", required=True, help="YAML file, see configs/")
     add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
+    add("--print-config", action="store_true", help="print every key, and where it comes from")
     add("--dry-run", action="store_true", help="say what a run would be, and write nothing")
     add("overrides", nargs="*", metavar="KEY VALUE", help="the same, bare")
     # Overrides may stand on both sides of an option.
@@ -39,7 +40,9 @@ def parse_args():
 
 def main():
     args = parse_args()
-    cfg = load_cfg(args.cfg, args.opts + args.overrides)
+    cfg, origins = trace_cfg(args.cfg, args.opts + args.overrides)
+    if args.print_config:
+        return print(format_cfg(cfg, origins), end="")
     # What can be wrong is found before hours of training, not after.
     check_keys(cfg)
     context = distributed.setup()
@@ -63,11 +66,9 @@ def run(cfg, context):
         save_cfg(cfg)
         write_environment(cfg.OUTPUT_DIR, context)
     preflight(cfg, context)
-    trained = None
-    if cfg.TRAIN.ENABLE:
-        trained = train(cfg, context)
-        if trained is None:  # ended early
-            return
+    trained = train(cfg, context) if cfg.TRAIN.ENABLE else None
+    if cfg.TRAIN.ENABLE and trained is None:  # ended early
+        return
     if cfg.TEST.ENABLE:
         evaluate_grid(cfg, context, trained)
     if cfg.TEST.ENABLE and cfg.TEST.EMA:

@@ -1,19 +1,65 @@
-"""A sub-network run by ONNX Runtime. Does not need torch."""
+"""A sub-network run by ONNX Runtime. Exported files do not need torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mutualvideo.backends.base import Runner, import_extra, softmax
+from mutualvideo.backends.common.base import (
+    BackendKind,
+    Runner,
+    Shape,
+    check_precision,
+    import_extra,
+    softmax,
+)
 from mutualvideo.errors import InputError
+from mutualvideo.subnet import Subnet
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NAME = "onnxruntime"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-def provider_of(device):
+class OnnxRuntime(BackendKind):
+    """Only in fp32. Networks are converted in memory, by ``onnx`` and ``onnxscript``."""
+
+    name = NAME
+    extra = "onnx"
+    packages = ("onnxruntime",)
+    formats = ("onnx",)
+
+    def __init__(
+        self, device: str | None = None, precision: str = "fp32", threads: int | None = None
+    ) -> None:
+        check_precision(precision, self.name, ["fp32"])
+        self._provider = provider_of(device)
+        super().__init__(device, precision, threads)
+
+    def place(self, model: nn.Module) -> nn.Module:
+        for package in ("onnx", "onnxscript"):
+            import_extra(package, "onnx", self.name)
+        return super().place(model)
+
+    def run_network(self, network: nn.Module, subnet: Subnet, shape: Shape) -> Runner:
+        from mutualvideo.backends.common.to_runtime import to_onnx
+
+        content = to_onnx(network, shape)
+        return OnnxRuntimeRunner(subnet, shape, content, self._provider, self.threads)
+
+    def run_file(self, path: Path, subnet: Subnet, shape: Shape) -> Runner:
+        return OnnxRuntimeRunner(subnet, shape, path, self._provider, self.threads)
+
+
+def provider_of(device: str | None) -> str:
     """ONNX Runtime's name of a device, ``"cpu"`` or ``"cuda"``; InputError if it has none."""
     available = import_extra("onnxruntime", "onnx", NAME).get_available_providers()
     provider = _PROVIDERS.get(device or "cpu")
-    if provider not in available:
+    if provider is None or provider not in available:
         known = [name for name, provider in _PROVIDERS.items() if provider in available]
         raise InputError(f"device {device!r}: onnxruntime has {', '.join(known)} here")
     return provider
@@ -23,14 +69,21 @@ class OnnxRuntimeRunner(Runner):
     """A session; calls from several threads run side by side.
 
     Args:
-        subnet, shape: see :class:`~mutualvideo.backends.base.Runner`.
+        subnet, shape: see :class:`~mutualvideo.backends.Runner`.
         model: bytes of an ONNX model, or the path of one, that takes what
             the runner takes, B of any number, and gives logits (B, classes).
         provider: from :func:`provider_of`.
         threads: of the CPU; ``None``: ONNX Runtime's choice.
     """
 
-    def __init__(self, subnet, shape, model, provider="CPUExecutionProvider", threads=None):
+    def __init__(
+        self,
+        subnet: Subnet,
+        shape: Shape,
+        model: bytes | Path,
+        provider: str = "CPUExecutionProvider",
+        threads: int | None = None,
+    ) -> None:
         super().__init__(subnet, shape)
         runtime = import_extra("onnxruntime", "onnx", NAME)
         options = runtime.SessionOptions()
@@ -39,16 +92,16 @@ class OnnxRuntimeRunner(Runner):
         # Activations are freed after every call, so that only weights count between calls.
         options.enable_cpu_mem_arena = False
         size = len(model) if isinstance(model, bytes) else model.stat().st_size
-        model = model if isinstance(model, bytes) else str(model)
-        self._session = runtime.InferenceSession(model, options, providers=[provider])
+        source = model if isinstance(model, bytes) else str(model)
+        self._session = runtime.InferenceSession(source, options, providers=[provider])
         self._input = self._session.get_inputs()[0].name
         # Weights as given and as laid out for the kernels.
         self.nbytes = 2 * size
         self(self.blank())
 
-    def __call__(self, clips):
+    def __call__(self, clips: np.ndarray) -> np.ndarray:
         return softmax(self.logits(clips))
 
-    def logits(self, clips):
+    def logits(self, clips: np.ndarray) -> np.ndarray:
         """float32 array (B, classes) of what the model gives for ``clips``."""
         return self._session.run(None, {self._input: np.ascontiguousarray(clips)})[0]

@@ -1,26 +1,68 @@
-"""A sub-network run by OpenVINO. Does not need torch."""
+"""A sub-network run by OpenVINO. Exported files do not need torch."""
+
+from __future__ import annotations
 
 import functools
 import math
 import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mutualvideo.backends.base import Runner, check_precision, import_extra, softmax
+from mutualvideo.backends.common.base import (
+    BackendKind,
+    Runner,
+    Shape,
+    check_precision,
+    import_extra,
+    softmax,
+)
 from mutualvideo.errors import InputError
+from mutualvideo.subnet import Subnet
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NAME = "openvino"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 
 
+class OpenVINO(BackendKind):
+    """The fastest one on a CPU. Networks are converted in memory."""
+
+    name = NAME
+    extra = "openvino"
+    packages = ("openvino",)
+    formats = ("openvino", "onnx")
+
+    def __init__(
+        self, device: str | None = None, precision: str = "fp32", threads: int | None = None
+    ) -> None:
+        self._openvino_device = check_device(device, precision)
+        super().__init__(device, precision, threads)
+
+    def run_network(self, network: nn.Module, subnet: Subnet, shape: Shape) -> Runner:
+        from mutualvideo.backends.common.to_runtime import to_openvino
+
+        return self._runner(to_openvino(network, shape), subnet, shape)
+
+    def run_file(self, path: Path, subnet: Subnet, shape: Shape) -> Runner:
+        return self._runner(core().read_model(path), subnet, shape)
+
+    def _runner(self, model: Any, subnet: Subnet, shape: Shape) -> Runner:
+        where = self._openvino_device, self.precision, self.threads
+        return OpenVINORunner(subnet, shape, model, *where)
+
+
 @functools.cache
-def core():
+def core() -> Any:
     """OpenVINO's own object, one for the process; InputError where it is not installed."""
     return import_extra("openvino", "openvino", NAME).Core()
 
 
-def check_device(device, precision):
+def check_device(device: str | None, precision: str) -> str:
     """OpenVINO's name of a device (``CPU``, ``GPU``: Intel's).
 
     Raises:
@@ -39,21 +81,30 @@ class OpenVINORunner(Runner):
     """Compiles a model for low latency and answers one call at a time.
 
     Args:
-        subnet, shape: see :class:`~mutualvideo.backends.base.Runner`.
-        model: ``openvino.Model``, or the path of one (``.xml``, ``.onnx``), that takes what
-            the runner takes, B of any number, and gives logits (B, classes).
+        subnet, shape: see :class:`~mutualvideo.backends.Runner`.
+        model: ``openvino.Model`` that takes what the runner takes, B of any number, and gives
+            logits (B, classes); :func:`core` reads it from ``.xml`` or ``.onnx``.
         device: from :func:`check_device`.
-        precision: of the arithmetic; OpenVINO would choose bf16 by itself where there is any.
+        precision: of the arithmetic; left to itself, OpenVINO chooses bf16 where the CPU has it.
         threads: of the CPU; ``None``: OpenVINO's choice.
     """
 
-    def __init__(self, subnet, shape, model, device="CPU", precision="fp32", threads=None):
+    def __init__(
+        self,
+        subnet: Subnet,
+        shape: Shape,
+        model: Any,
+        device: str = "CPU",
+        precision: str = "fp32",
+        threads: int | None = None,
+    ) -> None:
         super().__init__(subnet, shape)
-        config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[precision]}
+        config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        }
         if threads is not None and device == "CPU":
             config["INFERENCE_NUM_THREADS"] = threads
-        if not hasattr(model, "get_ops"):
-            model = core().read_model(model)
         weights = _constant_bytes(model)
         compiled = core().compile_model(model, device, config)
         self._request = compiled.create_infer_request()
@@ -63,10 +114,10 @@ class OpenVINORunner(Runner):
         # Weights as given and as laid out for the kernels.
         self.nbytes = 2 * weights + _arena_bytes(compiled)
 
-    def __call__(self, clips):
+    def __call__(self, clips: np.ndarray) -> np.ndarray:
         return softmax(self.logits(clips))
 
-    def logits(self, clips):
+    def logits(self, clips: np.ndarray) -> np.ndarray:
         """float32 array (B, classes) of what the model gives for ``clips``."""
         with self._lock:
             self._request.infer([np.ascontiguousarray(clips)], share_inputs=True)
@@ -74,12 +125,12 @@ class OpenVINORunner(Runner):
             return np.array(self._request.get_output_tensor(0).data, np.float32)
 
 
-def _constant_bytes(model):
+def _constant_bytes(model: Any) -> int:
     constants = (op for op in model.get_ops() if op.get_type_name() == "Constant")
     return sum(op.get_byte_size() for op in constants)
 
 
-def _arena_bytes(compiled):
+def _arena_bytes(compiled: Any) -> int:
     """Most bytes of activations alive at once, with one clip; what OpenVINO keeps for them.
 
     An estimate: measured growth of the process was up to a third more, with X3D-M.
@@ -101,5 +152,5 @@ def _arena_bytes(compiled):
     return most
 
 
-def _numbers(shape):
+def _numbers(shape: Any) -> int:
     return math.prod(extent.get_length() if extent.is_static else 1 for extent in shape)

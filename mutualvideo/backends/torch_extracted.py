@@ -1,65 +1,73 @@
 """Sub-networks cut out as plain networks, each with weights of its own, run by torch."""
 
-import torch
+from __future__ import annotations
 
-from mutualvideo.backends.base import Runner
-from mutualvideo.backends.cuda_graph import CudaGraphRunner
-from mutualvideo.backends.torch_network import TorchBackend, network_bytes, on_device, scores_of
-from mutualvideo.errors import InputError
-from mutualvideo.slim import weights_layout
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mutualvideo.backends.common.base import BackendKind, Runner, Shape
+from mutualvideo.subnet import Subnet
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
-class ExtractedBackend(TorchBackend):
+class Extracted(BackendKind):
     """BatchNorm folded, channels last. Other precisions than fp32 hold for weights too."""
 
     name = "torch-extracted"
+    packages = ("torch",)
 
-    def prepare(self, subnet):
-        network = self.extracted(subnet)
-        network.to(self.dtype, memory_format=weights_layout(network))
-        runner = self.runner(subnet, self.input_shape(subnet), network)
+    def __init__(
+        self, device: str | None = None, precision: str = "fp32", threads: int | None = None
+    ) -> None:
+        from mutualvideo.backends.common.over_network import DTYPES, check_torch
+
+        self.torch_device = check_torch(self.name, device, precision)
+        self.dtype = DTYPES[precision]
+        super().__init__(str(self.torch_device), precision, threads)
+
+    def place(self, model: nn.Module) -> nn.Module:
+        from mutualvideo.backends.common.over_network import place
+
+        return place(model, self.torch_device)
+
+    def run_network(self, network: nn.Module, subnet: Subnet, shape: Shape) -> Runner:
+        from mutualvideo.slim import weights_layout
+
+        network.to(self.dtype).to(memory_format=weights_layout(network))
+        runner = self.runner(network, subnet, shape)
         # The first call chooses kernels, which takes many times as long.
         runner(runner.blank())
         return runner
 
-    def runner(self, subnet, shape, network):
+    def runner(self, network: nn.Module, subnet: Subnet, shape: Shape) -> Runner:
+        """The runner of a network that has its precision and layout."""
         return ExtractedRunner(subnet, shape, network, self.torch_device, self.dtype)
-
-
-class CompiledBackend(ExtractedBackend):
-    """Through ``torch.compile``, which needs a C++ compiler on the CPU and some minutes."""
-
-    name = "torch-compiled"
-
-    def runner(self, subnet, shape, network):
-        return super().runner(subnet, shape, torch.compile(network))
-
-
-class CudaGraphBackend(ExtractedBackend):
-    """One CUDA graph per sub-network: one launch instead of hundreds.
-
-    For clips that come one at a time, where launching the kernels of a small sub-network takes
-    longer than running them.
-    """
-
-    name = "torch-cudagraph"
-
-    def __init__(self, model, device, precision):
-        super().__init__(model, device, precision)
-        if self.torch_device.type != "cuda":
-            raise InputError(f"backend {self.name!r}: needs CUDA, the device is {self.device}")
-
-    def runner(self, subnet, shape, network):
-        return CudaGraphRunner(subnet, shape, network, self.torch_device, self.dtype)
 
 
 class ExtractedRunner(Runner):
     """A plain network. Memory for activations comes from torch's allocator and goes back."""
 
-    def __init__(self, subnet, shape, network, device, dtype):
+    def __init__(
+        self,
+        subnet: Subnet,
+        shape: Shape,
+        network: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        from mutualvideo.backends.common.over_network import network_bytes
+
         super().__init__(subnet, shape, network_bytes(network))
         self._network, self._device, self._dtype = network, device, dtype
 
-    @torch.inference_mode()
-    def __call__(self, clips):
-        return scores_of(self._network(on_device(clips, self._device, self._dtype)))
+    def __call__(self, clips: np.ndarray) -> np.ndarray:
+        import torch
+
+        from mutualvideo.backends.common.over_network import on_device, scores_of
+
+        with torch.inference_mode():
+            return scores_of(self._network(on_device(clips, self._device, self._dtype)))

@@ -1,47 +1,68 @@
 """The slimmable network itself, switched in place: one copy of the weights."""
 
+from __future__ import annotations
+
 import threading
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
-from mutualvideo.backends.base import Runner
-from mutualvideo.backends.torch_network import TorchBackend, on_device, scores_of
-from mutualvideo.slim import set_subnet, slim_state
+from mutualvideo.backends.common.base import BackendKind, Runner, Shape
+from mutualvideo.subnet import Subnet
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class InPlaceBackend(TorchBackend):
+class InPlace(BackendKind):
     """Runners that share the network and take turns; switching is O(1) and copies nothing."""
 
     name = "torch"
+    packages = ("torch",)
     immediate = True
 
-    def __init__(self, model, device, precision):
-        super().__init__(model, device, precision)
+    def __init__(
+        self, device: str | None = None, precision: str = "fp32", threads: int | None = None
+    ) -> None:
+        from mutualvideo.backends.common.over_network import check_torch
+
+        self._torch_device = check_torch(self.name, device, precision)
+        super().__init__(str(self._torch_device), precision, threads)
         self._lock = threading.Lock()
 
-    def prepare(self, subnet):
-        self.check(subnet)
-        return InPlaceRunner(self, subnet)
+    def place(self, model: nn.Module) -> nn.Module:
+        from mutualvideo.backends.common.over_network import place
 
-    @torch.inference_mode()
-    def run(self, clips, subnet):
+        return place(model, self._torch_device)
+
+    def run_subnet(self, model: nn.Module, subnet: Subnet, shape: Shape) -> Runner:
+        return InPlaceRunner(self, model, subnet, shape)
+
+    def run(self, model: nn.Module, clips: np.ndarray, subnet: Subnet) -> np.ndarray:
         """Softmax scores of ``clips`` as ``subnet``."""
+        import torch
+
+        from mutualvideo.backends.common.over_network import DTYPES, on_device, scores_of
+        from mutualvideo.slim import set_subnet, slim_state
+
+        device, half = self._torch_device, self.precision != "fp32"
         with (
             self._lock,
-            torch.autocast(self.torch_device.type, self.dtype, enabled=self.precision != "fp32"),
+            torch.inference_mode(),
+            torch.autocast(device.type, DTYPES[self.precision], enabled=half),
         ):
-            if slim_state(self.model).subnet != subnet:
+            if slim_state(model).subnet != subnet:
                 # Not in every call: layers keep what they cut out until the next switch.
-                set_subnet(self.model, subnet)
-            return scores_of(self.model(on_device(clips, self.torch_device)))
+                set_subnet(model, subnet)
+            return scores_of(model(on_device(clips, device)))
 
 
 class InPlaceRunner(Runner):
     """Runs the shared network as one sub-network."""
 
-    def __init__(self, backend, subnet):
-        super().__init__(subnet, backend.input_shape(subnet))
-        self._backend = backend
+    def __init__(self, kind: InPlace, model: nn.Module, subnet: Subnet, shape: Shape) -> None:
+        super().__init__(subnet, shape)
+        self._kind, self._model = kind, model
 
-    def __call__(self, clips):
-        return self._backend.run(clips, self.subnet)
+    def __call__(self, clips: np.ndarray) -> np.ndarray:
+        return self._kind.run(self._model, clips, self.subnet)

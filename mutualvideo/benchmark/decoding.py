@@ -14,6 +14,7 @@ from mutualvideo.config import load_cfg
 from mutualvideo.data.loader import build_loader
 from mutualvideo.errors import InputError
 from mutualvideo.media import BACKENDS, open_video, reader_class
+from mutualvideo.media.encode import VideoWriter
 
 _WIDTH, _HEIGHT, _FPS, _SECONDS = 340, 256, 30, 10
 _INDICES = range(110, 190, 5)  # DATA.NUM_FRAMES 16, SAMPLING_RATE 5, around frame 150
@@ -75,9 +76,7 @@ def write_clip(path):
     """Write the clip: a camera moving over a texture, a thing moving before it, and noise."""
     rng = np.random.default_rng(0)
     scene, thing = _texture(rng, 2 * _HEIGHT, 2 * _WIDTH), _texture(rng, 80, 80)
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=_FPS)
-        stream.width, stream.height, stream.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
+    with VideoWriter(path, _FPS) as writer:
         for number in range(_FPS * _SECONDS):
             time_s = number / _FPS
             x = int(_WIDTH / 2 * (1 + np.sin(0.5 * time_s)))
@@ -87,8 +86,7 @@ def write_clip(path):
             picture[90:170, x : x + 80] = thing
             picture = picture + rng.normal(0, 7, (_HEIGHT, _WIDTH, 1))
             picture = np.clip(picture, 0, 255).astype(np.uint8)
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        output.mux(stream.encode())
+            writer.write(picture)
 
 
 def _texture(rng, height, width):

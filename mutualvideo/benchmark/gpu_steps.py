@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils.benchmark import Timer
 
 from mutualvideo.backends import make_backend
-from mutualvideo.backends.latency import measure_rows
+from mutualvideo.backends.common.latency import measure_rows
 from mutualvideo.config import load_cfg
 from mutualvideo.engine.optimizer import build_optimizer
 from mutualvideo.engine.train import build_sampler

@@ -4,7 +4,6 @@ import itertools
 import tempfile
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image
 
@@ -12,6 +11,7 @@ from mutualvideo.benchmark.side_by_side import side_by_side
 from mutualvideo.data.prepare.resize import Settings, resize_video
 from mutualvideo.data.sampling import clip_indices
 from mutualvideo.media import open_video
+from mutualvideo.media.encode import VideoWriter
 
 _SIZE, _FPS, _SECONDS = (1280, 720), 30, 10
 _FRAMES, _RATE = 16, 5  # of a clip
@@ -58,9 +58,7 @@ def write_film(path):
     actors = [_picture(rng, 300, 400) for _ in range(4)]
     starts, speeds = rng.uniform(0.2, 0.6, (4, 2)), rng.uniform(-0.03, 0.03, (4, 2))
     grain = rng.normal(0, 4, (height + 64, width + 64, 1)).astype(np.int16)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=_FPS)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    with VideoWriter(path, _FPS) as writer:
         for number in range(_FPS * _SECONDS):
             second = number / _FPS
             scene = ground.copy()
@@ -73,8 +71,7 @@ def write_film(path):
             frame = np.asarray(scene.resize(_SIZE, Image.Resampling.BILINEAR, box), np.int16)
             x, y = rng.integers(0, 64, 2)
             frame = np.clip(frame + grain[y : y + height, x : x + width], 0, 255).astype(np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
+            writer.write(frame)
 
 
 def _picture(rng, width, height):

@@ -1,6 +1,15 @@
 """Configuration: the keys, and how files and overrides are read and checked."""
 
-from mutualvideo.config.defaults import get_cfg, takes_pictures
-from mutualvideo.config.load import load_cfg, save_cfg
+from mutualvideo.config.defaults import add_section, get_cfg, takes_pictures
+from mutualvideo.config.load import load_cfg, save_cfg, trace_cfg
+from mutualvideo.config.origins import format_cfg
 
-__all__ = ["get_cfg", "load_cfg", "save_cfg", "takes_pictures"]
+__all__ = [
+    "add_section",
+    "format_cfg",
+    "get_cfg",
+    "load_cfg",
+    "save_cfg",
+    "takes_pictures",
+    "trace_cfg",
+]

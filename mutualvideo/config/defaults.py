@@ -7,24 +7,32 @@ the grid of sub-networks).
 
 from fvcore.common.config import CfgNode
 
+from mutualvideo.errors import InputError
+from mutualvideo.registry import NETWORKS
+
 _C = CfgNode()
+
+# Python files (a path that ends in .py) and modules that add networks, data sets or backends; they
+# are imported before anything else. A file's path is relative to the YAML file that names it. See
+# docs/extending.md.
+_C.EXTENSIONS = []
 
 # Where logs, checkpoints, the query table and the plots go.
 _C.OUTPUT_DIR = "./output"
 # Seeds initial weights, data order, augmentation and the draw of sub-networks.
 _C.RNG_SEED = 0
-# A log line every so many steps.
+# A log line every LOG_PERIOD steps.
 _C.LOG_PERIOD = 10
 
 _C.MODEL = CfgNode()
-# Name in MODEL_REGISTRY: X3D, ResNet (Slow, C2D, I3D) or SlowFast; of pictures MobileNetV1,
-# MobileNetV2, ImageResNet or WideResNet.
+# Name in MODEL_REGISTRY, such as X3D, ResNet (Slow, C2D, I3D), SlowFast or, of pictures,
+# MobileNetV2; each file in models/ says what it has.
 _C.MODEL.MODEL_NAME = "X3D"
-# x3d, slowfast, or of ResNet slow, c2d, i3d, slow_c2d or slow_i3d (the last two do not pool over
-# time), or 2d (a network of pictures). Where one of the two is not given, the other decides.
-_C.MODEL.ARCH = "x3d"
+# Follows from MODEL_NAME; of ResNet slow, c2d, i3d, slow_c2d or slow_i3d (the last two do not pool
+# over time). Files of PySlowFast have it; if it is given it has to fit.
+_C.MODEL.ARCH = ""
 _C.MODEL.NUM_CLASSES = 400
-# Dropout before the classifier. MobileNetV1 and WideResNet have none: 0.
+# Dropout before the classifier. Networks that have none want 0.
 _C.MODEL.DROPOUT_RATE = 0.5
 # Loss of the full network on the labels: cross_entropy.
 _C.MODEL.LOSS_FUNC = "cross_entropy"
@@ -102,7 +110,7 @@ _C.DATA.PATH_TO_DATA_DIR = ""
 # Folder that relative paths in the CSV files start from; empty: PATH_TO_DATA_DIR.
 _C.DATA.PATH_PREFIX = ""
 # With PATH_PREFIX: paths in lists may be absolute, or lead out of it by "..". Else such a list is
-# refused: one from elsewhere shall read nothing but videos. Without PATH_PREFIX they always may.
+# refused: a list from elsewhere must read nothing but videos. Without PATH_PREFIX they always may.
 _C.DATA.ALLOW_ABSOLUTE_PATHS = False
 # What stands between path and label in a CSV line.
 _C.DATA.PATH_LABEL_SEPARATOR = " "
@@ -137,6 +145,10 @@ _C.DATA.TRAIN_JITTER_SCALES_RELATIVE = []
 _C.DATA.TRAIN_JITTER_ASPECT_RELATIVE = []
 # Who decodes: pyav, decord or torchcodec.
 _C.DATA.DECODING_BACKEND = "pyav"
+# Training: keep decoded frames and pictures in memory, at most so many GiB in each process, so that
+# every one is decoded once in a run: for small data sets, where decoding is what a GPU waits for.
+# A run ends when they do not fit. With DATA_LOADER.NUM_WORKERS 0 or 1. 0: keep none.
+_C.DATA.CACHE = 0.0
 # Which of the official splits, 1 to 3 (ucf101, hmdb51).
 _C.DATA.SPLIT = 1
 # Training: an unreadable video is replaced by another one, and counted; the run stops when more
@@ -179,17 +191,17 @@ _C.DATA_LOADER.PIN_MEMORY = True
 
 _C.TRAIN = CfgNode()
 _C.TRAIN.ENABLE = True
-# Name in DATASET_REGISTRY.
+# Name in DATASET_REGISTRY; each file in data/sources/ says what it has.
 _C.TRAIN.DATASET = "kinetics"
 # Clips a step, over all processes together.
 _C.TRAIN.BATCH_SIZE = 64
-# Evaluate the full and the narrowest network on val.csv every so many epochs; 0: never.
+# Evaluate the full and the narrowest network on val.csv every EVAL_PERIOD epochs; 0: never.
 _C.TRAIN.EVAL_PERIOD = 10
-# Write a checkpoint every so many epochs (and after the last); 0: after the last alone.
+# Write a checkpoint every CHECKPOINT_PERIOD epochs (and after the last); 0: after the last alone.
 _C.TRAIN.CHECKPOINT_PERIOD = 1
-# And every so many steps within an epoch; 0: only when the run is stopped.
+# And every CHECKPOINT_STEPS steps within an epoch; 0: only when the run is stopped.
 _C.TRAIN.CHECKPOINT_STEPS = 0
-# Keep so many checkpoints of whole epochs, the newest; 0: all.
+# How many checkpoints of whole epochs are kept, the newest ones; 0: all.
 _C.TRAIN.KEEP_CHECKPOINTS = 0
 # Continue from the newest intact checkpoint in OUTPUT_DIR.
 _C.TRAIN.AUTO_RESUME = True
@@ -203,7 +215,7 @@ _C.TRAIN.MAX_SKIPPED_STEPS = 5
 _C.TRAIN.MIXED_PRECISION = False
 # bfloat16, or float16 with a gradient scaler (what PySlowFast does).
 _C.TRAIN.PRECISION = "bfloat16"
-# Gradient accumulation: a process runs its share of TRAIN.BATCH_SIZE in so many parts, for less
+# Gradient accumulation: in how many parts a process runs its share of TRAIN.BATCH_SIZE, for less
 # memory. BatchNorm sees each part alone.
 _C.TRAIN.MICRO_BATCHES = 1
 # Decay of a moving average of the weights, such as 0.9999; 0: none. See TEST.EMA.
@@ -257,6 +269,9 @@ _C.MUTUAL = CfgNode()
 # mutual: widths, sizes and frames vary; width_only: widths alone (US-Net);
 # single: the full network alone, the baseline.
 _C.MUTUAL.MODE = "mutual"
+# With MODE single: the sub-network to train instead of the full one, such as 0.5x4x64 (of pictures
+# 0.5x64), as a network of its own: its channels, size and frames, on the labels. Empty: none.
+_C.MUTUAL.SUBNET = ""
 # Narrowest and widest width multiplier. The narrowest runs in every step.
 _C.MUTUAL.WIDTH_RANGE = [0.63, 1.0]
 # Random sub-networks a step, beside the full and the narrowest.
@@ -272,6 +287,21 @@ _C.MUTUAL.FRAMES = []
 # Epochs at the start in which the full network trains alone: a teacher that knows nothing has
 # nothing to teach, and costs as much. The papers have none; it helps where epochs are few.
 _C.MUTUAL.ALONE_EPOCHS = 0
+# What the losses of a step are multiplied by: sum: 1 each, as the papers have it; mean: one over
+# their number; cost: each sub-network's by its share of the full network's multiply-adds.
+_C.MUTUAL.LOSS_WEIGHTS = "sum"
+# Epochs, after ALONE_EPOCHS, over which the losses of sub-networks grow from 0 to their full weight
+# (SlimCLR's slow start, arXiv 2212.07875, as a ramp).
+_C.MUTUAL.RAMP_EPOCHS = 0.0
+# Share of the cross-entropy on the labels in the losses of sub-networks; the rest is distillation.
+_C.MUTUAL.LABEL_SHARE = 0.0
+# Temperature that both answers are softened by in distillation (arXiv 1503.02531).
+_C.MUTUAL.TEMPERATURE = 1.0
+# kl: to the full network's answer; alpha: AlphaNet's adaptive divergence (arXiv 2102.07954).
+_C.MUTUAL.DIVERGENCE = "kl"
+# Whose answer is taught: full: the full network's in the same step; ema: that of its moving average
+# (TRAIN.EMA_DECAY), one more forward pass a step.
+_C.MUTUAL.TEACHER = "full"
 # Active channels are a multiple of this.
 _C.MUTUAL.DIVISOR = 8
 # Put the most important channels of TRAIN.CHECKPOINT_FILE_PATH first, before training starts: for
@@ -305,11 +335,15 @@ _C.TABLE.FRAMES = []
 _C.TABLE.SIZES = []
 # ... and these, written as 0.75x8x160, or these alone where all three lists are empty.
 _C.TABLE.SUBNETS = []
+# BatchNorm statistics of a sub-network: calibrated (averaged over training batches, for networks
+# whose sub-networks were trained), own (the full network's, for one that was trained at one width
+# and size) or best (of the two, whichever has the higher top-1 on the val list, row by row).
+_C.TABLE.STATISTICS = "calibrated"
 # Training batches that the BatchNorm statistics of a sub-network are averaged over.
 _C.TABLE.CALIBRATION_BATCHES = 8
 # Measure latency on this machine, one clip a time ...
 _C.TABLE.LATENCY = True
-# ... and, above 1, calls with so many clips ...
+# ... and, above 1, calls with LATENCY_BATCH clips ...
 _C.TABLE.LATENCY_BATCH = 1
 # ... executed by torch, torch-extracted, torch-compiled, torch-cudagraph, openvino or onnxruntime.
 _C.TABLE.LATENCY_BACKEND = "torch"
@@ -317,11 +351,40 @@ _C.TABLE.LATENCY_BACKEND = "torch"
 _C.TABLE.CASCADES = True
 
 
-def get_cfg():
+def get_cfg() -> CfgNode:
     """A fresh copy of the defaults (a mutable ``fvcore.common.config.CfgNode``)."""
     return _C.clone()
 
 
-def takes_pictures(cfg):
-    """Whether the network of ``cfg`` takes pictures, not clips: MODEL.ARCH is ``2d``."""
-    return cfg.MODEL.ARCH == "2d"
+def add_section(name: str, **defaults: bool | int | float | str | list) -> None:
+    """Gives configurations a section of keys, for networks and data sets of your own.
+
+    Call it where the extension is imported: configurations read later have the keys, and
+    :attr:`~mutualvideo.models.Network.keys` may name them.
+
+    Args:
+        name: of the section, such as ``MYNET``.
+        defaults: every key with its default, whose type every value must have; a list must hold
+            something.
+
+    Raises:
+        InputError: if there is another section or key of that name, or a list is empty.
+    """
+    if [] in defaults.values():
+        raise InputError(f"section {name}: a list that is empty by default has no type")
+    if name in _C and _C[name] != defaults:
+        raise InputError(f"section {name}: is there already, with other keys or defaults")
+    _C[name] = CfgNode(defaults)
+
+
+def takes_pictures(cfg: CfgNode) -> bool:
+    """Whether the network of ``cfg`` takes pictures, not clips.
+
+    MODEL.ARCH says so, where it is given (``2d``: pictures); else MODEL.MODEL_NAME does.
+
+    Raises:
+        InputError: if there is no such network.
+    """
+    if cfg.MODEL.ARCH:
+        return cfg.MODEL.ARCH == "2d"
+    return NETWORKS.find(cfg.MODEL.MODEL_NAME).takes_pictures

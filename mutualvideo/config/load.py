@@ -2,6 +2,8 @@
 
 import difflib
 import os
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from fvcore.common.config import CfgNode
 
@@ -16,15 +18,23 @@ from mutualvideo.config.text_values import (
     plain,
 )
 from mutualvideo.errors import InputError, shown
+from mutualvideo.extensions import load_extensions, locate_extension, missing_extensions
 from mutualvideo.files import atomic_path
+from mutualvideo.registry import NETWORKS
+
+_BASE = "_BASE_"
+_COMMAND_LINE = "command line"
 
 
-def load_cfg(path=None, overrides=()):
+def load_cfg(path: str | os.PathLike[str] | None = None, overrides: Iterable[str] = ()) -> CfgNode:
     """Defaults, then the YAML file, then the overrides.
 
-    PySlowFast's YAML files load unchanged, or are refused: keys of theirs that change nothing here
-    are named in one warning, values of theirs that decide about something that is not offered are
-    errors, see :mod:`mutualvideo.config.foreign_keys`.
+    A file may say ``_BASE_: other.yaml``, or a list of files: their values hold where it gives no
+    other, as in fvcore's ``CfgNode``. Paths are relative to the file that names them. PySlowFast's
+    YAML files load unchanged, or are refused: keys of theirs that change nothing here are named in
+    one warning, values of theirs that decide about something that is not offered are errors, see
+    :mod:`mutualvideo.config.foreign_keys`. Files and modules that EXTENSIONS names are imported
+    first.
 
     Args:
         path: YAML file, or ``None``.
@@ -34,48 +44,108 @@ def load_cfg(path=None, overrides=()):
         CfgNode of every key of :func:`get_cfg`.
 
     Raises:
-        InputError: for an unreadable file, an unknown key (the nearest known one is named),
-            a value of the wrong type or of PySlowFast's that is not offered, or an override without
-            a value.
+        InputError: for an unreadable file, files that are based on each other, an unknown key (the
+            nearest known one is named), a value of the wrong type or of PySlowFast's
+            that is not offered, an override without a value,
+            or an extension that cannot be imported.
     """
-    cfg = get_cfg()
-    given = {}
-    if path is not None:
-        given |= {key: (value, str(path)) for key, value in _flatten(_read_yaml(path))}
+    return trace_cfg(path, overrides)[0]
+
+
+def trace_cfg(
+    path: str | os.PathLike[str] | None = None, overrides: Iterable[str] = ()
+) -> tuple[CfgNode, dict[str, str]]:
+    """:func:`load_cfg`, and who gave each value.
+
+    Returns:
+        ``(cfg, {key: the path of a file, or "command line"})``; keys that nobody gave are left out.
+    """
+    given = [] if path is None else list(_with_bases(str(path), ()))
     overrides = list(overrides)
     if len(overrides) % 2:
         raise InputError(f"{overrides[-1]}: this override has no value; give KEY VALUE pairs")
     for key, text in zip(overrides[::2], overrides[1::2], strict=True):
-        given[key] = from_command_line(text), "command line"
-    for key, (value, origin) in translate(given).items():
+        given.append((key, from_command_line(text), _COMMAND_LINE))
+    extensions = _extensions(given)
+    cfg = get_cfg()
+    last: dict[Any, tuple[Any, str]] = {}
+    for key, value, origin in given:
+        last.pop(key, None)
+        last[key] = value, origin
+    found = translate(last)
+    for key, (value, origin) in found.items():
         _assign(cfg, key, value, origin)
-    return cfg
+    cfg.EXTENSIONS = extensions
+    _complete_arch(cfg)
+    return cfg, {str(key): origin for key, (_, origin) in found.items()}
 
 
-def save_cfg(cfg):
+def save_cfg(cfg: CfgNode) -> None:
     """Writes ``cfg`` to ``config.yaml`` in its OUTPUT_DIR, whole or not at all."""
     with atomic_path(os.path.join(cfg.OUTPUT_DIR, "config.yaml")) as path:
         path.write_text(cfg.dump(), encoding="utf-8")
 
 
-def cfg_from_dict(values, origin):
-    """A configuration from the nested dict that a checkpoint carries; ``origin`` names it."""
+def cfg_from_dict(values: Mapping[str, Any], origin: str) -> CfgNode:
+    """A configuration from the nested dict that a checkpoint carries; ``origin`` names it.
+
+    The extensions that it names are not imported: they would run code that the file chose.
+    """
     cfg = get_cfg()
-    for key, value in _flatten(values):
-        _assign(cfg, key, value, origin)
+    try:
+        for key, value in _flatten(values):
+            _assign(cfg, key, value, origin)
+    except InputError as error:
+        absent = missing_extensions(values.get("EXTENSIONS"))
+        raise InputError(f"{error}{absent and '; '}{absent}") from error
     return cfg
 
 
-def cfg_to_dict(cfg):
+def cfg_to_dict(cfg: CfgNode) -> dict[str, Any]:
     """Nested plain dict of ``cfg``: what a checkpoint carries."""
     return {k: cfg_to_dict(v) if isinstance(v, CfgNode) else v for k, v in cfg.items()}
 
 
-def changed_keys(before, after):
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """``{key: (old, new)}`` of two nested plain dicts; ``None`` where one has no such key."""
     old, new = dict(_flatten(before)), dict(_flatten(after))
     keys = dict.fromkeys([*old, *new])
     return {k: (old.get(k), new.get(k)) for k in keys if old.get(k) != new.get(k)}
+
+
+def _complete_arch(cfg):
+    """MODEL.ARCH, where nobody gave it, follows from the network."""
+    if not cfg.MODEL.ARCH and (about := NETWORKS.all().get(cfg.MODEL.MODEL_NAME)):
+        cfg.MODEL.ARCH = next(iter(about.archs), "")
+
+
+def _with_bases(path, above):
+    """(key, value, the file) of every key of the files that ``path`` is based on, then its own."""
+    place = os.path.realpath(path)
+    if place in above:
+        raise InputError(f"{path}: is based on itself, through {_BASE}")
+    values = _read_yaml(path)
+    bases = plain(values.pop(_BASE, []))
+    bases = [bases] if isinstance(bases, str) else bases
+    if not (isinstance(bases, list) and all(isinstance(base, str) for base in bases)):
+        raise InputError(f"{path}: {_BASE} is {shown(bases)}, expected a file, or a list of files")
+    for base in bases:
+        where = os.path.join(os.path.dirname(path), os.path.expanduser(base))
+        yield from _with_bases(os.path.normpath(where), (*above, place))
+    for key, value in _flatten(values):
+        yield key, value, path
+
+
+def _extensions(given):
+    """Imports what the last EXTENSIONS of ``given`` names; returns it with absolute paths."""
+    for key, names, origin in reversed(given):
+        if key == "EXTENSIONS":
+            names = _convert(key, names, [], origin)
+            folder = "" if origin == _COMMAND_LINE else os.path.dirname(origin)
+            names = [locate_extension(name, folder) for name in names]
+            load_extensions(names, origin)
+            return names
+    return []
 
 
 def _read_yaml(path):
@@ -126,7 +196,7 @@ def _convert(key, value, default, origin):
     if expected is str:
         value = _text(key, value)
     elif isinstance(value, Written):
-        is_number = type(value.value) in (int, float) and origin != "command line"
+        is_number = type(value.value) in (int, float) and origin != _COMMAND_LINE
         value = number_of(value, key, origin) if is_number else value.value
     if isinstance(value, str) and expected in (float, list):
         # YAML 1.1 reads 5e-5 as a string, for want of a dot, and (1, 2) for want of brackets.
@@ -196,6 +266,7 @@ _DEPTH = 3
 _ITEMS = {
     "DATA.TRAIN_JITTER_SCALES_RELATIVE": float,
     "DATA.TRAIN_JITTER_ASPECT_RELATIVE": float,
+    "EXTENSIONS": str,
     "MUTUAL.WIDTHS": float,
     "MUTUAL.SIZES": int,
     "MUTUAL.FRAMES": int,

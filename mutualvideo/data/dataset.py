@@ -5,6 +5,7 @@ is the epoch in training and the view in testing. So it does not matter which wo
 it, nor what was made before.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -17,7 +18,8 @@ from mutualvideo.data.sampling import clip_indices, segment_indices, test_positi
 from mutualvideo.data.transforms import test_transform
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError
-from mutualvideo.media.reading import open_source
+from mutualvideo.media.reader_cache import ReaderCache
+from mutualvideo.media.reading import open_reader
 
 # Videos in a row that may fail to stand in for one another before a run is given up.
 _MAX_TRIES = 10
@@ -45,8 +47,8 @@ class VideoDataset(Dataset):
     place, drawn by (``RNG_SEED``, epoch, row), and brings its own label.
 
     Raises:
-        InputError: for crops, views or scales that are impossible, or pictures for a network of
-            clips, and the other way round.
+        InputError: for crops, views, scales or a cache that are impossible, or pictures for a
+            network of clips, and the other way round.
     """
 
     def __init__(self, cfg, listing, training, num_clips=1, num_crops=1):
@@ -59,12 +61,20 @@ class VideoDataset(Dataset):
             raise InputError(
                 f"DATA.TEST_CROP_SHARE must be above 0 and at most 1, not {data.TEST_CROP_SHARE}"
             )
+        if data.CACHE < 0 or (data.CACHE and cfg.DATA_LOADER.NUM_WORKERS > 1):
+            raise InputError(
+                f"DATA.CACHE {data.CACHE:g}: expected GiB, 0 for none, and with it at most one of "
+                f"DATA_LOADER.NUM_WORKERS, not {cfg.DATA_LOADER.NUM_WORKERS}: each would keep "
+                "frames of its own"
+            )
         self.videos = listing.videos
         self.origin, self._segments = listing.origin, listing.segments
         self._geometry = GeometrySampler(data, listing.mirrored) if training else None
         self.num_views = 1 if training else num_clips * num_crops
         self._data, self._seed, self._training = data, cfg.RNG_SEED, training
         self._positions, self._num_crops = test_positions(num_clips), num_crops
+        # Testing decodes each video once for all sub-networks: there is nothing to keep.
+        self._cache = ReaderCache(data.CACHE) if training and data.CACHE else None
 
     def __len__(self):
         """Number of videos."""
@@ -104,9 +114,14 @@ class VideoDataset(Dataset):
         return samples, failures
 
     def _open(self, row):
+        if self._cache is None:
+            return self._open_anew(row)
+        return self._cache.open(row, lambda: self._open_anew(row))
+
+    def _open_anew(self, row):
         if self._open_picture is not None:
             return self._open_picture(self.videos[row])
-        return open_source(self.videos[row], self._data.DECODING_BACKEND)
+        return open_reader(self.videos[row], self._data.DECODING_BACKEND)
 
     def _random_indices(self, reader, generator):
         if self._open_picture is not None:
@@ -171,13 +186,17 @@ class VideoDataset(Dataset):
 
     def _random_region(self, reader, geometry, generator):
         indices = self._random_indices(reader, generator)
-        # The decoder scales down for next to nothing; what is left is a crop. How large a rotated
-        # video is shown, the first frame of it says.
-        frames = reader.read(indices, lambda *source: geometry.short_side(source))
+        # The decoder scales down for next to nothing; what is left is a crop.
+        if isinstance(geometry, RelativeGeometry) and reader.size is not None:
+            # How large a rotated video is shown, the first frame of it says.
+            frames = reader.read(indices, lambda *source: geometry.short_side(source))
+        else:
+            frames = reader.read(indices, geometry.short_side())
+        rows, columns = (_reflected(side, geometry.padding) for side in frames.shape[1:3])
+        top, left, height, width = geometry.region(len(rows), len(columns))
         if geometry.padding:
-            edge = (geometry.padding, geometry.padding)
-            frames = np.pad(frames, ((0, 0), edge, edge, (0, 0)), mode="reflect")
-        top, left, height, width = geometry.region(*frames.shape[1:3])
+            rows, columns = rows[top : top + height], columns[left : left + width]
+            return torch.from_numpy(frames[:, rows[:, None], columns])
         return torch.from_numpy(frames)[:, top : top + height, left : left + width]
 
     def _views(self, row, views):
@@ -194,13 +213,22 @@ class VideoDataset(Dataset):
             yield self._sample(row, view, clip)
 
 
+@functools.cache
+def _reflected(side, padding):
+    """Which of ``side`` pixels stands at each place of the padded side; shared, not to be changed.
+
+    Padding the places, not the pixels: what is cut away again is never made.
+    """
+    return np.pad(np.arange(side), padding, mode="reflect")
+
+
 def _require_what_the_network_takes(cfg, listing, num_clips):
     pictures = listing.open_picture is not None
     if pictures != takes_pictures(cfg):
         holds, takes = ("pictures", "clips") if pictures else ("videos", "pictures")
         raise InputError(
             f"{listing.origin}: holds {holds}, but {cfg.MODEL.MODEL_NAME} takes {takes}: correct "
-            "TRAIN.DATASET and TEST.DATASET, or MODEL.MODEL_NAME and MODEL.ARCH"
+            "TRAIN.DATASET and TEST.DATASET, or MODEL.MODEL_NAME"
         )
     if pictures and num_clips != 1:
         raise InputError(

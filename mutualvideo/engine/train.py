@@ -27,6 +27,7 @@ from mutualvideo.models import (
     read_checkpoint,
     recompute_blocks,
     require_runnable,
+    train_alone,
 )
 from mutualvideo.mutual import SubnetSampler, compile_training
 from mutualvideo.run.checkpoint import (
@@ -35,6 +36,7 @@ from mutualvideo.run.checkpoint import (
     resume,
     save_checkpoint,
 )
+from mutualvideo.run.cost import TrainingCost, training_macs
 from mutualvideo.run.distributed import barrier, from_main
 from mutualvideo.run.lock import require_same_folder
 from mutualvideo.run.log import Scalars, log_json_stats
@@ -81,6 +83,8 @@ def build_sampler(cfg, steps_per_epoch=0):
 def build_trained(cfg, device):
     """``build_model`` as training runs it: laid out for speed, with activation checkpointing."""
     model = build_model(cfg)
+    if cfg.MUTUAL.SUBNET:
+        train_alone(model)
     if cfg.MODEL.ACT_CHECKPOINT:
         recompute_blocks(model)
     return model.to(device, memory_format=weights_layout(model))
@@ -157,6 +161,7 @@ class _Training:
                 self.progress.step,
             )
             self.progress = self.progress.share_of(context.rank)
+        self.cost = TrainingCost(cfg.OUTPUT_DIR, newest is not None)
         self.scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
         self.watch = Watch(cfg, self.steps, self.scalars)
         self.monitor = _Monitor(cfg, context, sampler)
@@ -196,12 +201,23 @@ class _Training:
     def _rate(self, step):
         return learning_rate(self.cfg, step / self.steps, self.context.nodes)
 
+    def _strength(self, step):
+        """What the losses of sub-networks count: grows to 1 over MUTUAL.RAMP_EPOCHS."""
+        mutual = self.cfg.MUTUAL
+        if not mutual.RAMP_EPOCHS:
+            return 1.0
+        since = (step + 1) / self.steps - mutual.ALONE_EPOCHS
+        return min(1.0, max(0.0, since / mutual.RAMP_EPOCHS))
+
     def _save(self, whole):
         """``whole``: of all processes, in the main one."""
         require_finite(self.model, self.cfg.OUTPUT_DIR)  # within an epoch too
         if self.context.is_main:
             require_same_folder(self.cfg.OUTPUT_DIR)
             logger.info("wrote %s", save_checkpoint(self.cfg, self.updater, whole))
+            steps = self._number()
+            macs = training_macs(self.model, self.sampler, steps, self.cfg.TRAIN.BATCH_SIZE)
+            self.cost.save(self.progress.epoch, steps, macs)
 
     def _epoch(self):
         """Trains to the end of an epoch, or to where the run is to end: then why."""
@@ -226,7 +242,8 @@ class _Training:
             torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
             clips, targets = self.augmentation(batch, context.device)
             smoothing = self.augmentation.label_smoothing
-            done = self.updater(clips, targets, self.sampler.draw(step), smoothing, rate)
+            subnets, strength = self.sampler.draw(step), self._strength(step)
+            done = self.updater(clips, targets, subnets, smoothing, rate, strength)
             results, count = done.results, len(clips)
             if done.fault is None:
                 progress.add(count, results[0].loss.item(), results[0].correct.item())

@@ -9,8 +9,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from mutualvideo.engine.ema import build_ema
 from mutualvideo.engine.optimizer import build_optimizer, set_learning_rate
 from mutualvideo.errors import InputError
-from mutualvideo.mutual import Passes, mutual_step, not_finite
+from mutualvideo.mutual import Passes, Teaching, loss_weights, mutual_step, not_finite
 from mutualvideo.run.distributed import gather_to_main, sum_over_processes
+from mutualvideo.slim import set_subnet, slim_state, subnet_input
 
 logger = logging.getLogger(__name__)
 
@@ -65,16 +66,47 @@ class Updater:
         self._passes = Passes(
             parallel, cfg.TRAIN.MICRO_BATCHES, precision, lambda loss: self.scaler.scale(loss)
         )
+        self._teaching = self._build_teaching(cfg.MUTUAL)
+        self._weighting = cfg.MUTUAL.LOSS_WEIGHTS
         self._max_norm = cfg.SOLVER.CLIP_GRAD_L2NORM
         self._buffers = list(model.buffers())
         self._before = [buffer.clone() for buffer in self._buffers]
 
-    def __call__(self, clips, targets, subnets, label_smoothing, rate):
-        """Takes one step at learning rate ``rate``; the rest as ``mutual_step`` takes it."""
+    def _build_teaching(self, mutual):
+        if mutual.TEACHER not in ("full", "ema"):
+            raise InputError(f"MUTUAL.TEACHER {mutual.TEACHER}: choose full or ema")
+        if mutual.TEACHER == "ema" and self.ema is None:
+            raise InputError("MUTUAL.TEACHER ema: there is no moving average; set TRAIN.EMA_DECAY")
+        teacher = self._average_answers if mutual.TEACHER == "ema" else None
+        return Teaching(mutual.DIVERGENCE, mutual.TEMPERATURE, mutual.LABEL_SHARE, teacher)
+
+    @torch.no_grad()
+    def _average_answers(self, clips):
+        """Logits of the moving average as the full network, on the batch's own statistics."""
+        model = self.ema.module
+        full = slim_state(model).full
+        set_subnet(model, full)
+        return model(subnet_input(model, clips, full))
+
+    def __call__(self, clips, targets, subnets, label_smoothing, rate, strength=1.0):
+        """Takes one step at learning rate ``rate``; the rest as ``mutual_step`` takes it.
+
+        ``strength``: factor on the losses of all sub-networks but the full one.
+        """
         _copy(self._before, self._buffers)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
-        results = mutual_step(self.model, clips, targets, subnets, label_smoothing, self._passes)
+        weights = loss_weights(self._weighting, subnets, strength)
+        results = mutual_step(
+            self.model,
+            clips,
+            targets,
+            subnets,
+            label_smoothing,
+            self._passes,
+            self._teaching,
+            weights,
+        )
         self.scaler.unscale_(self.optimizer)
         norm = get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
         fault = None

@@ -3,10 +3,11 @@
 import os
 
 from mutualvideo.run.log import Scalars
+from mutualvideo.table.query import QueryTable
 from mutualvideo.table.text import to_markdown
 
 
-def show_table(table, folder):
+def show_table(table: QueryTable, folder: str) -> None:
     """Writes the table to the TensorBoard files of the run in ``folder``.
 
     Top-1 and top-5 of every sub-network as scalars (``table/top1_0.75x8x160``, at step 0), the

@@ -2,31 +2,40 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
+from fvcore.common.config import CfgNode
+from torch import nn
 from tqdm import tqdm
 
 from mutualvideo.backends import make_backend
-from mutualvideo.backends.latency import about_latency, measure_rows
+from mutualvideo.backends.common.latency import about_latency, measure_rows
 from mutualvideo.budget import format_macs
+from mutualvideo.data.annotations import Video
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.board import show_table
 from mutualvideo.evaluation.cascade_fit import fit_cascades
-from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
+from mutualvideo.evaluation.choose_statistics import choose_statistics, require_choice
+from mutualvideo.evaluation.evaluate import evaluate
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
-from mutualvideo.evaluation.results import RESULTS_NAME, versions, write_results
+from mutualvideo.evaluation.results import RESULTS_NAME, library_versions, write_results
+from mutualvideo.evaluation.scores import Evaluation
 from mutualvideo.models import (
     adopt_checkpoint_cfg,
     build_model,
     full_subnet,
     load_weights,
+    network_of,
     read_checkpoint,
 )
-from mutualvideo.run.distributed import barrier
+from mutualvideo.models.network import Curve
+from mutualvideo.run.distributed import Context, barrier
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.resume import Work, work_key
 from mutualvideo.run.tensor_file import write_tensors
@@ -38,10 +47,10 @@ from mutualvideo.slim import (
     set_subnet,
     weights_layout,
 )
+from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.cascade_plot import plot_cascades
 from mutualvideo.table.fingerprint import fingerprint, manifest
-from mutualvideo.table.published_images import image_curves
 from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
 
 logger = logging.getLogger(__name__)
@@ -57,7 +66,7 @@ class IncompleteError(InputError):
     """Not every video of the list could be evaluated; what could be is written."""
 
 
-def cost_table(cfg, context):
+def cost_table(cfg: CfgNode, context: Context) -> QueryTable:
     """The table of a network that was not trained: costs, and latencies with TABLE.LATENCY.
 
     Writes ``query_table.json``, ``.csv`` and ``.md`` to OUTPUT_DIR.
@@ -72,7 +81,7 @@ def cost_table(cfg, context):
     model = build_model(cfg).eval()
     costs = count_costs(model, subnets)
     about = {"model": cfg.MODEL.MODEL_NAME, "macs": MACS_CONVENTION, "classes": None}
-    times = {}
+    times: dict[str, dict[str, Any]] = {}
     if cfg.TABLE.LATENCY:
         # Of noise: statistics change no times, but without any nothing answers.
         full = full_subnet(cfg)
@@ -86,8 +95,15 @@ def cost_table(cfg, context):
     return table
 
 
-def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
+def evaluate_grid(
+    cfg: CfgNode,
+    context: Context,
+    checkpoint_path: str | None = None,
+    overlays: Sequence[Curve] = (),
+) -> QueryTable:
     """Calibrates and evaluates every sub-network of the grid; writes the table to OUTPUT_DIR.
+
+    With TABLE.STATISTICS rows may keep the full network's statistics instead of calibrated ones.
 
     Files: ``query_table.json``, ``.csv`` and ``.md``; ``flops_accuracy.png``, and with latencies
     ``latency_accuracy.png``; ``query_table.bn.pyth``, the statistics of every sub-network;
@@ -114,24 +130,25 @@ def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
     checkpoint = read_checkpoint(path)
     cfg = adopt_checkpoint_cfg(cfg, checkpoint, path)
     subnets = grid_subnets(cfg)
+    require_choice(cfg.TABLE.STATISTICS)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
-    model.to(context.device, memory_format=weights_layout(model)).eval()
+    # torch's own annotation leaves out this form.
+    model.to(context.device, memory_format=weights_layout(model)).eval()  # type: ignore[call-overload]
     shards = (context.rank, context.world_size)
     loader = build_loader(cfg, "test", *shards)
     listing = loader.dataset.videos
     key = work_key(cfg, fingerprint(path), manifest(listing), subnets, context.world_size)
     work = Work(cfg.OUTPUT_DIR, key, context.rank)
     if work.get("statistics") is None:
-        calibration = build_loader(cfg, "calibration", *shards)
-        calibrate_from(calibration, model, subnets, cfg, context)
-        work.save(statistics=get_statistics(model))
+        chosen = choose_statistics(model, subnets, cfg, context)
+        work.save(statistics=get_statistics(model), chosen=chosen)
     else:
         load_statistics(model, work.get("statistics"))
     evaluation = evaluate(model, subnets, loader, cfg, context, work)
     costs = count_costs(model, subnets)
     about = _metadata(cfg, context, path, listing, evaluation)
-    times = {}
+    times: dict[str, dict[str, Any]] = {}
     if cfg.TABLE.LATENCY and context.is_main:
         times, about["latency"] = _latencies(cfg, context, model, subnets, work)
     rows = [
@@ -140,6 +157,7 @@ def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
             costs[subnet].macs,
             costs[subnet].params,
             macs_per_video=costs[subnet].macs * loader.dataset.num_views,
+            statistics=work.get("chosen")[str(subnet)],
             **asdict(evaluation.accuracies[subnet]),
             **times.get(str(subnet), {}),
         )
@@ -152,7 +170,7 @@ def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
         write_tensors(get_statistics(model), os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME))
         if cfg.TABLE.CASCADES:
             _write_cascades(table, evaluation, cfg.OUTPUT_DIR)
-        _write_table(table, cfg.OUTPUT_DIR, [*image_curves(cfg), *overlays])
+        _write_table(table, cfg.OUTPUT_DIR, [*network_of(cfg).published(cfg), *overlays])
         more = _about_results(cfg, about, origin)
         write_results(cfg.OUTPUT_DIR, table, evaluation, listing, more)
         _log_results(table, evaluation)
@@ -167,7 +185,13 @@ def evaluate_grid(cfg, context, checkpoint_path=None, overlays=()):
     return table
 
 
-def _latencies(cfg, context, model, subnets, work):
+def _latencies(
+    cfg: CfgNode,
+    context: Context,
+    model: nn.Module,
+    subnets: list[Subnet],
+    work: Work | None,
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """``({subnet as text: fields of its row}, what they depend on)``."""
     batch = cfg.TABLE.LATENCY_BATCH
     if batch < 1:
@@ -192,7 +216,7 @@ def _latencies(cfg, context, model, subnets, work):
     return times, about_latency(backend, batch)
 
 
-def _write_cascades(table, evaluation, folder):
+def _write_cascades(table: QueryTable, evaluation: Evaluation, folder: str) -> None:
     """Cascades beside the table, from the answers that the evaluation has."""
     found = [evaluation.predictions[row.subnet] for row in table]
     sure, right = (np.stack([getattr(one, name) for one in found]) for name in ("sure", "right"))
@@ -226,10 +250,13 @@ def _write_cascades(table, evaluation, folder):
     logger.info("cascades in %s: %s", CASCADES_NAME, text)
 
 
-def _metadata(cfg, context, path, videos, evaluation):
+def _metadata(
+    cfg: CfgNode, context: Context, path: str, videos: list[Video], evaluation: Evaluation
+) -> dict[str, Any]:
     return {
         "model": cfg.MODEL.MODEL_NAME,
         "mode": cfg.MUTUAL.MODE,
+        **({"subnet": cfg.MUTUAL.SUBNET} if cfg.MUTUAL.SUBNET else {}),
         "dataset": os.path.basename(os.path.abspath(cfg.DATA.PATH_TO_DATA_DIR)),
         "videos": evaluation.videos,
         "expected": evaluation.expected,
@@ -245,7 +272,7 @@ def _metadata(cfg, context, path, videos, evaluation):
     }
 
 
-def _about_results(cfg, about, origin):
+def _about_results(cfg: CfgNode, about: dict[str, Any], origin: str) -> dict[str, Any]:
     """What ``results.json`` says beside the results: how they came about."""
     same = ("model", "mode", "dataset", "manifest", "checkpoint", "fingerprint", "device")
     return {
@@ -255,11 +282,11 @@ def _about_results(cfg, about, origin):
         "num_classes": cfg.MODEL.NUM_CLASSES,
         "views": {"clips": cfg.TEST.NUM_ENSEMBLE_VIEWS, "crops": cfg.TEST.NUM_SPATIAL_CROPS},
         "backend": cfg.DATA.DECODING_BACKEND,
-        "versions": versions(cfg.DATA.DECODING_BACKEND),
+        "versions": library_versions(cfg.DATA.DECODING_BACKEND),
     }
 
 
-def _log_results(table, evaluation):
+def _log_results(table: QueryTable, evaluation: Evaluation) -> None:
     for row in table:
         log_json_stats(
             {
@@ -279,12 +306,12 @@ def _log_results(table, evaluation):
         )
 
 
-def _class_names(cfg):
+def _class_names(cfg: CfgNode) -> list[str] | None:
     """Names of the classes, by label, or ``None`` if the data set does not tell them."""
     return read_videos(cfg.TEST.DATASET, cfg, "test").classes
 
 
-def _write_table(table, folder, overlays):
+def _write_table(table: QueryTable, folder: str, overlays: Sequence[Curve]) -> None:
     table.save_json(os.path.join(folder, TABLE_NAME))
     table.save_csv(os.path.join(folder, "query_table.csv"))
     table.save_markdown(os.path.join(folder, "query_table.md"))

@@ -1,14 +1,18 @@
 """The picture of a confusion matrix, readable from two classes to hundreds."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mutualvideo.files import atomic_path
 
-# Up to so many classes every cell carries its percentage, and every class its name.
+# Up to how many classes every cell carries its percentage, and every class its name.
 _NUMBERED, _NAMED = 20, 60
 
 
-def plot_confusion(matrix, path, names=None, title=""):
+def plot_confusion(
+    matrix: np.ndarray, path: str, names: Sequence[str] | None = None, title: str = ""
+) -> None:
     """Writes a picture of ``matrix``: each row as shares of its class's videos.
 
     Colours follow the square root of the share, so that confusions of a few percent show.

@@ -2,15 +2,20 @@
 
 import os
 
+from fvcore.common.config import CfgNode
+
 from mutualvideo.evaluation.build import evaluate_grid
 from mutualvideo.evaluation.grid import find_checkpoint
 from mutualvideo.run.checkpoint import save_average
-from mutualvideo.run.distributed import from_main
+from mutualvideo.run.distributed import Context, from_main
+from mutualvideo.table.query import QueryTable
 
 AVERAGE_FOLDER = "ema"
 
 
-def evaluate_average(cfg, context, checkpoint_path=None):
+def evaluate_average(
+    cfg: CfgNode, context: Context, checkpoint_path: str | None = None
+) -> QueryTable:
     """:func:`~mutualvideo.evaluation.build.evaluate_grid` of the average that a checkpoint holds.
 
     Everything goes to OUTPUT_DIR/ema: also a checkpoint whose weights are the average, so that the

@@ -1,21 +1,35 @@
 """Calibration and accuracy of many sub-networks, each clip decoded once for all of them."""
 
 import logging
+from collections.abc import Sequence
 from itertools import islice
 
 import torch
+from fvcore.common.config import CfgNode
+from torch import nn
 from tqdm import tqdm
 
+from mutualvideo.data.annotations import Video
 from mutualvideo.data.augment import plain_input
+from mutualvideo.data.dataset import VideoDataset
+from mutualvideo.data.loader import ClipLoader
 from mutualvideo.errors import InputError
-from mutualvideo.evaluation.scores import Evaluation, Missing, Tally, merge
-from mutualvideo.run.distributed import from_main, gather_to_main
+from mutualvideo.evaluation.scores import Accuracy, Evaluation, Missing, Predictions, Tally, merge
+from mutualvideo.run.distributed import Context, from_main, gather_to_main
+from mutualvideo.run.resume import Work
 from mutualvideo.slim import calibrate, each_subnet, require_calibrated
+from mutualvideo.subnet import Subnet
 
 logger = logging.getLogger(__name__)
 
 
-def calibrate_from(loader, model, subnets, cfg, context):
+def calibrate_from(
+    loader: ClipLoader,
+    model: nn.Module,
+    subnets: Sequence[Subnet],
+    cfg: CfgNode,
+    context: Context,
+) -> None:
     """:func:`~mutualvideo.slim.calibrate` on the first TABLE.CALIBRATION_BATCHES of ``loader``.
 
     Several processes see parts of the batches that one would see, and get the same statistics.
@@ -27,7 +41,14 @@ def calibrate_from(loader, model, subnets, cfg, context):
 
 
 @torch.inference_mode()
-def evaluate(model, subnets, loader, cfg, context, work=None):
+def evaluate(
+    model: nn.Module,
+    subnets: Sequence[Subnet],
+    loader: ClipLoader,
+    cfg: CfgNode,
+    context: Context,
+    work: Work | None = None,
+) -> Evaluation:
     """Accuracy of every sub-network, each clip decoded once for all of them.
 
     Args:
@@ -70,9 +91,9 @@ def evaluate(model, subnets, loader, cfg, context, work=None):
     found = gather_to_main((tally.result(), tally.incomplete() | bad))
     shared = predictions = None
     if found is not None:
-        results, reasons = zip(*found, strict=True)
+        results, parts = zip(*found, strict=True)
         predictions = merge(results, subnets)
-        reasons = {row: text for part in reasons for row, text in part.items()}
+        reasons = {row: text for part in parts for row, text in part.items()}
         shared = _judge(predictions, reasons, loader.dataset)
     accuracies, missing = from_main(shared)
     expected = len(loader.dataset)
@@ -88,7 +109,9 @@ def evaluate(model, subnets, loader, cfg, context, work=None):
     return evaluation
 
 
-def _judge(predictions, reasons, dataset):
+def _judge(
+    predictions: dict[Subnet, Predictions], reasons: dict[int, str], dataset: VideoDataset
+) -> tuple[dict[Subnet, Accuracy], tuple[Missing, ...]]:
     """What every process is told: ``{subnet: Accuracy}``, and the :class:`Missing` videos."""
     evaluated = {int(row) for found in predictions.values() for row in found.rows}
     missing = tuple(
@@ -102,6 +125,6 @@ def _judge(predictions, reasons, dataset):
     return accuracies, missing
 
 
-def _reason(video, text):
+def _reason(video: Video, text: str) -> str:
     """One line; without the path, which is another on every machine."""
     return " ".join(text.removeprefix(f"{video.path}: ").split())

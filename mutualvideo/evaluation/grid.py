@@ -2,13 +2,15 @@
 
 import itertools
 
+from fvcore.common.config import CfgNode
+
 from mutualvideo.errors import InputError
 from mutualvideo.models import full_subnet, require_runnable
 from mutualvideo.run.checkpoint import newest_checkpoint
 from mutualvideo.subnet import Subnet
 
 
-def grid_subnets(cfg):
+def grid_subnets(cfg: CfgNode) -> list[Subnet]:
     """The sub-networks of the TABLE keys: the grid, then the listed ones, each once.
 
     Raises:
@@ -31,7 +33,7 @@ def grid_subnets(cfg):
     return subnets
 
 
-def find_checkpoint(cfg):
+def find_checkpoint(cfg: CfgNode) -> str:
     """Path of the checkpoint to evaluate: TEST.CHECKPOINT_FILE_PATH, or OUTPUT_DIR's newest."""
     path = cfg.TEST.CHECKPOINT_FILE_PATH or newest_checkpoint(cfg.OUTPUT_DIR)
     if path is None:

@@ -5,19 +5,30 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from mutualvideo import __version__
-from mutualvideo.evaluation.scores import BEST
+from mutualvideo.data.annotations import Video
+from mutualvideo.evaluation.scores import BEST, Evaluation, Predictions
 from mutualvideo.files import atomic_path
+from mutualvideo.table.query import QueryTable
+from mutualvideo.table.row import Row
 
 FORMAT = "mutualvideo-results"
 VERSION = 1
 RESULTS_NAME = "results.json"
 
 
-def write_results(folder, table, evaluation, videos, about):
+def write_results(
+    folder: str,
+    table: QueryTable,
+    evaluation: Evaluation,
+    videos: Sequence[Video],
+    about: dict[str, Any],
+) -> None:
     """Writes ``results.json``, and in ``evaluation/<sub-network>/`` what it is made of.
 
     That is ``predictions.csv`` (a line for each video), ``per_class.csv`` and
@@ -59,12 +70,12 @@ def write_results(folder, table, evaluation, videos, about):
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
-def _of_row(row):
+def _of_row(row: Row) -> dict[str, Any]:
     keys = ("top1", "top5", "clip_top1", "clip_top5", "macs", "macs_per_video")
     return {key: getattr(row, key) for key in keys}
 
 
-def versions(backend):
+def library_versions(backend: str) -> dict[str, str]:
     """``{name: version}`` of what decides a result: Python, the libraries, this package.
 
     Args:
@@ -75,7 +86,7 @@ def versions(backend):
     return {"python": platform.python_version(), **found, "mutualvideo": __version__}
 
 
-def confusion_matrix(labels, predicted, num_classes):
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """How many videos of class i (row) were taken for class j (column).
 
     Args:
@@ -89,11 +100,13 @@ def confusion_matrix(labels, predicted, num_classes):
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def _name(names, label):
+def _name(names: Sequence[str] | None, label: int) -> str:
     return names[label] if names else ""
 
 
-def _predictions(found, videos, names):
+def _predictions(
+    found: Predictions, videos: Sequence[Video], names: Sequence[str] | None
+) -> Iterator[list[Any]]:
     best = range(1, found.classes.shape[1] + 1)
     yield ["video", "label", "label_name"] + [
         f"{what}{place}" for place in best for what in ("class", "name", "score")
@@ -107,7 +120,9 @@ def _predictions(found, videos, names):
         yield line
 
 
-def _per_class(found, matrix, names):
+def _per_class(
+    found: Predictions, matrix: np.ndarray, names: Sequence[str] | None
+) -> Iterator[list[Any]]:
     among = found.labels[(found.classes == found.labels[:, None]).any(1)]
     among = np.bincount(among, minlength=len(matrix))
     wrong = matrix.copy()
@@ -126,7 +141,7 @@ def _per_class(found, matrix, names):
         yield line + (confusion if wrong[label, other] else ["", "", ""])
 
 
-def _write_csv(path, lines):
+def _write_csv(path: str, lines: Iterable[list[Any]]) -> None:
     with atomic_path(path) as temporary:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(lines)

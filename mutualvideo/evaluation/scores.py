@@ -1,9 +1,13 @@
 """From answers on views to what is said of videos, and how often it is right."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+
+from mutualvideo.subnet import Subnet
 
 BEST = 5  # classes that count for top-5
 
@@ -46,7 +50,7 @@ class Predictions:
     sure: np.ndarray
     right: np.ndarray
 
-    def accuracy(self, num_views):
+    def accuracy(self, num_views: int) -> Accuracy:
         """:class:`Accuracy` of at least one video of ``num_views`` views."""
         hits = self.classes == self.labels[:, None]
         shares = (hits[:, 0].mean(), hits.any(1).mean(), *(self.clip_hits.mean(0) / num_views))
@@ -73,13 +77,13 @@ class Evaluation:
         predictions: ``{subnet: Predictions}`` in the main process, empty in the others.
     """
 
-    accuracies: dict
+    accuracies: dict[Subnet, Accuracy]
     videos: int
     expected: int
-    missing: tuple
-    predictions: dict
+    missing: tuple[Missing, ...]
+    predictions: dict[Subnet, Predictions]
 
-    def account(self, origin="the list"):
+    def account(self, origin: str = "the list") -> str:
         """``"evaluated 35 of 36 videos of val.csv; a.mp4: the reason"``, one line."""
         text = f"evaluated {self.videos} of {self.expected} videos of {origin}"
         if self.missing:
@@ -98,13 +102,15 @@ class Tally:
         num_views: views of every video.
     """
 
-    def __init__(self, num_views):
+    def __init__(self, num_views: int) -> None:
         self._num_views = num_views
-        self._open = {}  # row -> {view: (N, classes + 3) scores, hits and the highest score}
-        self._labels = {}  # row -> label of a video that was judged
-        self._judged = []
+        self._open: dict[
+            int, dict[int, torch.Tensor]
+        ] = {}  # row -> {view: (N, classes + 3) scores, hits and the highest score}
+        self._labels: dict[int, int] = {}  # row -> label of a video that was judged
+        self._judged: list[tuple[torch.Tensor, ...]] = []
 
-    def add(self, batch, answers):
+    def add(self, batch: dict[str, torch.Tensor], answers: torch.Tensor) -> None:
         """One batch of views.
 
         Args:
@@ -132,23 +138,23 @@ class Tally:
         if complete:
             self._judge(torch.stack(complete, 1))
 
-    def _judge(self, parts):
+    def _judge(self, parts: torch.Tensor) -> None:
         """``parts``: (N, videos, views, classes + 3)."""
         # One after the other: the sum does not depend on how many videos end in a batch.
-        total = sum(parts.unbind(2))
+        total: torch.Tensor = sum(parts.unbind(2))  # type: ignore[assignment]
         scores, hits = total[..., :-3] / self._num_views, total[..., -3:-1]
         best = scores.topk(min(BEST, scores.shape[2]), dim=2)
         # Left on the device, so that it need not be waited for.
         found = best.indices.int(), best.values, hits, parts[..., -1], parts[..., -3].bool()
         self._judged.append(found)
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """All of it, on the CPU, as :meth:`load_state` and ``torch.load`` take it."""
         joined = [torch.cat(parts, 1).cpu() for parts in zip(*self._judged, strict=True)]
         views = {row: {v: p.cpu() for v, p in views.items()} for row, views in self._open.items()}
         return {"open": views, "labels": dict(self._labels), "judged": joined}
 
-    def load_state(self, state, device):
+    def load_state(self, state: dict[str, Any], device: torch.device) -> None:
         """Goes on from a :meth:`state`."""
         self._labels = dict(state["labels"])
         self._judged = [tuple(part.to(device) for part in state["judged"])] if self._labels else []
@@ -157,14 +163,14 @@ class Tally:
             for row, views in state["open"].items()
         }
 
-    def incomplete(self):
+    def incomplete(self) -> dict[int, str]:
         """``{row: reason}`` of the videos of which some views came, but not all."""
         return {
             row: f"{len(views)} of its {self._num_views} views came"
             for row, views in self._open.items()
         }
 
-    def result(self):
+    def result(self) -> tuple[np.ndarray, ...] | None:
         """(rows, labels, classes (N, V, K), scores (N, V, K), clip hits (N, V, 2), sure and
         right (N, V, views)) in numpy.
 
@@ -180,7 +186,9 @@ class Tally:
         return rows, labels, classes, scores, hits.astype(np.int64), *views
 
 
-def merge(results, subnets):
+def merge(
+    results: Iterable[tuple[np.ndarray, ...] | None], subnets: Sequence[Subnet]
+) -> dict[Subnet, Predictions]:
     """``{subnet: Predictions}`` from what :meth:`Tally.result` gave in every process.
 
     Args:
@@ -193,16 +201,16 @@ def merge(results, subnets):
     Raises:
         RuntimeError: if a video was evaluated by two processes.
     """
-    results = [result for result in results if result is not None]
-    if not results:
+    found = [result for result in results if result is not None]
+    if not found:
         return {}
-    rows, labels = (np.concatenate([result[part] for result in results]) for part in (0, 1))
+    rows, labels = (np.concatenate([result[part] for result in found]) for part in (0, 1))
     order = np.argsort(rows)
     rows, labels = rows[order], labels[order]
     if len(np.unique(rows)) != len(rows):
         raise RuntimeError("evaluation: two processes evaluated the same video")
     by_subnet = (
-        np.concatenate([result[part] for result in results], 1)[:, order] for part in range(2, 7)
+        np.concatenate([result[part] for result in found], 1)[:, order] for part in range(2, 7)
     )
     return {
         subnet: Predictions(rows, labels, *parts)

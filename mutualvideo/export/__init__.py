@@ -5,16 +5,16 @@
 
 from mutualvideo.export.deploy_folder import export_folder
 from mutualvideo.export.formats import FORMATS
-from mutualvideo.export.origin import Source, open_source
+from mutualvideo.export.origin import Origin, open_origin
 from mutualvideo.export.parity import TOLERANCE, DifferenceError
 from mutualvideo.export.subnet_file import export_subnet
 
 __all__ = [
     "DifferenceError",
     "FORMATS",
-    "Source",
+    "Origin",
     "TOLERANCE",
     "export_folder",
     "export_subnet",
-    "open_source",
+    "open_origin",
 ]

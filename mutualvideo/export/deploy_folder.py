@@ -1,17 +1,22 @@
 """All rows worth having, their table and a manifest in one folder that the runtime executes."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from mutualvideo.backends import exported_formats
 from mutualvideo.errors import InputError
-from mutualvideo.export.formats import FOLDER_FORMATS, get_format
-from mutualvideo.export.origin import versions
+from mutualvideo.export.formats import FormatModule, get_format
+from mutualvideo.export.origin import Origin, package_versions
 from mutualvideo.export.staging import staging
-from mutualvideo.export.subnet_file import write_checked
+from mutualvideo.export.subnet_file import Written, write_checked
+from mutualvideo.files import StrPath
 from mutualvideo.runtime.manifest import TABLE, Exported, Manifest, data_section
 from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.fingerprint import fingerprint
-from mutualvideo.table.query import QueryTable
+from mutualvideo.table.query import QueryTable, Row
 
 ROWS = ("pareto", "all")
 # Of the table's metadata: files that do not lie in the folder.
@@ -20,14 +25,20 @@ _LEFT_BEHIND = ("checkpoint", "statistics", "cascades")
 _CASCADES = "query_table.cascade.json"
 
 
-def export_folder(source, name, path, rows="pareto", report=print):
+def export_folder(
+    source: Origin,
+    name: str,
+    path: StrPath,
+    rows: str = "pareto",
+    report: Callable[[Written], object] = print,
+) -> list[Written]:
     """Exports many sub-networks as a folder for ``AdaptiveRecognizer``.
 
     Each is compared with the sliced torch network. The folder is written under a temporary name
     and renamed at the end.
 
     Args:
-        source: :class:`~mutualvideo.export.origin.Source`.
+        source: :class:`~mutualvideo.export.origin.Origin`.
         name: ``openvino``, ``onnx`` or ``torch_export``.
         path: of the folder; it must not be there yet.
         rows: ``pareto``: those that no other row beats, by multiply-adds or, where it was
@@ -42,9 +53,9 @@ def export_folder(source, name, path, rows="pareto", report=print):
             nothing is left.
     """
     path = Path(path)
-    if name not in FOLDER_FORMATS:
+    if name not in exported_formats():
         raise InputError(
-            f"format {name!r}: the runtime executes folders of {', '.join(FOLDER_FORMATS)}"
+            f"format {name!r}: the runtime executes folders of {', '.join(exported_formats())}"
         )
     if path.exists():
         raise InputError(f"{path}: is there already: remove it or name another folder")
@@ -68,7 +79,7 @@ def export_folder(source, name, path, rows="pareto", report=print):
     return written
 
 
-def choose_rows(table, rows):
+def choose_rows(table: QueryTable, rows: str) -> list[Row]:
     """The rows of ``table`` that ``rows`` (one of ``ROWS``) means, in the table's order."""
     if rows not in ROWS:
         raise InputError(f"rows {rows!r}: expected {' or '.join(ROWS)}")
@@ -80,12 +91,12 @@ def choose_rows(table, rows):
     return [row for row in table if row.subnet in chosen]
 
 
-def _save_cascades(table, chosen, path):
+def _save_cascades(table: QueryTable, chosen: Iterable[Row], path: Path) -> bool:
     """Writes those of the table's cascades whose stages are all in the folder; whether any."""
-    curve = table.path_of("cascades")
-    if curve is None:
+    file = table.path_of("cascades")
+    if file is None:
         return False
-    curve = CascadeCurve.load_json(curve)
+    curve = CascadeCurve.load_json(file)
     subnets = {row.subnet for row in chosen}
     points = [point for point in curve.points if subnets.issuperset(point.cascade.stages)]
     if points:
@@ -93,7 +104,9 @@ def _save_cascades(table, chosen, path):
     return bool(points)
 
 
-def _manifest(source, name, module, written, folder):
+def _manifest(
+    source: Origin, name: str, module: FormatModule, written: Iterable[Written], folder: Path
+) -> Manifest:
     rows = []
     for one in written:
         frames, size = source.shape(one.subnet)
@@ -108,5 +121,5 @@ def _manifest(source, name, module, written, folder):
         data=data_section(source.cfg),
         rows=rows,
         sha256={file.name: fingerprint(file) for file in sorted(folder.iterdir())},
-        versions=versions(module.PACKAGES),
+        versions=package_versions(module.PACKAGES),
     )

@@ -1,16 +1,44 @@
 """The formats: what each is called, how its files end, which module writes it."""
 
+from __future__ import annotations
+
 from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
 
 from mutualvideo.errors import InputError
+from mutualvideo.export.origin import Origin
+from mutualvideo.export.parity import Logits
+from mutualvideo.subnet import Subnet
 
-# Imported when asked for: openvino and onnx are extras, and slow to import. Each module has
-#   ENDINGS: of its files, that of the one to open first
-#   PACKAGES: that write them
-#   require(): raises InputError if one is missing
-#   write(source, subnet, path): writes the file(s) of a sub-network, metadata inside
-#   load(source, subnet, path): opens what lies there in the runtime that reads it; a function
-#       of clips, float32 arrays (B, 3, frames, size, size) to logits (B, classes)
+
+class FormatModule(Protocol):
+    """What a module that writes a format has.
+
+    Attributes:
+        ENDINGS: of its files, that of the one to open first.
+        PACKAGES: that write them.
+    """
+
+    ENDINGS: tuple[str, ...]
+    PACKAGES: tuple[str, ...]
+
+    def require(self) -> None:
+        """Raises InputError if a package is missing."""
+
+    def write(self, source: Origin, subnet: Subnet, path: Path) -> None:
+        """Writes the file(s) of a sub-network, metadata inside.
+
+        Raises:
+            InputError: if the format cannot express it.
+        """
+
+    def load(self, source: Origin, subnet: Subnet, path: Path) -> Logits:
+        """Opens what lies there in the runtime that reads it, as a function of clips."""
+        ...
+
+
+# Imported when asked for: openvino and onnx are extras, and slow to import.
 _MODULES = {
     "torch_export": "program_file",
     "onnx": "onnx_file",
@@ -18,11 +46,9 @@ _MODULES = {
     "pytorchvideo": "pytorchvideo_module",
 }
 FORMATS = tuple(_MODULES)
-# Those that the runtime executes from a folder.
-FOLDER_FORMATS = ("openvino", "onnx", "torch_export")
 
 
-def get_format(name):
+def get_format(name: str) -> FormatModule:
     """The module that writes format ``name``.
 
     Raises:
@@ -30,6 +56,6 @@ def get_format(name):
     """
     if name not in _MODULES:
         raise InputError(f"format {name!r}: expected one of {', '.join(FORMATS)}")
-    module = import_module(f"mutualvideo.export.{_MODULES[name]}")
+    module = cast(FormatModule, import_module(f"mutualvideo.export.{_MODULES[name]}"))
     module.require()
     return module

@@ -1,20 +1,26 @@
 """ONNX models, weights inside. The metadata is the model's property ``mutualvideo``."""
 
-from mutualvideo.backends.base import import_extra
+from __future__ import annotations
+
+from pathlib import Path
+
+from mutualvideo.backends.common.base import import_extra
+from mutualvideo.backends.common.to_runtime import to_onnx
 from mutualvideo.backends.onnxruntime import OnnxRuntimeRunner
-from mutualvideo.backends.to_runtime import to_onnx
-from mutualvideo.export.origin import KEY, as_text
+from mutualvideo.export.origin import KEY, Origin, as_text
+from mutualvideo.export.parity import Logits
+from mutualvideo.subnet import Subnet
 
 ENDINGS = (".onnx",)
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-def require():
+def require() -> None:
     for package in PACKAGES:
         import_extra(package, "onnx", "onnx")
 
 
-def write(source, subnet, path):
+def write(source: Origin, subnet: Subnet, path: Path) -> None:
     """Writes a model from ``clip`` to ``logits`` whose batch is free; see ``formats``."""
     import onnx
 
@@ -25,5 +31,5 @@ def write(source, subnet, path):
     path.write_bytes(model.SerializeToString())
 
 
-def load(source, subnet, path):
+def load(source: Origin, subnet: Subnet, path: Path) -> Logits:
     return OnnxRuntimeRunner(subnet, source.shape(subnet), path).logits

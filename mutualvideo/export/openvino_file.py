@@ -4,20 +4,26 @@ The metadata is ``rt_info``'s entry ``mutualvideo``. Weights and arithmetic are 
 OpenVINO runs a model in bf16 where the CPU has it, unless INFERENCE_PRECISION_HINT says f32.
 """
 
-from mutualvideo.backends.base import import_extra
-from mutualvideo.backends.openvino import OpenVINORunner
-from mutualvideo.backends.to_runtime import to_openvino
-from mutualvideo.export.origin import KEY, as_text
+from __future__ import annotations
+
+from pathlib import Path
+
+from mutualvideo.backends.common.base import import_extra
+from mutualvideo.backends.common.to_runtime import to_openvino
+from mutualvideo.backends.openvino import OpenVINORunner, core
+from mutualvideo.export.origin import KEY, Origin, as_text
+from mutualvideo.export.parity import Logits
+from mutualvideo.subnet import Subnet
 
 ENDINGS = (".xml", ".bin")
 PACKAGES = ("openvino",)
 
 
-def require():
+def require() -> None:
     import_extra("openvino", "openvino", "openvino")
 
 
-def write(source, subnet, path):
+def write(source: Origin, subnet: Subnet, path: Path) -> None:
     """Writes a model from ``clip`` to ``logits`` whose batch is free; see ``formats``."""
     import openvino
 
@@ -31,5 +37,5 @@ def write(source, subnet, path):
         raise OSError(str(error).strip().splitlines()[-1]) from error
 
 
-def load(source, subnet, path):
-    return OpenVINORunner(subnet, source.shape(subnet), path).logits
+def load(source: Origin, subnet: Subnet, path: Path) -> Logits:
+    return OpenVINORunner(subnet, source.shape(subnet), core().read_model(path)).logits

@@ -1,13 +1,21 @@
 """What is exported: a trained network, its table and what a user of the file must know."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from mutualvideo import __version__
+from mutualvideo.backends.common.base import Shape
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 from mutualvideo.runtime.deployed import is_folder, locate
 from mutualvideo.runtime.from_checkpoint import open_network
 from mutualvideo.runtime.manifest import INPUT, OUTPUT, data_section
@@ -19,13 +27,14 @@ from mutualvideo.slim import (
     set_subnet,
     weights_layout,
 )
-from mutualvideo.table.query import QueryTable
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import QueryTable, Row
 
 KEY = "mutualvideo"
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """A slimmable network in eval mode on the CPU, with calibrated statistics.
 
     Args:
@@ -35,10 +44,10 @@ class Source:
     """
 
     model: torch.nn.Module
-    cfg: object
+    cfg: Any
     table: QueryTable
 
-    def row(self, subnet):
+    def row(self, subnet: Subnet) -> Row:
         """The ``Row`` of ``subnet``.
 
         Raises:
@@ -48,17 +57,17 @@ class Source:
         require_calibrated(self.model, subnet, "export")
         return row
 
-    def shape(self, subnet):
+    def shape(self, subnet: Subnet) -> Shape:
         """(frames, size) of the clip that ``subnet`` takes; frames ``None``: of pictures."""
         return input_shape(self.model, subnet)
 
-    def network(self, subnet, fold=True):
+    def network(self, subnet: Subnet, fold: bool = True) -> nn.Module:
         """``subnet`` as a plain network without gradients, BatchNorm folded if ``fold``."""
         network = extract(self.model, subnet, fold=fold).requires_grad_(False)
         return network.to(memory_format=weights_layout(network))
 
     @torch.inference_mode()
-    def logits(self, subnet, clips):
+    def logits(self, subnet: Subnet, clips: np.ndarray) -> np.ndarray:
         """What the slimmable network itself gives as ``subnet``.
 
         Args:
@@ -71,12 +80,12 @@ class Source:
         set_subnet(self.model, subnet)
         return self.model(channels_last(torch.from_numpy(clips))).numpy()
 
-    def describe(self, subnet, packages=()):
+    def describe(self, subnet: Subnet, packages: Iterable[str] = ()) -> dict[str, Any]:
         """What goes into every file, as JSON values.
 
         Args:
             subnet: which sub-network.
-            packages: names of those that wrote the file, beside torch.
+            packages: names of those that wrote the file, in addition to torch.
         """
         row, (frames, size) = self.row(subnet), self.shape(subnet)
         return {
@@ -94,11 +103,11 @@ class Source:
             "checkpoint": self.table.metadata.get("fingerprint"),
             "input": INPUT,
             "output": OUTPUT,
-            "versions": versions(packages),
+            "versions": package_versions(packages),
         }
 
     @property
-    def classes(self):
+    def classes(self) -> list[str] | None:
         """Names of the classes in their order, or ``None``; InputError if they do not fit."""
         names, count = self.table.metadata.get("classes"), self.cfg.MODEL.NUM_CLASSES
         if names is not None and (not isinstance(names, list) or len(names) != count):
@@ -106,7 +115,11 @@ class Source:
         return names
 
 
-def open_source(run=None, checkpoint=None, table=None):
+def open_origin(
+    run: StrPath | None = None,
+    checkpoint: StrPath | None = None,
+    table: QueryTable | StrPath | None = None,
+) -> Origin:
     """Opens what is exported.
 
     Args:
@@ -114,7 +127,7 @@ def open_source(run=None, checkpoint=None, table=None):
         checkpoint, table: paths of both; each takes precedence over what lies in ``run``.
 
     Returns:
-        :class:`Source`.
+        :class:`Origin`.
 
     Raises:
         InputError: if a file cannot be read, or table and checkpoint do not belong together.
@@ -122,13 +135,14 @@ def open_source(run=None, checkpoint=None, table=None):
     checkpoint, table = locate(run, checkpoint, table)
     if is_folder(checkpoint):
         raise InputError(f"{checkpoint}: holds exported sub-networks already: name a run")
+    assert isinstance(table, QueryTable)  # of a checkpoint locate() gives the table itself
     backend, cfg = open_network(checkpoint, table, device="cpu")
-    return Source(backend.model, cfg, table)
+    return Origin(backend.model, cfg, table)
 
 
-def versions(packages=()):
+def package_versions(packages: Iterable[str] = ()) -> dict[str, str | None]:
     """``{package: version}`` of mutualvideo, torch and ``packages``."""
-    found = {KEY: __version__, "torch": str(torch.__version__)}
+    found: dict[str, str | None] = {KEY: __version__, "torch": str(torch.__version__)}
     for package in packages:
         try:
             found[package] = version(package)
@@ -137,6 +151,6 @@ def versions(packages=()):
     return found
 
 
-def as_text(description):
+def as_text(description: dict[str, Any]) -> str:
     """A description as JSON text."""
     return json.dumps(description, indent=1)

@@ -1,14 +1,23 @@
 """Whether a file answers as the network that it was made from."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mutualvideo.backends.base import softmax
+from mutualvideo.backends.common.base import softmax
+from mutualvideo.export.origin import Origin
+from mutualvideo.subnet import Subnet
+
+# Of clips (B, 3, frames, size, size), float32, to logits (B, classes).
+Logits = Callable[[np.ndarray], np.ndarray]
 
 TOLERANCE = 1e-3
-# Share of a clip's largest logit that float32 may cost beside: a clip unlike those of training can
-# make logits hundreds, and 2e-5 of them were seen (OpenVINO's exponentials, long sums).
+# Rounding in float32 may cost this share of a clip's largest logit in addition: a clip unlike those
+# of training can have logits of hundreds, and 2e-5 of them were seen (OpenVINO's exponentials, long
+# sums).
 _ROUNDING = 1e-4
 _BATCH = 3
 
@@ -31,17 +40,17 @@ class Difference:
     logits: float
     clips: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"scores {self.scores:.1e}, logits {self.logits:.1e} ({self.clips} clips)"
 
 
-def compare(source, subnet, logits):
+def compare(source: Origin, subnet: Subnet, logits: Logits) -> Difference:
     """How far a written file is from the sliced torch network.
 
-    Every clip is given alone, and some as one batch: a file may be wrong for either.
+    Every clip is given by itself, and some as one batch: a file may be wrong for either.
 
     Args:
-        source: :class:`~mutualvideo.export.origin.Source`.
+        source: :class:`~mutualvideo.export.origin.Origin`.
         subnet: which sub-network.
         logits: function of clips (B, 3, frames, size, size), float32 array to float32 array
             (B, classes).
@@ -60,7 +69,7 @@ def compare(source, subnet, logits):
     found = np.concatenate([logits(clip[None]) for clip in clips])
     pairs = ((found, expected), (logits(clips[:batch]), expected[:batch]))
     # Not max(): that one passes over NaN.
-    scores = np.max([_apart(*map(softmax, pair)) for pair in pairs])
+    scores = np.max([_apart(softmax(a), softmax(b)) for a, b in pairs])
     apart = np.max([_apart(*pair) for pair in pairs])
     excess = np.max([_apart(*pair, allowed=_ROUNDING) for pair in pairs])
     difference = Difference(float(scores), float(apart), len(clips))
@@ -73,7 +82,7 @@ def compare(source, subnet, logits):
     return difference
 
 
-def _apart(found, expected, allowed=0.0):
+def _apart(found: np.ndarray, expected: np.ndarray, allowed: float = 0.0) -> float:
     """The largest difference, less the share ``allowed`` of each clip's largest value."""
     if found.shape != expected.shape:
         return np.inf
@@ -81,7 +90,9 @@ def _apart(found, expected, allowed=0.0):
     return np.max(difference - allowed * np.abs(expected).max(1, keepdims=True))
 
 
-def probes(frames, size, mean, std, seed=0):
+def probes(
+    frames: int | None, size: int, mean: Sequence[float], std: Sequence[float], seed: int = 0
+) -> np.ndarray:
     """Clips to compare with: pictures as a camera might give them, and noise.
 
     Args:
@@ -109,7 +120,7 @@ def probes(frames, size, mean, std, seed=0):
         np.broadcast_to(cells, (3, frames, size, size)),
         random.random((3, frames, size, size)),
     ]
-    mean, std = (np.reshape(values, (3, 1, 1, 1)) for values in (mean, std))
-    clips = [(picture - mean) / std for picture in pictures]
+    shift, scale = (np.reshape(values, (3, 1, 1, 1)) for values in (mean, std))
+    clips = [(picture - shift) / scale for picture in pictures]
     clips += list(random.standard_normal((2, 3, frames, size, size)))
     return np.stack(clips).astype(np.float32)

@@ -1,11 +1,17 @@
 """Which calls of PyTorchVideo's functions build a network, read off the network itself."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from torch import nn
 
+from mutualvideo.backends.common.base import Shape
 from mutualvideo.errors import InputError
 from mutualvideo.frame_indices import frame_indices
+from mutualvideo.subnet import Subnet
 
 _IMPORTS = {
     "FuseFastToSlow": "pytorchvideo.models.slowfast",
@@ -58,7 +64,9 @@ def inputs(clip):
 '''
 
 
-def module_text(cfg, network, subnet, shape, weights, about):
+def module_text(
+    cfg: Any, network: nn.Module, subnet: Subnet, shape: Shape, weights: str, about: dict[str, Any]
+) -> str:
     """Source of a module with ``build(weights)`` and ``inputs(clip)``.
 
     Args:
@@ -67,7 +75,7 @@ def module_text(cfg, network, subnet, shape, weights, about):
         subnet: which one.
         shape: (frames, size) of the clip that it takes.
         weights: name of the file of weights, beside the module.
-        about: what :meth:`~mutualvideo.export.origin.Source.describe` gives.
+        about: what :meth:`~mutualvideo.export.origin.Origin.describe` gives.
 
     Raises:
         InputError: if PyTorchVideo has no such network.
@@ -80,11 +88,15 @@ def module_text(cfg, network, subnet, shape, weights, about):
                 f"format pytorchvideo: {key} {cfg[section][leaf]} is beyond its builders: choose "
                 "another format"
             )
-    if cfg.MODEL.ARCH == "x3d":
+    if cfg.MODEL.ARCH in ("c2d", "i3d", "slow_c2d", "slow_i3d"):
+        raise InputError(
+            f"format pytorchvideo: MODEL.ARCH {cfg.MODEL.ARCH} is not written: choose another"
+        )
+    if cfg.MODEL.MODEL_NAME == "X3D":
         blocks = _x3d(network.blocks)
-    elif cfg.MODEL.ARCH == "slow":
+    elif cfg.MODEL.MODEL_NAME == "ResNet":
         blocks = _slow(network.blocks)
-    elif cfg.MODEL.ARCH == "slowfast":
+    elif cfg.MODEL.MODEL_NAME == "SlowFast":
         blocks = _slowfast(network.blocks)
         inputs = _pathways(subnet, shape, cfg.SLOWFAST.ALPHA)
     else:
@@ -114,9 +126,9 @@ def module_text(cfg, network, subnet, shape, weights, about):
     )
 
 
-def _imports(words):
+def _imports(words: set[str]) -> str:
     """Import statements for those of ``words`` that are PyTorchVideo's."""
-    by_module = {}
+    by_module: dict[str, list[str]] = {}
     for name in sorted(words & _IMPORTS.keys()):
         by_module.setdefault(_IMPORTS[name], []).append(name)
     lines = []
@@ -129,7 +141,7 @@ def _imports(words):
     return "\n".join(lines)
 
 
-def _call(name, **arguments):
+def _call(name: str, **arguments: Any) -> str:
     """The text of a call; values that are text already are code, others literals."""
     lines = []
     for key, value in arguments.items():
@@ -138,12 +150,12 @@ def _call(name, **arguments):
     return "\n".join([f"{name}(", *lines, ")"])
 
 
-def _list(items):
+def _list(items: Iterable[str]) -> str:
     lines = (f"    {item},".replace("\n", "\n    ") for item in items)
     return "\n".join(["nn.ModuleList([", *lines, "])"])
 
 
-def _x3d(blocks):
+def _x3d(blocks: Any) -> Iterator[str]:
     stem, *stages, head = blocks
     # Upstream calls the convolution in space conv_t, and that in time conv_xy.
     space, time = stem.conv.conv_t, stem.conv.conv_xy
@@ -184,7 +196,7 @@ def _x3d(blocks):
     )
 
 
-def _slow(blocks):
+def _slow(blocks: Any) -> Iterator[str]:
     stem, *stages, head = blocks
     yield _res_stem(stem)
     for stage in stages:
@@ -192,7 +204,7 @@ def _slow(blocks):
     yield _res_head(head, "nn.AdaptiveAvgPool3d")
 
 
-def _slowfast(blocks):
+def _slowfast(blocks: Any) -> Iterator[str]:
     *stages, _, head = blocks
     for number, stage in enumerate(stages):
         make = _res_stage if number else _res_stem
@@ -206,7 +218,7 @@ def _slowfast(blocks):
     yield _res_head(head, None)
 
 
-def _fusion(fusion):
+def _fusion(fusion: Any) -> str:
     if isinstance(fusion, nn.Identity):
         return "nn.Identity()"
     conv = fusion.conv_fast_to_slow
@@ -218,7 +230,7 @@ def _fusion(fusion):
     return _call("FuseFastToSlow", conv_fast_to_slow=made, norm=norm, activation="nn.ReLU()")
 
 
-def _res_stem(stem):
+def _res_stem(stem: Any) -> str:
     return _call(
         "create_res_basic_stem",
         in_channels=stem.conv.in_channels,
@@ -229,7 +241,7 @@ def _res_stem(stem):
     )
 
 
-def _res_stage(stage):
+def _res_stage(stage: Any) -> str:
     first = stage.res_blocks[0].branch2
     return _call(
         "create_res_stage",
@@ -247,7 +259,7 @@ def _res_stage(stage):
     )
 
 
-def _res_head(head, pool):
+def _res_head(head: Any, pool: str | None) -> str:
     return _call(
         "create_res_basic_head",
         in_features=head.proj.in_features,
@@ -257,17 +269,18 @@ def _res_head(head, pool):
     )
 
 
-def _dropout(head):
+def _dropout(head: Any) -> float:
     return 0.0 if head.dropout is None else head.dropout.p
 
 
-def _pathways(subnet, shape, alpha):
+def _pathways(subnet: Subnet, shape: Shape, alpha: int) -> str:
     """Code that gives the pathways, where both have one size and Fast ``alpha`` times the frames.
 
     Raises:
         InputError: for others: resampling within the lateral connections is not upstream's.
     """
     frames, size = shape
+    assert frames is not None and subnet.frames is not None  # SlowFast takes clips
     if (subnet.frames * alpha, subnet.size) != shape:
         raise InputError(
             f"sub-network {subnet}: PyTorchVideo's SlowFast cannot feed a Slow pathway of "

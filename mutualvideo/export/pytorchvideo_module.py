@@ -6,29 +6,35 @@ the module that is written is those calls, and needs torch and PyTorchVideo alon
 is ``{"model_state": ..., "mutualvideo": metadata}``, names as upstream's.
 """
 
-import importlib.util
+from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
+import numpy as np
 import torch
 
 from mutualvideo.errors import InputError
-from mutualvideo.export.origin import KEY
+from mutualvideo.export.origin import KEY, Origin
+from mutualvideo.export.parity import Logits
 from mutualvideo.export.pytorchvideo_calls import module_text
+from mutualvideo.subnet import Subnet
 
 ENDINGS = (".pth", ".py")
 PACKAGES = ("pytorchvideo",)
 
 
-def require():
+def require() -> None:
     """PyTorchVideo is always there."""
 
 
-def write(source, subnet, path):
+def write(source: Origin, subnet: Subnet, path: Path) -> None:
     """Writes state dict and module; see ``formats``.
 
     Raises:
         InputError: if PyTorchVideo has no functions that build this network.
     """
-    # As it was trained, BatchNorm and all: whoever wants PyTorchVideo may want to train on.
+    # As it was trained, with its BatchNorm: it may be trained further in PyTorchVideo.
     network = source.network(subnet, fold=False)
     about = source.describe(subnet, PACKAGES)
     text = module_text(source.cfg, network, subnet, source.shape(subnet), path.name, about)
@@ -36,9 +42,10 @@ def write(source, subnet, path):
     torch.save({"model_state": network.state_dict(), KEY: about}, path)
 
 
-def load(source, subnet, path):
+def load(source: Origin, subnet: Subnet, path: Path) -> Logits:
     """What the written module itself builds from the written weights."""
     spec = importlib.util.spec_from_file_location("exported", path.with_suffix(".py"))
+    assert spec is not None and spec.loader is not None  # its name ends in .py
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     try:
@@ -52,7 +59,7 @@ def load(source, subnet, path):
         ) from error
 
     @torch.inference_mode()
-    def logits(clips):
+    def logits(clips: np.ndarray) -> np.ndarray:
         return network(module.inputs(torch.from_numpy(clips))).numpy()
 
     return logits

@@ -1,15 +1,19 @@
 """Files and folders that appear when they are right, or not at all."""
 
+from __future__ import annotations
+
 import os
 import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 
 
 @contextmanager
-def staging(path):
+def staging(path: StrPath) -> Iterator[Path]:
     """Yields a new folder beside ``path`` to write in; it is removed at the end.
 
     Raises:
@@ -29,7 +33,7 @@ def staging(path):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def place(files, folder):
-    """Moves files, the first one last: who sees it finds the others beside it."""
+def place(files: Sequence[Path], folder: StrPath) -> None:
+    """Moves files, the first one last: once it is there, the others are there as well."""
     for file in reversed(files):
         os.replace(file, Path(folder) / file.name)

@@ -1,12 +1,16 @@
 """One sub-network as one file of another runtime (or two, where the format has two)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 
 from mutualvideo.errors import InputError
 from mutualvideo.export.formats import get_format
+from mutualvideo.export.origin import Origin
 from mutualvideo.export.parity import Difference, compare
 from mutualvideo.export.staging import place, staging
+from mutualvideo.files import StrPath
 from mutualvideo.subnet import Subnet
 
 
@@ -28,12 +32,12 @@ class Written:
     difference: Difference
     nbytes: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         size = f"{self.nbytes / 2**20:.1f} MiB"
         return f"{self.subnet!s:<13}  {self.format}  {size:>9}  difference: {self.difference}"
 
 
-def write_checked(source, subnet, name, path):
+def write_checked(source: Origin, subnet: Subnet, name: str, path: Path) -> Written:
     """Writes ``path``, opens it again and compares; returns :class:`Written`.
 
     Raises:
@@ -48,14 +52,14 @@ def write_checked(source, subnet, name, path):
     return Written(subnet, name, files, difference, nbytes)
 
 
-def export_subnet(source, subnet, name, path):
+def export_subnet(source: Origin, subnet: Subnet, name: str, path: StrPath) -> Written:
     """Exports one sub-network.
 
     The file is written to a temporary folder beside ``path``, opened from there in the runtime
     that reads it and compared with the sliced torch network, and only then moved to ``path``.
 
     Args:
-        source: :class:`~mutualvideo.export.origin.Source`.
+        source: :class:`~mutualvideo.export.origin.Origin`.
         subnet: a sub-network of its table.
         name: one of ``FORMATS``.
         path: of the file, with the format's ending.

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from mutualvideo.errors import InputError
-from mutualvideo.media.reader import DecodeError, Reader, require_descriptors, scaled_size
+from mutualvideo.media.reader import DecodeError, SortedReader, require_descriptors, scaled_size
 
 # Of files that count as pictures in a folder.
 PICTURE_ENDINGS = (
@@ -24,7 +24,7 @@ _OF_A_VIDEO = "extract it again or take its video off the list"
 _ALONE = "replace it or take it off the list"
 
 
-class FrameReader(Reader):
+class FrameReader(SortedReader):
     """A video that is a folder of pictures. Nothing stays open.
 
     Args:
@@ -66,7 +66,7 @@ class FrameReader(Reader):
         return frames
 
 
-class PictureReader(Reader):
+class PictureReader(SortedReader):
     """A picture by itself: one frame, in any format that Pillow reads.
 
     Args:
@@ -122,7 +122,7 @@ class PictureReader(Reader):
                 return _crop(image, region, size)
 
 
-class ArrayReader(Reader):
+class ArrayReader(SortedReader):
     """A picture that lies in memory: one frame.
 
     Args:

@@ -1,17 +1,25 @@
 """The contract of everything that frames are read from."""
 
+from __future__ import annotations
+
 import errno
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from mutualvideo.errors import InputError
+
+Self = TypeVar("Self", bound="Reader")
+# Pixels; no limit; or a function of (height, width) as shown that returns pixels.
+ShortSide = int | Callable[[int, int], int] | None
 
 
 class DecodeError(InputError):
     """A video is missing, holds no video or does not decode; names the file."""
 
 
-def require_descriptors(error, path):
+def require_descriptors(error: BaseException, path: object) -> None:
     """Raises ``InputError`` if ``error``, of opening ``path``, is no fault of the file.
 
     Not a ``DecodeError``: another video in its place would not open either.
@@ -23,41 +31,36 @@ def require_descriptors(error, path):
         ) from error
 
 
-class Reader:
+@runtime_checkable
+class Reader(Protocol):
     """Frames of one video, by number in order of presentation. A context manager.
 
     Frames are found by presentation time, so variable frame rates, wrong counts in the header,
-    edit lists and a start other than 0 are all the same. A subclass sets the attributes when it
-    opens the video and defines ``_decode``.
+    edit lists and a start other than 0 are all the same.
 
     Attributes:
-        path: the video, a str.
-        timestamps: presentation time of every frame, a list of seconds, increasing.
+        path: the video.
+        timestamps: presentation time of every frame, in seconds, increasing.
         fps: average frame rate; of a single frame, one over its duration (30 if unknown).
         size: (height, width) as stored, before rotation, in pixels; ``None``: known when a frame
             was decoded (a stream may say so itself, or say 0 x 0).
-
-    Raises:
-        DecodeError: on opening, if the video is missing, not a video, truncated, or has no video
-            stream or no frame.
     """
 
-    def __init__(self, path):
-        self.path = str(path)
+    path: str
+    timestamps: Sequence[float]
+    fps: float
+    size: tuple[int, int] | None
 
-    def __enter__(self):
-        return self
+    def __enter__(self: Self) -> Self: ...
 
-    def __exit__(self, *_):
-        self.close()
+    def __exit__(self, *error: object) -> None: ...
 
-    def __len__(self):
-        return len(self.timestamps)
+    def __len__(self) -> int: ...
 
-    def close(self):
+    def close(self) -> None:
         """Close the video. May be called twice; reading afterwards opens it again."""
 
-    def read(self, indices, short_side=None):
+    def read(self, indices: Iterable[int], short_side: ShortSide = None) -> np.ndarray:
         """Decode frames.
 
         Args:
@@ -75,19 +78,74 @@ class Reader:
             DecodeError: if one of the frames does not decode.
             IndexError: if there is no index, or one outside ``0 .. len(self) - 1``.
         """
-        indices = [int(index) for index in indices]
-        if not indices or min(indices) < 0 or max(indices) >= len(self):
-            raise IndexError(f"{self.path} has {len(self)} frames, asked for {indices}")
-        numbers = sorted(set(indices))
-        frames = dict(zip(numbers, self._decode(numbers, short_side), strict=True))
-        return np.stack([frames[index] for index in indices])
+        ...
 
-    def _decode(self, numbers, short_side):
+
+class SortedReader(Reader):
+    """A :class:`Reader` whose frames are decoded once each, in their order.
+
+    A subclass sets the attributes when it opens the video and defines ``_decode``.
+
+    Raises:
+        DecodeError: on opening, if the video is missing, not a video, truncated, or has no video
+            stream or no frame.
+    """
+
+    # What was decoded, where :meth:`keep` asked for it.
+    _kept: dict | None = None
+
+    def __init__(self, path: object) -> None:
+        self.path = str(path)
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+    def close(self) -> None:
+        pass
+
+    def keep(self, count: Callable[[int], None]) -> None:
+        """From now on keep in memory what is decoded, so that it is not decoded again.
+
+        Frames are the same with it and without. Closing the video forgets nothing.
+
+        Args:
+            count: called with the number of bytes of whatever is kept; may raise.
+        """
+        self._kept, self._count = {}, count
+
+    def read(self, indices: Iterable[int], short_side: ShortSide = None) -> np.ndarray:
+        numbers = [int(index) for index in indices]
+        if not numbers or min(numbers) < 0 or max(numbers) >= len(self):
+            raise IndexError(f"{self.path} has {len(self)} frames, asked for {numbers}")
+        wanted = sorted(set(numbers))
+        decode = self._decode if self._kept is None else self._decode_once
+        frames = dict(zip(wanted, decode(wanted, short_side), strict=True))
+        return np.stack([frames[number] for number in numbers])
+
+    def _decode(self, numbers: list[int], short_side: ShortSide) -> Sequence[np.ndarray]:
         """The uint8 (H, W, 3) frames of the sorted, distinct ``numbers``, in their order."""
         raise NotImplementedError
 
+    def _decode_once(self, numbers: list[int], short_side: ShortSide) -> Sequence[np.ndarray]:
+        """The same, kept: it serves again where the same frames are asked for at the same size."""
+        assert self._kept is not None
+        if callable(short_side):  # a function of its own for every call
+            return self._decode(numbers, short_side)
+        key = short_side, *numbers
+        if key not in self._kept:
+            frames = self._decode(numbers, short_side)
+            self._count(sum(frame.nbytes for frame in frames))
+            self._kept[key] = frames
+        return self._kept[key]
 
-def scaled_size(width, height, short_side, turns=0):
+
+def scaled_size(width: int, height: int, short_side: ShortSide, turns: int = 0) -> tuple[int, int]:
     """(width, height) with a short side of at most ``short_side`` pixels.
 
     Args:
@@ -100,7 +158,8 @@ def scaled_size(width, height, short_side, turns=0):
     short = min(width, height)
     if short_side is None or short_side >= short:
         return width, height
-    return tuple(
+    wide, high = (
         short_side if side == short else round(side * short_side / short)
         for side in (width, height)
     )
+    return wide, high

@@ -4,7 +4,7 @@ from mutualvideo.media import open_video
 from mutualvideo.media.picture_reader import FrameReader
 
 
-def open_source(video, backend="pyav"):
+def open_reader(video, backend="pyav"):
     """A reader of the frames of a video: a file or a folder of pictures.
 
     Args:

@@ -13,7 +13,7 @@ import decord
 import numpy as np
 
 from mutualvideo.media.packet_index import index_frames, moving_streams, open_container, say
-from mutualvideo.media.reader import DecodeError, Reader, scaled_size
+from mutualvideo.media.reader import DecodeError, SortedReader, scaled_size
 
 decord.logging.set_level(decord.logging.QUIET)
 
@@ -22,7 +22,7 @@ _CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 _FAULT_TOLERANCE = 1e-9
 
 
-class DecordReader(Reader):
+class DecordReader(SortedReader):
     """Frames of the video stream of a file, decoded with decord.
 
     The times are of PyAV's index of packets.

@@ -1,26 +1,23 @@
 """Frames through PyAV: the default, and the reference for the others.
 
-Conversion to RGB goes by the matrix (BT.601, 709, 2020) and range that the stream declares;
-where it declares none, BT.601 and limited range, as FFmpeg does. A chroma sample serves its
-block of pixels unsmoothed, as in FFmpeg's fast conversion.
+A chroma sample serves its block of pixels unsmoothed, as in FFmpeg's fast conversion.
 """
 
 import bisect
 import itertools
 
 import av
-import numpy as np
-from av.video.reformatter import VideoReformatter
 
+from mutualvideo.media.colour import ToRgb
 from mutualvideo.media.packet_index import index_frames, open_container, packet_pts, say
-from mutualvideo.media.reader import DecodeError, Reader, scaled_size
+from mutualvideo.media.reader import DecodeError, SortedReader
 
 # Codecs whose decoders look at ``skip_frame`` packet by packet. That of AV1 (libdav1d) takes what
 # it is when it is opened, for good.
 _SKIPS = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "h263", "vp8", "vp9"}
 
 
-class VideoReader(Reader):
+class VideoReader(SortedReader):
     """Frames of the first video stream of a file, decoded with PyAV.
 
     Opening reads the packets of the whole file and decodes none. Reading decodes from the key
@@ -49,10 +46,33 @@ class VideoReader(Reader):
         self._container, self._stream = open_container(self.path)
 
     def _decode(self, numbers, short_side):
-        frames, to_rgb = {}, _ToRgb(short_side)
+        return self._converted(numbers, ToRgb(short_side))
+
+    def _decode_once(self, numbers, short_side):
+        # Frames as they left the decoder: half the bytes of RGB, and they serve every size.
+        if not self._kept:
+            self._keep_frames(numbers)
+        elif not self._kept.keys() >= set(numbers):
+            # Other frames than before: clips start anywhere, and sooner or later need all of them.
+            try:
+                self._keep_frames(range(len(self)))
+            except DecodeError:  # perhaps of a frame that nobody asks for
+                self._keep_frames(numbers)
+        to_rgb = ToRgb(short_side)
+        return [to_rgb(self._kept[number]) for number in numbers]
+
+    def _keep_frames(self, numbers):
+        missing = [number for number in numbers if number not in self._kept]
+        found = self._converted(missing, _as_it_is) if missing else []
+        self._count(sum(plane.buffer_size for frame in found for plane in frame.planes))
+        self._kept.update(zip(missing, found, strict=True))
+
+    def _converted(self, numbers, convert):
+        """What ``convert`` makes of the decoded frames ``numbers``, in their order."""
+        frames = {}
         for run in self._runs([self._index.pts[number] for number in numbers]):
             for packets in self._ways_to(run[0]):
-                found, reason = self._collect(packets, run, to_rgb)
+                found, reason = self._collect(packets, run, convert)
                 if len(found) == len(run):
                     break
             else:
@@ -101,7 +121,7 @@ class VideoReader(Reader):
         except (av.FFmpegError, OSError):
             return
 
-    def _collect(self, packets, wanted, to_rgb):
+    def _collect(self, packets, wanted, convert):
         """As many of the ``wanted`` frames as come out, and why the rest does not."""
         remaining, frames = set(wanted), {}
         context = self._stream.codec_context
@@ -115,7 +135,7 @@ class VideoReader(Reader):
                 for frame in packet.decode():
                     if frame.pts not in remaining:
                         continue
-                    frames[frame.pts] = to_rgb(frame)
+                    frames[frame.pts] = convert(frame)
                     remaining.discard(frame.pts)
                     if not remaining:
                         return frames, None
@@ -124,25 +144,5 @@ class VideoReader(Reader):
         return frames, "the decoder shows no such frame"
 
 
-class _ToRgb:
-    """Decoded frames to RGB arrays, all of the size that the first one gets."""
-
-    def __init__(self, short_side):
-        self._short_side, self._size = short_side, None
-        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
-
-    def __call__(self, frame):
-        size = frame.width, frame.height
-        turns = round(frame.rotation / 90)
-        self._size = self._size or scaled_size(*size, self._short_side, turns)
-        # Deep colour takes another route than 8 bits, which smooths chroma unless told not to.
-        is_deep = frame.format.components[0].bits > 8
-        rgb = self._reformatter.reformat(
-            frame,
-            *self._size,
-            format="rgb24",
-            interpolation="POINT" if is_deep and self._size == size else None,
-            threads=1,  # starting a pool takes longer than converting a clip
-        ).to_ndarray()
-        # Degrees counter-clockwise, as np.rot90 turns; oblique angles go to the nearest side.
-        return np.rot90(rgb, turns)
+def _as_it_is(frame):
+    return frame

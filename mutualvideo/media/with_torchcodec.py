@@ -7,10 +7,10 @@ from torchcodec.decoders import VideoDecoder
 from torchcodec.transforms import Resize
 
 from mutualvideo.media.packet_index import index_frames, open_container
-from mutualvideo.media.reader import DecodeError, Reader, scaled_size
+from mutualvideo.media.reader import DecodeError, SortedReader, scaled_size
 
 
-class TorchcodecReader(Reader):
+class TorchcodecReader(SortedReader):
     """Frames of the first video stream of a file, decoded with torchcodec on one CPU thread.
 
     The times are of PyAV's index of packets: it spares torchcodec a scan of its own, and knows

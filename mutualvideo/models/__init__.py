@@ -1,34 +1,53 @@
 """Backbones: ordinary networks by their builders, made slimmable by the registry."""
 
 import warnings
+from importlib import import_module
+from pkgutil import iter_modules
 
 with warnings.catch_warnings():
     # fvcore scripts two losses while it is imported; nobody here uses them.
     warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
     import fvcore.nn  # noqa: F401
 
-from mutualvideo.models import image_networks, slow, slowfast, x3d  # noqa: F401  (they register themselves)
+from mutualvideo.models.alone import train_alone
 from mutualvideo.models.blocks import recompute_blocks
 from mutualvideo.models.model_registry import (
     MODEL_REGISTRY,
     build_model,
     full_subnet,
+    network_of,
+    published_curve,
+    published_curves,
     require_runnable,
+    width_range,
 )
+from mutualvideo.models.network import Network
 from mutualvideo.models.weights.pretrained import Loaded, load_pretrained, load_weights
-from mutualvideo.models.weights.trained import adopt_checkpoint_cfg, load_model
+from mutualvideo.models.weights.trained import adopt_checkpoint_cfg, load_model, needed_modules
 from mutualvideo.models.weights.weights_file import read_checkpoint
 
 __all__ = [
     "Loaded",
     "MODEL_REGISTRY",
+    "Network",
     "adopt_checkpoint_cfg",
     "build_model",
     "full_subnet",
     "load_model",
     "load_pretrained",
     "load_weights",
+    "needed_modules",
+    "network_of",
+    "published_curve",
+    "published_curves",
     "read_checkpoint",
     "recompute_blocks",
     "require_runnable",
+    "train_alone",
+    "width_range",
 ]
+
+# Every file here is looked at: those of networks register them.
+for _module in iter_modules(__path__):
+    if not _module.ispkg:
+        import_module(f"{__name__}.{_module.name}")

@@ -1,27 +1,19 @@
-"""Which numbers a configuration of a network may hold, wherever it came from.
+"""Which numbers a network may be configured with, whatever file they come from.
 
 Far beyond what anybody trains; without them a damaged or hostile checkpoint could ask for a network
 that takes hours, or all of the memory, to make.
 """
 
+from collections.abc import Mapping
+
+from fvcore.common.config import CfgNode
+
 from mutualvideo.errors import InputError, shown
 
-# Lowest and highest value, both allowed. RESNET.DEPTH and the names are looked up in lists.
+# Lowest and highest value, both allowed, of what every network has.
 _LIMITS = {
     "MODEL.NUM_CLASSES": (1, 1_000_000),
     "MODEL.DROPOUT_RATE": (0, 1),
-    "X3D.WIDTH_FACTOR": (0.01, 100),
-    "X3D.DEPTH_FACTOR": (0.01, 20),
-    "X3D.BOTTLENECK_FACTOR": (0.01, 100),
-    "X3D.DIM_C5": (1, 100_000),
-    "X3D.DIM_C1": (1, 10_000),
-    "MOBILENET.WIDTH_FACTOR": (0.01, 100),
-    "WIDERESNET.DEPTH": (1, 1_000),
-    "WIDERESNET.WIDEN_FACTOR": (1, 1_000),
-    "SLOWFAST.ALPHA": (1, 1_000),
-    "SLOWFAST.BETA_INV": (1, 1_000),
-    "SLOWFAST.FUSION_CONV_CHANNEL_RATIO": (1, 100),
-    "SLOWFAST.FUSION_KERNEL_SZ": (1, 1_000),
     "BN.EPSILON": (0, 1),
     "BN.MOMENTUM": (0, 1),
     "DATA.NUM_FRAMES": (1, 100_000),
@@ -30,14 +22,21 @@ _LIMITS = {
 }
 
 
-def require_plausible(cfg):
+def require_plausible(cfg: CfgNode, keys: Mapping[str, tuple[float, float] | None]) -> None:
     """Checks the numbers that the network of ``cfg`` is made by.
+
+    Args:
+        cfg: the configuration.
+        keys: see :attr:`~mutualvideo.models.Network.keys`.
 
     Raises:
         InputError: naming the first key that is out of bounds.
     """
-    for key, (low, high) in _LIMITS.items():
+    for key, bounds in {**_LIMITS, **keys}.items():
+        if bounds is None:
+            continue
         section, leaf = key.split(".")
+        low, high = bounds
         value = cfg[section][leaf]
         if not low <= value <= high:  # NaN is out of all bounds
             raise InputError(f"{key} is {shown(value)}, expected {low} to {high}")

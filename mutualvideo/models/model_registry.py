@@ -1,39 +1,72 @@
 """From a configuration to a slimmable network."""
 
+from typing import Any
+
 import torch
-from fvcore.common.registry import Registry
+from fvcore.common.config import CfgNode
 from torch import nn
 
-from mutualvideo.config import takes_pictures
-from mutualvideo.config.architectures import ARCHS
 from mutualvideo.errors import InputError
 from mutualvideo.models.limits import require_plausible
+from mutualvideo.models.network import Network
+from mutualvideo.registry import NETWORKS
 from mutualvideo.slim import set_width, slimmable
 from mutualvideo.subnet import Subnet
 
-# Most networks here halve the picture five times; WideResNet does twice.
-MIN_SIZE = 32
-_MIN_SIZES = {"WideResNet": 8}
-# Values of MODEL.ARCH with temporal pooling.
-_POOLING = ("c2d", "i3d")
-
-MODEL_REGISTRY = Registry("MODEL")
-MODEL_REGISTRY.__doc__ = """
-Builders, each named what MODEL.MODEL_NAME says: functions of ``cfg`` that return
-``(network, options)``, an ordinary ``nn.Module`` and the keyword arguments (rules) for
-``slimmable``.
-"""
+# The registry of :class:`~mutualvideo.models.Network` classes.
+MODEL_REGISTRY = NETWORKS
 
 
-def full_subnet(cfg):
-    """The :class:`~mutualvideo.Subnet` that is the full network at training size."""
-    frames = None if takes_pictures(cfg) else cfg.DATA.NUM_FRAMES
-    if cfg.MODEL.ARCH == "slowfast":
-        frames //= cfg.SLOWFAST.ALPHA
+def network_of(cfg: CfgNode) -> Network:
+    """What the network that MODEL.MODEL_NAME names says about itself.
+
+    Raises:
+        InputError: if there is no such network.
+    """
+    return MODEL_REGISTRY.find(cfg.MODEL.MODEL_NAME)()
+
+
+def all_networks() -> list[Network]:
+    """What every registered network says about itself."""
+    return [network() for network in MODEL_REGISTRY.all().values()]
+
+
+def full_subnet(cfg: CfgNode) -> Subnet:
+    """The :class:`~mutualvideo.Subnet` that learns from the labels.
+
+    The full network at training size; with MUTUAL.SUBNET that sub-network, which trains alone.
+
+    Raises:
+        InputError: if MUTUAL.SUBNET is not one that this network can run.
+    """
+    if not cfg.MUTUAL.SUBNET:
+        return whole_subnet(cfg)
+    if cfg.MUTUAL.MODE != "single":
+        raise InputError(
+            f"MUTUAL.SUBNET {cfg.MUTUAL.SUBNET} trains one sub-network alone: set MUTUAL.MODE to "
+            f"single, not {cfg.MUTUAL.MODE}, or leave MUTUAL.SUBNET empty"
+        )
+    subnet = Subnet.parse(cfg.MUTUAL.SUBNET)
+    if subnet.width > 1:
+        raise InputError(f"MUTUAL.SUBNET {subnet}: the width multiplier is at most 1")
+    _require_shape(cfg, subnet, "MUTUAL.SUBNET")
+    return subnet
+
+
+def width_range(cfg: CfgNode) -> list[float]:
+    """``[narrowest, widest]`` width multiplier that the network of ``cfg`` runs at."""
+    if cfg.MUTUAL.SUBNET:
+        return [full_subnet(cfg).width] * 2
+    return list(cfg.MUTUAL.WIDTH_RANGE)
+
+
+def whole_subnet(cfg: CfgNode) -> Subnet:
+    """The :class:`~mutualvideo.Subnet` that a whole clip of training goes into, at full width."""
+    frames = network_of(cfg).full_frames(cfg)
     return Subnet(cfg.MUTUAL.WIDTH_RANGE[1], frames, cfg.DATA.TRAIN_CROP_SIZE)
 
 
-def build_model(cfg):
+def build_model(cfg: CfgNode) -> nn.Module:
     """The slimmable network of ``cfg``, at full width, on the CPU, with random weights.
 
     Takes one float32 tensor (B, 3, T, H, W), or of pictures (B, 3, H, W), and returns logits
@@ -43,90 +76,99 @@ def build_model(cfg):
     Raises:
         InputError: for a network, or a setting of it, that does not exist.
     """
-    network, options = _upstream(cfg)
+    about = network_of(cfg)
+    network = _upstream(about, cfg)
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eps, module.momentum = cfg.BN.EPSILON, cfg.BN.MOMENTUM
     size = cfg.DATA.TRAIN_CROP_SIZE
-    shape = (size, size) if takes_pictures(cfg) else (cfg.DATA.NUM_FRAMES, size, size)
+    shape = (size, size) if about.takes_pictures else (cfg.DATA.NUM_FRAMES, size, size)
     model = slimmable(
         network,
         example=torch.empty(2, 3, *shape, device="meta"),
-        width_range=cfg.MUTUAL.WIDTH_RANGE,
+        width_range=width_range(cfg),
         divisor=cfg.MUTUAL.DIVISOR,
         full=full_subnet(cfg),
-        **options,
+        rules=about.rules(network),
     )
-    set_width(model, cfg.MUTUAL.WIDTH_RANGE[1])
+    set_width(model, width_range(cfg)[1])
     return model
 
 
-def _upstream(cfg):
-    name = cfg.MODEL.MODEL_NAME
-    if name not in MODEL_REGISTRY:
-        known = ", ".join(sorted(key for key, _ in MODEL_REGISTRY))
-        raise InputError(f"MODEL.MODEL_NAME {name}: no such network; known: {known}")
-    require_plausible(cfg)
-    return MODEL_REGISTRY.get(name)(cfg)
+def _upstream(about: Network, cfg: CfgNode) -> nn.Module:
+    arch, rate = cfg.MODEL.ARCH, cfg.MODEL.DROPOUT_RATE
+    require_plausible(cfg, about.keys)
+    if arch and arch not in about.archs:
+        named = [one.name for one in all_networks() if arch in one.archs]
+        other = f", or MODEL.MODEL_NAME to {' or '.join(named)}" if named else ""
+        wanted = f"set it to {' or '.join(about.archs)}" if about.archs else "leave it out"
+        raise InputError(
+            f"MODEL.ARCH {arch} does not go with MODEL.MODEL_NAME {about.name}: {wanted}{other}"
+        )
+    if rate and not about.has_dropout:
+        raise InputError(f"MODEL.DROPOUT_RATE {rate:g}: {about.name} has no dropout: set it to 0")
+    return about.build(cfg)
 
 
-def count_numbers(cfg):
+def count_numbers(cfg: CfgNode) -> int:
     """Numbers in the weights and statistics of the network of ``cfg``; no memory is taken.
 
     Raises:
         InputError: as :func:`build_model`.
     """
     with torch.device("meta"):
-        network, _ = _upstream(cfg)
+        network = _upstream(network_of(cfg), cfg)
     return sum(tensor.numel() for tensor in network.state_dict().values())
 
 
-def require_runnable(cfg, subnet, key):
+def require_runnable(cfg: CfgNode, subnet: Subnet, key: str) -> None:
     """Raises InputError, naming ``key``, if the network of ``cfg`` cannot run ``subnet``."""
-    full = full_subnet(cfg)
-    low, high = cfg.MUTUAL.WIDTH_RANGE
-    largest = max(cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
+    low, high = width_range(cfg)
     if not low <= subnet.width <= high:
+        if cfg.MUTUAL.SUBNET:
+            raise InputError(
+                f"{key}: a network trained as MUTUAL.SUBNET {cfg.MUTUAL.SUBNET} alone has no other "
+                f"width, such as that of {subnet}"
+            )
         raise InputError(
             f"{key}: width {subnet.width:g} of {subnet} is outside MUTUAL.WIDTH_RANGE "
             f"[{low:g}, {high:g}]"
         )
+    _require_shape(cfg, subnet, key)
+
+
+def _require_shape(cfg: CfgNode, subnet: Subnet, key: str) -> None:
+    """Raises InputError, naming ``key``, for frames or a size that the network cannot take."""
+    about, full = network_of(cfg), whole_subnet(cfg)
+    largest = max(cfg.DATA.TRAIN_CROP_SIZE, cfg.DATA.TEST_CROP_SIZE)
     if full.frames is None:
         if subnet.frames is not None:
             raise InputError(
-                f"{key}: {cfg.MODEL.MODEL_NAME} takes pictures, {subnet} has {subnet.frames} frames"
+                f"{key}: {about.name} takes pictures, {subnet} has {subnet.frames} frames"
             )
     elif subnet.frames is None or not 1 <= subnet.frames <= full.frames:
         raise InputError(
-            f"{key}: {cfg.MODEL.MODEL_NAME} takes 1 to {full.frames} frames, "
-            f"{subnet} has {subnet.frames}"
+            f"{key}: {about.name} takes 1 to {full.frames} frames, {subnet} has {subnet.frames}"
         )
-    if cfg.MODEL.ARCH in _POOLING and subnet.frames < 2:
+    if subnet.frames is not None and subnet.frames < about.min_frames(cfg):
         raise InputError(
             f"{key}: MODEL.ARCH {cfg.MODEL.ARCH} pools every two frames, {subnet} has one"
         )
-    smallest = _MIN_SIZES.get(cfg.MODEL.MODEL_NAME, MIN_SIZE)
-    if not smallest <= subnet.size <= largest:
+    if not about.min_size <= subnet.size <= largest:
         raise InputError(
-            f"{key}: {cfg.MODEL.MODEL_NAME} takes sizes from {smallest} (it reduces pictures that "
+            f"{key}: {about.name} takes sizes from {about.min_size} (it reduces pictures that "
             f"many times) to {largest} (the clip's), {subnet} has {subnet.size}"
         )
 
 
-def require_arch(cfg, *archs):
-    """Raises InputError unless MODEL.ARCH is one that MODEL.MODEL_NAME stands for."""
-    arch = cfg.MODEL.ARCH
-    if arch not in archs:
-        named = [name for name, known in ARCHS.items() if arch in known]
-        other = f", or MODEL.MODEL_NAME to {' or '.join(named)}" if named else ""
-        raise InputError(
-            f"MODEL.ARCH {arch} does not go with MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME}: set it "
-            f"to {' or '.join(archs)}{other}"
-        )
+def published_curves() -> dict[str, Any]:
+    """``{name: (title, [(GMACs, top-1 in percent), ...])}`` of all that networks know of."""
+    return {name: curve for about in all_networks() for name, curve in about.curves.items()}
 
 
-def reset_final_norms(network):
-    """Starts the last BatchNorm of every residual branch at 1 instead of PyTorchVideo's 0."""
-    for module in network.modules():
-        if getattr(module, "block_final_bn", False):
-            nn.init.ones_(module.weight)
+def published_curve(name: str) -> Any:
+    """One of :func:`published_curves`; InputError if there is none called ``name``."""
+    curves = published_curves()
+    if name not in curves:
+        raise InputError(f"overlay {name!r}: choose from {', '.join(curves)}")
+    return curves[name]

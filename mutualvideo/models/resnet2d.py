@@ -1,14 +1,29 @@
-"""How image ResNets of bottlenecks (arXiv 1512.03385) are slimmed."""
+"""torchvision's ResNets for images (arXiv 1512.03385), and how those of bottlenecks are slimmed."""
 
 from fractions import Fraction
+from typing import Any
 
+import torchvision
+from fvcore.common.config import CfgNode
 from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from mutualvideo.errors import InputError
+from mutualvideo.models.model_registry import MODEL_REGISTRY
+from mutualvideo.models.network import Network
+from mutualvideo.models.weights.mutualnet_names import MUTUALNET
 from mutualvideo.slim import Ratio
 
+_RESNETS = {
+    18: torchvision.models.resnet18,
+    34: torchvision.models.resnet34,
+    50: torchvision.models.resnet50,
+    101: torchvision.models.resnet101,
+    152: torchvision.models.resnet152,
+}
 
-def bottleneck2d_rules(network):
+
+def bottleneck2d_rules(network: nn.Module) -> dict[str, Ratio]:
     """``rules`` for ``slimmable`` of torchvision's ResNet-50 and its like.
 
     As in MutualNet (arXiv 2105.07085): the inner width of a bottleneck stays the part of the
@@ -27,9 +42,10 @@ def bottleneck2d_rules(network):
     Raises:
         InputError: if it has no such block.
     """
-    rules, first = {}, None
+    rules: dict[str, Ratio] = {}
+    first = None
     for name, block in network.named_modules():
-        layers = [getattr(block, f"conv{number}", None) for number in (1, 2, 3)]
+        layers: list[Any] = [getattr(block, f"conv{number}", None) for number in (1, 2, 3)]
         if not all(isinstance(layer, nn.Conv2d) for layer in layers):
             continue
         *inner, last = layers
@@ -48,3 +64,31 @@ def bottleneck2d_rules(network):
     if isinstance(stem, nn.Conv2d):
         rules["conv1"] = Ratio(first, Fraction(stem.out_channels, first))
     return rules
+
+
+@MODEL_REGISTRY.register()
+class ImageResNet(Network):
+    """torchvision's ResNet, by RESNET.DEPTH."""
+
+    name = "ImageResNet"
+    takes_pictures = True
+    archs = ("2d",)
+    keys = {"RESNET.DEPTH": None}
+    blocks = (BasicBlock, Bottleneck)
+    formats = (MUTUALNET,)
+
+    def build(self, cfg: CfgNode) -> nn.Module:
+        depth = cfg.RESNET.DEPTH
+        if depth not in _RESNETS:
+            raise InputError(f"RESNET.DEPTH {depth}: choose one of {tuple(_RESNETS)}")
+        network = _RESNETS[depth](
+            num_classes=cfg.MODEL.NUM_CLASSES, zero_init_residual=cfg.RESNET.ZERO_INIT_FINAL_BN
+        )
+        if cfg.MODEL.DROPOUT_RATE:
+            # Between pooling and classifier, as PySlowFast's; upstream's names stay.
+            network.avgpool = nn.Sequential(network.avgpool, nn.Dropout(cfg.MODEL.DROPOUT_RATE))
+        return network
+
+    def rules(self, network: nn.Module) -> dict[str, Ratio]:
+        has_bottlenecks = any(isinstance(module, Bottleneck) for module in network.modules())
+        return bottleneck2d_rules(network) if has_bottlenecks else {}

@@ -1,9 +1,13 @@
 """Wide residual networks for small pictures (arXiv 1605.07146). Slimmable without rules."""
 
+import torch
+from fvcore.common.config import CfgNode
 from torch import nn
 from torch.nn import functional as F
 
 from mutualvideo.errors import InputError
+from mutualvideo.models.model_registry import MODEL_REGISTRY
+from mutualvideo.models.network import Network
 
 _STEM = 16
 _STAGES = ((16, 1), (32, 2), (64, 2))  # channels before widening, stride
@@ -22,7 +26,7 @@ class WideResNet(nn.Module):
         InputError: for a depth of another form, or a factor below 1.
     """
 
-    def __init__(self, depth=28, widen=10, num_classes=10):
+    def __init__(self, depth: int = 28, widen: int = 10, num_classes: int = 10) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % (len(_STAGES) * _BLOCK_LAYERS):
             raise InputError(
@@ -47,7 +51,7 @@ class WideResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pictures (B, 3, H, W) float -> logits (B, num_classes)."""
         x = F.relu(self.norm(self.stages(self.stem(x))), inplace=True)
         return self.classifier(self.pool(x).flatten(1))
@@ -56,7 +60,7 @@ class WideResNet(nn.Module):
 class PreActBlock(nn.Module):
     """Two 3x3 convolutions, each behind BatchNorm and ReLU, and what they are added to."""
 
-    def __init__(self, inputs, outputs, stride):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(inputs)
         self.conv1 = _convolution(inputs, outputs, 3, stride)
@@ -65,12 +69,29 @@ class PreActBlock(nn.Module):
         changes = inputs != outputs or stride != 1
         self.shortcut = _convolution(inputs, outputs, 1, stride) if changes else None
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = F.relu(self.norm1(x), inplace=True)
         # As the authors have it: a shortcut of its own starts behind the first activation.
         x = x if self.shortcut is None else self.shortcut(y)
         return x + self.conv2(F.relu(self.norm2(self.conv1(y)), inplace=True))
 
 
-def _convolution(inputs, outputs, kernel, stride=1):
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+
+
+@MODEL_REGISTRY.register()
+class WideResNetNetwork(Network):
+    """WRN for CIFAR, by the WIDERESNET keys."""
+
+    name = "WideResNet"
+    takes_pictures = True
+    archs = ("2d",)
+    min_size = 8  # it halves the picture twice
+    has_dropout = False
+    keys = {"WIDERESNET.DEPTH": (1, 1_000), "WIDERESNET.WIDEN_FACTOR": (1, 1_000)}
+    blocks = (PreActBlock,)
+
+    def build(self, cfg: CfgNode) -> nn.Module:
+        keys = cfg.WIDERESNET
+        return WideResNet(keys.DEPTH, keys.WIDEN_FACTOR, cfg.MODEL.NUM_CLASSES)

@@ -5,9 +5,14 @@ from mutualvideo.mutual.sampler import MODES, SubnetSampler
 from mutualvideo.mutual.step import (
     Passes,
     PassResult,
-    distillation_loss,
     mutual_step,
     not_finite,
+)
+from mutualvideo.mutual.teaching import (
+    Teaching,
+    alpha_divergence,
+    distillation_loss,
+    loss_weights,
 )
 
 __all__ = [
@@ -15,8 +20,11 @@ __all__ = [
     "PassResult",
     "Passes",
     "SubnetSampler",
+    "Teaching",
+    "alpha_divergence",
     "compile_training",
     "distillation_loss",
+    "loss_weights",
     "mutual_step",
     "not_finite",
 ]

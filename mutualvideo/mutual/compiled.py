@@ -10,6 +10,7 @@ import torch
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim import channels_last, slim_state
+from mutualvideo.slim.network_protocol import shapes_clips
 
 
 def compile_training(model, subnets, max_graphs, backend="inductor"):
@@ -81,4 +82,4 @@ def _graphs(model, subnets, any_shape):
 def _takes_any_shape(model, backend):
     """Whether one graph does for clips of every shape."""
     on_cpu = next(model.parameters()).device.type == "cpu"
-    return not hasattr(model, "clip_shape") and not (on_cpu and backend == "inductor")
+    return not shapes_clips(model) and not (on_cpu and backend == "inductor")

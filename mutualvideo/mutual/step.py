@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from mutualvideo.errors import InputError
+from mutualvideo.mutual.teaching import Teaching
 from mutualvideo.slim import set_subnet, slim_state, subnet_input
 
 
@@ -16,7 +17,8 @@ class PassResult:
 
     Attributes:
         subnet: the sub-network that ran.
-        loss: float32 scalar: cross-entropy for the full network, KL divergence else.
+        loss: float32 scalar: cross-entropy for the full network, else what ``Teaching`` makes of
+            the answers; not weighted.
         correct: int64 scalar: clips whose label (the largest share of a mixed one) got the
             highest score.
     """
@@ -24,19 +26,6 @@ class PassResult:
     subnet: object
     loss: torch.Tensor
     correct: torch.Tensor
-
-
-def distillation_loss(logits, teacher):
-    """KL divergence of a sub-network's answer from the full network's.
-
-    Args:
-        logits: (B, classes), the sub-network's, any floating dtype.
-        teacher: (B, classes) float32 probabilities, detached.
-
-    Returns:
-        Scalar float32, mean over the batch.
-    """
-    return F.kl_div(F.log_softmax(logits.float(), 1), teacher, reduction="batchmean")
 
 
 @dataclass(frozen=True)
@@ -59,9 +48,19 @@ class Passes:
 
 
 _PLAIN = Passes()
+_AS_PUBLISHED = Teaching()
 
 
-def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, passes=_PLAIN):
+def mutual_step(
+    model,
+    clips,
+    targets,
+    subnets,
+    label_smoothing=0.0,
+    passes=_PLAIN,
+    teaching=_AS_PUBLISHED,
+    weights=None,
+):
     """Accumulates the gradients of one step.
 
     The full network learns from the targets; every other sub-network, on an input of its own
@@ -76,6 +75,8 @@ def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, passes=_PLA
         subnets: as :meth:`SubnetSampler.draw` gives them; the first is the full network.
         label_smoothing: of the full network's loss.
         passes: :class:`Passes`.
+        teaching: :class:`~mutualvideo.mutual.teaching.Teaching`, how sub-networks learn.
+        weights: factor on the loss of each sub-network; ``None``: 1 each.
 
     Returns:
         list of :class:`PassResult`, one for each sub-network, in order, of all clips.
@@ -89,11 +90,24 @@ def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, passes=_PLA
             f"TRAIN.MICRO_BATCHES {parts}: a process has {len(clips)} clips a step, expected 1 to "
             "as many"
         )
-    found = []
+    found, weights = [], weights or [1.0] * len(subnets)
     pairs = zip(clips.tensor_split(parts), targets.tensor_split(parts), strict=True)
     for number, (some, wanted) in enumerate(pairs, 1):
         share, last = len(some) / len(clips), number == parts
-        found.append(_part(model, some, wanted, subnets, label_smoothing, passes, share, last))
+        found.append(
+            _part(
+                model,
+                some,
+                wanted,
+                subnets,
+                label_smoothing,
+                passes,
+                teaching,
+                weights,
+                share,
+                last,
+            )
+        )
     set_subnet(model, slim_state(model).full or subnets[0])
     return [
         PassResult(of_one[0].subnet, sum(r.loss for r in of_one), sum(r.correct for r in of_one))
@@ -101,27 +115,29 @@ def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, passes=_PLA
     ]
 
 
-def _part(model, clips, targets, subnets, label_smoothing, passes, share, last):
+def _part(model, clips, targets, subnets, label_smoothing, passes, teaching, weights, share, last):
     """All sub-networks on a part of the clips; losses count as its ``share`` of the step's."""
     forward = model if passes.parallel is None else passes.parallel
     device, precision = clips.device.type, passes.precision
     labels = targets if targets.dim() == 1 else targets.argmax(1)
-    results, teacher = [], None
-    for position, subnet in enumerate(subnets):
+    results, answer = [], None
+    for position, (subnet, weight) in enumerate(zip(subnets, weights, strict=True)):
         reduces = last and position == len(subnets) - 1
         set_subnet(model, subnet)
         silent = passes.parallel is not None and not reduces
         with passes.parallel.no_sync() if silent else nullcontext():
             with torch.autocast(device, precision, enabled=precision is not None):
                 logits = forward(subnet_input(model, clips, subnet)).float()
-            if teacher is None:
+            if position == 0:
                 loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
-                teacher = logits.detach().softmax(1)
+                if len(subnets) > 1:
+                    taught_by = logits if teaching.teacher is None else teaching.teacher(clips)
+                    answer = teaching.answer(taught_by)
             else:
-                loss = distillation_loss(logits, teacher)
+                loss = teaching.loss(logits, answer, targets, label_smoothing)
             loss = loss * share
             found = loss.detach()
-            scaled = loss if passes.scale is None else passes.scale(loss)
+            scaled = loss * weight if passes.scale is None else passes.scale(loss * weight)
             # 1, or NaN: gradients of an infinite loss may be finite, and nobody else would know.
             scaled.backward(1 + (found - found))
         correct = (logits.detach().argmax(1) == labels).sum()

@@ -1,58 +1,44 @@
-"""Films out: h264 in mp4, and a GIF of one."""
+"""Films written: h264 in mp4, and a GIF of one."""
+
+from __future__ import annotations
 
 import io
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-import av
 import numpy as np
 from PIL import Image
 
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.media import VideoReader
+from mutualvideo.media.encode import VideoWriter
 
 _CLOCK = Fraction(1, 90000)
-# Width, hundredths of a second a frame (a GIF knows no finer) and colours: the first that fits.
+# Width, hundredths of a second per frame (a GIF's finest unit) and colours: the first that fits.
 _GIF_STEPS = ((480, 10, 128), (480, 12, 64), (480, 12, 48), (400, 12, 48), (320, 12, 32))
 _GIF_LONGEST_S = 60
 _CHUNK = 32
 
 
-@contextmanager
-def film(path, fps):
-    """Yields ``write(time_s, frame)``; the frames become an h264 mp4 at those times.
+def film(path: str | os.PathLike[str], fps: float) -> VideoWriter:
+    """A writer of an h264 mp4 whose frames are shown when :meth:`VideoWriter.write` is told.
 
     Args:
         path: the file, mp4 whatever it is called.
         fps: nominal frame rate; times need not keep to it.
     """
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "20", "preset": "veryfast"}
-        stream.codec_context.time_base = _CLOCK
-        last = -1
-
-        def write(time_s, frame):
-            nonlocal last
-            if last < 0:
-                stream.height, stream.width = frame.shape[:2]
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            # Live frames may come in one tick of the clock; an encoder takes no time twice.
-            last = max(round(time_s / _CLOCK), last + 1)
-            picture.pts, picture.time_base = last, _CLOCK
-            container.mux(stream.encode(picture))
-
-        yield write
-        if last >= 0:
-            container.mux(stream.encode())
+    options = {"crf": "20", "preset": "veryfast"}
+    return VideoWriter(path, fps, clock=_CLOCK, options=options, form="mp4")
 
 
-def write_gif(video, path, max_bytes=4_000_000):
-    """A GIF of a short film: 480 px wide, 10 frames a second, one palette of 128 colours.
+def write_gif(
+    video: str | os.PathLike[str], path: str | os.PathLike[str], max_bytes: int = 4_000_000
+) -> int:
+    """A GIF of a short film: 480 px wide, 10 frames per second, one palette of 128 colours.
 
-    Where that is more than ``max_bytes``, 8.3 frames a second, fewer colours, at last 320 px.
+    Where that is more than ``max_bytes``: 8.3 frames per second, fewer colours, at last 320 px.
 
     Args:
         video: path of the film, 60 s at most.
@@ -85,7 +71,9 @@ def write_gif(video, path, max_bytes=4_000_000):
     return len(content)
 
 
-def _pictures(reader, seconds, step_s, width):
+def _pictures(
+    reader: VideoReader, seconds: float, step_s: float, width: int
+) -> Iterator[Image.Image]:
     """PIL images ``width`` wide (never enlarged): what is on screen every ``step_s`` seconds."""
     begin = reader.timestamps[0]
     instants = begin + np.arange(max(1, round(seconds / step_s))) * step_s
@@ -100,7 +88,7 @@ def _pictures(reader, seconds, step_s, width):
             yield picture
 
 
-def _encode(pictures, frame_ms, colours):
+def _encode(pictures: Sequence[Image.Image], frame_ms: int, colours: int) -> bytes:
     palette = _palette(pictures[:: max(1, len(pictures) // 8)], colours)
     # Without dithering: its noise changes from frame to frame and triples the size.
     first, *others = (
@@ -119,7 +107,7 @@ def _encode(pictures, frame_ms, colours):
     return content.getvalue()
 
 
-def _palette(samples, colours):
+def _palette(samples: Sequence[Image.Image], colours: int) -> Image.Image:
     together = Image.fromarray(np.concatenate([np.asarray(sample) for sample in samples]))
     # The octree keeps the rare colours, of bars and lines, which the median cut merges.
     return together.quantize(colours, Image.Quantize.FASTOCTREE)

@@ -1,13 +1,19 @@
-"""What the film shows: the picture, who answers what at which cost, the budget over time."""
+"""What the film shows: the picture, the answer, its sub-network and cost, the budget over time."""
+
+from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mutualvideo.budget import as_cost, format_cost, format_macs
+from mutualvideo.budget import Budget, format_macs
+from mutualvideo.errors import InputError
+from mutualvideo.table.query import QueryTable
 
 _SHORTEST_SIDE = 320
 # Films of up to a minute are drawn whole, of longer ones and live sources the last half.
@@ -25,38 +31,38 @@ class Status:
         subnet: who answered.
         macs: its multiply-adds for one clip.
         latency_ms: milliseconds it took.
-        budget: ``("macs", int)``, ``("ms", float)`` or ``("fps", float)``.
+        budget: the :class:`~mutualvideo.budget.Budget` that it was granted.
         answers: ``[(label, score), ...]``, best first, score from 0 to 1.
     """
 
     subnet: object
     macs: int
     latency_ms: float
-    budget: tuple
+    budget: Budget
     answers: list
 
-    def cost(self, kind):
+    def cost(self, kind: str) -> float:
         """What it cost, in ``"macs"`` or ``"ms"``."""
         return {"macs": self.macs, "ms": self.latency_ms}[kind]
 
 
-def scale_of(budgets, table):
+def scale_of(budgets: Iterable[Budget], table: QueryTable) -> tuple[str, float]:
     """The units in which to draw budgets, and the top of the scale.
 
     Args:
-        budgets: ``[("macs" | "ms" | "fps", value), ...]``.
+        budgets: :class:`~mutualvideo.budget.Budget` objects, at least one.
         table: the ``QueryTable``.
 
     Returns:
         ``("macs", highest)`` if one of the budgets is in multiply-adds, else ``("ms", highest)``.
         Budgets far beyond what any row costs do not flatten the rest.
     """
-    budgets = [as_cost(*budget) for budget in budgets]
-    kind = "macs" if any(kind == "macs" for kind, _ in budgets) else "ms"
-    costs = [row.macs if kind == "macs" else row.latency_ms for row in table]
+    limits = [budget.per_clip for budget in budgets]
+    unit = "macs" if any(limit.unit == "macs" for limit in limits) else "ms"
+    costs = [row.cost(unit) for row in table]
     dearest = max((cost for cost in costs if cost is not None), default=float("inf"))
-    highest = max(value for unit, value in budgets if unit == kind)
-    return kind, 1.1 * min(highest, 1.5 * dearest)
+    highest = max(limit.value for limit in limits if limit.unit == unit)
+    return unit, 1.1 * min(highest, 1.5 * dearest)
 
 
 class Overlay:
@@ -66,51 +72,53 @@ class Overlay:
         height, width: of the frames, in pixels. They are shown at least 320 px high and wide.
         kind: the units of the strip, ``"macs"`` or ``"ms"``; budgets in others are not in it.
         highest: the top of the strip; what is above is drawn there.
-        duration_s: length of the film, ``None`` if nobody knows.
+        duration_s: length of the film; ``None``: unknown.
     """
 
-    def __init__(self, height, width, kind, highest, duration_s=None):
+    def __init__(
+        self, height: int, width: int, kind: str, highest: float, duration_s: float | None = None
+    ) -> None:
         scale = max(1.0, _SHORTEST_SIDE / min(height, width))
         self._picture = tuple(_even(length * scale) for length in (height, width))
         short = min(self._picture)
-        self._font = ImageFont.load_default(size=max(13, short // 20))
-        self._large = ImageFont.load_default(size=max(20, short // 13))
+        self._font = _font(max(13, short // 20))
+        self._large = _font(max(20, short // 13))
         self._panel_width = _even(self._font.size * 18)
         self._strip_height = _even(self._font.size * 5.5)
         self._kind, self._highest = kind, highest
         self._whole = duration_s is not None and duration_s <= _WHOLE_S
-        self._seen_s = duration_s if self._whole else _LAST_S
-        self._history = deque()
-        self._panel = self._draw_panel(None)
+        self._seen_s = duration_s if duration_s is not None and self._whole else _LAST_S
+        self._history: deque[tuple[float, float | None, float | None]] = deque()
+        self._panel = np.asarray(self._draw_panel(None))
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         """(height, width) of what :meth:`draw` returns: even numbers, as codecs want them."""
         height, width = self._picture
         return height + self._strip_height, width + self._panel_width
 
-    def update(self, time_s, status):
+    def update(self, time_s: float, status: Status) -> None:
         """From ``time_s`` seconds on this is the :class:`Status`."""
-        kind, budget = as_cost(*status.budget)
-        shown = budget if kind == self._kind else None
+        limit = status.budget.per_clip
+        shown = limit.value if limit.unit == self._kind else None
         self._history.append((time_s, status.cost(self._kind), shown))
-        self._panel = self._draw_panel(status)
+        self._panel = np.asarray(self._draw_panel(status))
 
-    def draw(self, time_s, frame):
+    def draw(self, time_s: float, frame: np.ndarray) -> np.ndarray:
         """The frame shown at ``time_s``: uint8 (H, W, 3) in, a new one of :attr:`size` out."""
         height, width = self._picture
         canvas = np.empty((*self.size, 3), np.uint8)
         if frame.shape[:2] != (height, width):
             picture = Image.fromarray(frame)
-            frame = picture.resize((width, height), Image.Resampling.BICUBIC)
+            frame = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
         canvas[:height, :width] = frame
         canvas[:height, width:] = self._panel
-        canvas[height:] = self._draw_strip(time_s)
+        canvas[height:] = np.asarray(self._draw_strip(time_s))
         return canvas
 
     # The panel: one line of text or one bar below the other
 
-    def _draw_panel(self, status):
+    def _draw_panel(self, status: Status | None) -> Image.Image:
         width, height = self._panel_width, self._picture[0]
         panel = Image.new("RGB", (width, height), _GROUND)
         draw, size = ImageDraw.Draw(panel), self._font.size
@@ -119,12 +127,11 @@ class Overlay:
         if status is None:
             draw.text((pad, y), "waiting for a clip", font=self._font, fill=_FAINT)
             return panel
-        kind, budget = status.budget
         cost = f"{format_macs(status.macs)} MACs   {status.latency_ms:.1f} ms"
         for text, font, fill in (
             (str(status.subnet), self._large, _TEXT),
             (cost, self._font, _TEXT),
-            (f"budget {format_cost(kind, budget)}", self._font, _AMBER),
+            (f"budget {status.budget}", self._font, _AMBER),
         ):
             draw.text((pad, y), _fit(text, font, room), font=font, fill=fill)
             y += math.ceil(font.size * 1.5)
@@ -147,7 +154,7 @@ class Overlay:
 
     # The strip: filled, what was spent; a line, what might have been
 
-    def _draw_strip(self, time_s):
+    def _draw_strip(self, time_s: float) -> Image.Image:
         height, width = self._strip_height, self.size[1]
         strip = Image.new("RGB", (width, height), _STRIP)
         draw, size = ImageDraw.Draw(strip), self._font.size
@@ -155,13 +162,13 @@ class Overlay:
         while len(self._history) > 1 and self._history[1][0] <= begin:
             self._history.popleft()
         top, bottom = math.ceil(size * 1.7), height - 3
-        thick = max(2, size // 5)
+        thick = max(2, int(size // 5))
 
-        def column(moment):
+        def column(moment: float) -> int:
             return round(min(max((moment - begin) / self._seen_s, 0.0), 1.0) * (width - 1))
 
-        def row(value):
-            return bottom - round(min(value / self._highest, 1.0) * (bottom - top))
+        def row(value: float | None) -> int:
+            return bottom - round(min((value or 0.0) / self._highest, 1.0) * (bottom - top))
 
         entries = [*self._history, (time_s, None, None)]
         steps = []
@@ -187,11 +194,18 @@ class Overlay:
         return strip
 
 
-def _even(length):
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size=size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise InputError("Pillow was built without FreeType: install one of its own wheels")
+    return font
+
+
+def _even(length: float) -> int:
     return 2 * math.ceil(length / 2 - 1e-9)
 
 
-def _fit(text, font, room):
+def _fit(text: str, font: Any, room: float) -> str:
     """``text``, shortened from the end until it is at most ``room`` pixels long."""
     if font.getlength(text) <= room:
         return text

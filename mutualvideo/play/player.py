@@ -1,25 +1,36 @@
 """Video through the recogniser: sliding clips in, an annotated mp4 and a CSV out."""
 
+from __future__ import annotations
+
 import csv
 import math
 import threading
 from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from mutualvideo.budget import format_macs
 from mutualvideo.errors import InputError
-from mutualvideo.files import atomic_path
+from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.media.encode import VideoWriter
+from mutualvideo.media.source import Source
 from mutualvideo.play.film import film
 from mutualvideo.play.overlay import Overlay, Status, scale_of
+from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime.clip_window import ClipWindow, Smoother
-from mutualvideo.runtime.prediction import top_scores
+from mutualvideo.runtime.prediction import Prediction, top_scores
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.subnet import Subnet
+
+# Writes time, prediction, budget and the best answers.
+Line = Callable[[float, Prediction, str, list[tuple[str, float]]], None]
 
 TOP = 5
 # Latencies that a median is taken of: a live source may run for days.
@@ -55,7 +66,7 @@ class Played:
         parts: a ``PartSummary`` for each budget under which something was recognised.
         mp4, csv: the files, ``pathlib.Path``.
         frames: number of frames in the film.
-        dropped: frames of a live source that nobody was in time to show.
+        dropped: frames of a live source that could not be shown in time.
         problem: why a live source was lost; ``None``: it was not.
     """
 
@@ -66,7 +77,7 @@ class Played:
     dropped: int
     problem: str | None
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = ["budget        sub-network      MACs  ms/clip  clips  answer"]
         lines += (
             f"{part.budget:<12}  {part.subnet!s:<13}  {format_macs(part.macs):>6}"
@@ -78,7 +89,16 @@ class Played:
         return "\n".join(lines if self.problem is None else [*lines, f"error: {self.problem}"])
 
 
-def play(recognizer, source, script, output, stride_s=0.5, smooth_s=0.0, seconds=None, stop=None):
+def play(
+    recognizer: AdaptiveRecognizer,
+    source: Source,
+    script: BudgetScript,
+    output: StrPath,
+    stride_s: float = 0.5,
+    smooth_s: float = 0.0,
+    seconds: float | None = None,
+    stop: threading.Event | None = None,
+) -> Played:
     """Recognises a source under a budget that may change.
 
     A prediction every ``stride_s`` seconds, and one when the budget changes. In a recording the
@@ -98,7 +118,7 @@ def play(recognizer, source, script, output, stride_s=0.5, smooth_s=0.0, seconds
         output: folder, made if it is not there.
         stride_s: seconds from one prediction to the next.
         smooth_s: time constant of the average of the scores; 0: every clip for itself.
-        seconds: stop after so much of the source; ``None``: at its end.
+        seconds: stop after this many seconds of the source; ``None``: at its end.
         stop: ``threading.Event`` that ends it early.
 
     Returns:
@@ -123,24 +143,24 @@ def play(recognizer, source, script, output, stride_s=0.5, smooth_s=0.0, seconds
     stop = threading.Event() if stop is None else stop
     with atomic_path(table) as table_path, atomic_path(mp4) as mp4_path:
         with (
-            film(mp4_path, source.fps) as write,
+            film(mp4_path, source.fps) as writer,
             _lines(table_path, len(recognizer.class_names)) as line,
         ):
-            frames, problem = player.run(write, line, seconds, stop)
+            frames, problem = player.run(writer, line, seconds, stop)
         if not frames:
             raise InputError(f"{source.name}: {problem or 'stopped before the first frame'}")
     parts = [part.summary() for _, part in sorted(player.parts.items())]
     return Played(parts, mp4, table, frames, source.dropped, problem)
 
 
-def _prepare(recognizer, script):
+def _prepare(recognizer: AdaptiveRecognizer, script: BudgetScript) -> None:
     """Refuses budgets that cannot be met, and has their sub-networks prepared.
 
-    All of them now: nobody wants to hear of the last one when the film is half done.
+    All of them now, so that an error in the last one does not come when the film is half done.
     """
     data = recognizer.cfg.DATA
     blank = np.zeros((data.NUM_FRAMES, data.TEST_CROP_SIZE, data.TEST_CROP_SIZE, 3), np.uint8)
-    rows = [recognizer.set_budget(**{kind: value}) for kind, value in script.budgets]
+    rows = [recognizer.set_budget(budget) for budget in script.budgets]
     if any(row.subnet.frames is None for row in rows):
         raise InputError("this network takes pictures, not video: play it with --image")
     for subnet in dict.fromkeys(row.subnet for row in rows):
@@ -150,18 +170,20 @@ def _prepare(recognizer, script):
 class _Part:
     """What adds up under one budget."""
 
-    def __init__(self, budget):
-        self.budget, self.clips, self.scores = budget, 0, 0.0
-        self.latencies, self.who = deque(maxlen=_LATENCIES), Counter()
+    def __init__(self, budget: str) -> None:
+        self.budget, self.clips = budget, 0
+        self.scores: Any = 0.0
+        self.latencies: deque[float] = deque(maxlen=_LATENCIES)
+        self.who: Counter[tuple[Subnet, int]] = Counter()
 
-    def add(self, prediction):
+    def add(self, prediction: Prediction) -> None:
         self.clips += 1
         self.scores = self.scores + prediction.scores[0].astype(np.float64)
         self.latencies.append(prediction.latency_ms)
         self.who[prediction.subnet, prediction.macs] += 1
         self.names = prediction.class_names
 
-    def summary(self):
+    def summary(self) -> PartSummary:
         (((subnet, macs), _),) = self.who.most_common(1)
         ((label, score),) = top_scores(self.scores / self.clips, self.names, 1)
         latency = median(self.latencies)
@@ -171,7 +193,14 @@ class _Part:
 class _Player:
     """One source on its way through: window, budget, answer, film."""
 
-    def __init__(self, recognizer, source, script, stride_s, smooth_s):
+    def __init__(
+        self,
+        recognizer: AdaptiveRecognizer,
+        source: Source,
+        script: BudgetScript,
+        stride_s: float,
+        smooth_s: float,
+    ) -> None:
         self._recognizer, self._source, self._script = recognizer, source, script
         self._stride_s, self._smooth = stride_s, Smoother(smooth_s)
         self._window = ClipWindow(recognizer.cfg.DATA, source.fps)
@@ -179,12 +208,17 @@ class _Player:
         # Half of what is shown and half of the clip, so that their middles meet.
         self._ahead_s = (span_s + min(stride_s, span_s)) / 2
         # Of a recording: frames that wait for their answer, at most those of one span.
-        self._waiting = deque()
-        self._next_s, self._entry, self._overlay, self.parts = 0.0, None, None, {}
+        self._waiting: deque[tuple[float, np.ndarray]] = deque()
+        self._next_s = 0.0
+        self._entry: int | None = None
+        self._overlay: Overlay | None = None
+        self.parts: dict[int, _Part] = {}
 
-    def run(self, write, line, seconds, stop):
+    def run(
+        self, writer: VideoWriter, line: Line, seconds: float | None, stop: threading.Event
+    ) -> tuple[int, str | None]:
         """(frames written, why the source was lost or ``None``)."""
-        self._write, self._line, self._written = write, line, 0
+        self._writer, self._line, self._written = writer, line, 0
         source, problem = self._source, None
         frames = source.frames(self._see, stop)
         with tqdm(total=source.count, unit="frame", desc=source.name, disable=None) as progress:
@@ -204,12 +238,12 @@ class _Player:
             self._finish()
         return self._written, problem
 
-    def _see(self, time_s, frame):
+    def _see(self, time_s: float, frame: np.ndarray) -> None:
         self._window.add(time_s, frame)
         if self._source.live:
             self._window.forget_old()
 
-    def _take(self, time_s, frame):
+    def _take(self, time_s: float, frame: np.ndarray) -> None:
         self._waiting.append((time_s, frame))
         if self._source.live:
             if self._window.full and time_s >= self._next_s:
@@ -217,17 +251,17 @@ class _Player:
             self._show()
             return
         # The end of the clip: of the first ones, that of the first span.
-        while (end_s := self._clip_end_s()) <= self._window.end_s + 1e-6:
-            # First what the answer before rules, then the new one.
+        while (end_s := self._clip_end_s()) <= (self._window.end_s or 0.0) + 1e-6:
+            # First the frames of the answer before, then the new answer.
             self._show(until_s=self._next_s)
             self._predict(self._next_s, end_s)
         self._show(until_s=self._next_s)
         self._window.forget_old()
 
-    def _clip_end_s(self):
+    def _clip_end_s(self) -> float:
         return max(self._next_s + self._ahead_s, self._window.span_s)
 
-    def _finish(self):
+    def _finish(self) -> None:
         """What a recording still owes when its last frame is known."""
         while self._waiting and self._waiting[-1][0] >= self._next_s:
             self._show(until_s=self._next_s)
@@ -237,42 +271,40 @@ class _Player:
             # Live, and over before a clip was full.
             self._predict(self._next_s, None)
 
-    def _predict(self, time_s, end_s):
+    def _predict(self, time_s: float, end_s: float | None) -> None:
         script, entry = self._script, self._script.index(time_s)
-        kind, value = script.entries[entry][1:]
+        budget = script.entries[entry][1]
         if entry != self._entry:
-            self._recognizer.set_budget(**{kind: value})
+            self._recognizer.set_budget(budget)
             self._entry = entry
         prediction = self._recognizer.predict(self._window.clip(end_s))
-        part = self.parts.setdefault(entry, _Part(script.text(entry)))
+        part = self.parts.setdefault(entry, _Part(str(budget)))
         part.add(prediction)
         smooth = self._smooth(time_s, prediction.scores[0])
         answers = top_scores(smooth, prediction.class_names, TOP)
         self._line(time_s, prediction, part.budget, answers)
-        status = Status(
-            prediction.subnet, prediction.macs, prediction.latency_ms, (kind, value), answers
-        )
+        status = Status(prediction.subnet, prediction.macs, prediction.latency_ms, budget, answers)
         if self._overlay is None:
             self._overlay = self._new_overlay()
         self._overlay.update(time_s, status)
         self._next_s = min(time_s + self._stride_s, script.next_change(time_s))
 
-    def _show(self, until_s=math.inf):
+    def _show(self, until_s: float = math.inf) -> None:
         while self._waiting and self._waiting[0][0] < until_s:
             time_s, frame = self._waiting.popleft()
             if self._overlay is None:
                 self._overlay = self._new_overlay(frame)
-            self._write(time_s, self._overlay.draw(time_s, frame))
+            self._writer.write(self._overlay.draw(time_s, frame), time_s)
             self._written += 1
 
-    def _new_overlay(self, frame=None):
-        frame = self._waiting[0][1] if frame is None else frame
-        scale = scale_of(self._script.budgets, self._recognizer.table)
-        return Overlay(*frame.shape[:2], *scale, self._source.duration_s)
+    def _new_overlay(self, frame: np.ndarray | None = None) -> Overlay:
+        height, width = (self._waiting[0][1] if frame is None else frame).shape[:2]
+        unit, highest = scale_of(self._script.budgets, self._recognizer.table)
+        return Overlay(height, width, unit, highest, self._source.duration_s)
 
 
 @contextmanager
-def _lines(path, class_count):
+def _lines(path: StrPath, class_count: int) -> Iterator[Line]:
     """Yields ``line(time_s, prediction, budget, answers)``, which writes one line of the CSV."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -282,7 +314,9 @@ def _lines(path, class_count):
             + [f"{name}{rank}" for rank in ranks for name in ("top", "score")]
         )
 
-        def line(time_s, prediction, budget, answers):
+        def line(
+            time_s: float, prediction: Prediction, budget: str, answers: list[tuple[str, float]]
+        ) -> None:
             writer.writerow(
                 [f"{time_s:.3f}", prediction.subnet, prediction.macs]
                 + [f"{prediction.latency_ms:.2f}", budget]

@@ -1,15 +1,22 @@
 """A file, a folder, a stream or a camera, each played to its film."""
 
+from __future__ import annotations
+
 import threading
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 from mutualvideo.media import DecodeError
 from mutualvideo.play.capture import SourceError, open_source
 from mutualvideo.play.film import write_gif
-from mutualvideo.play.player import play
+from mutualvideo.play.player import Played, play
 from mutualvideo.policy.budget_script import BudgetScript
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 
 VIDEO_ENDINGS = frozenset(
     ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
@@ -17,30 +24,31 @@ VIDEO_ENDINGS = frozenset(
 
 
 def play_all(
-    recognizer,
-    address,
-    output,
-    budgets=(),
-    script=None,
-    gif=None,
-    gif_mb=4.0,
-    seconds=None,
-    stop=None,
-    opening=None,
-    **options,
-):
+    recognizer: AdaptiveRecognizer,
+    address: StrPath,
+    output: StrPath,
+    budgets: Sequence[Budget] = (),
+    script: StrPath | None = None,
+    gif: StrPath | None = None,
+    gif_mb: float = 4.0,
+    seconds: float | None = None,
+    stop: threading.Event | None = None,
+    opening: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Iterator[tuple[StrPath, Played | InputError]]:
     """Plays what is at an address: one source, or every video of a folder in order of name.
 
     Args:
         recognizer: an ``AdaptiveRecognizer``.
         address: for ``open_source``, or a folder.
         output: folder for the films. They are called after the sources; two videos of a folder
-            that differ in their endings alone keep them.
-        budgets: ``[(kind, value), ...]``: each rules an equal part of every recording.
+            whose names differ only in their endings keep these.
+        budgets: :class:`~mutualvideo.budget.Budget` objects: each holds for an equal part of
+            every recording.
         script: path of a budget script, instead of ``budgets``.
         gif: path for a GIF of the film; for one source only.
         gif_mb: its largest size, in megabytes.
-        seconds: stop after so much of every source; ``None``: at its end.
+        seconds: stop after this many seconds of every source; ``None``: at its end.
         stop: ``threading.Event``: ends the film that is being made, begins no other.
         opening: further arguments of ``open_source``.
         options: further arguments of ``play``.
@@ -56,11 +64,11 @@ def play_all(
     if bool(budgets) == (script is not None):
         raise InputError("give either budgets or a budget script")
     plan = None if script is None else BudgetScript.read(script)
-    for kind, value in budgets if plan is None else plan.budgets:
-        recognizer.set_budget(**{kind: value})
+    for budget in budgets if plan is None else plan.budgets:
+        recognizer.set_budget(budget)
     stop = threading.Event() if stop is None else stop
 
-    def play_one(path, name=None):
+    def play_one(path: StrPath, name: str | None = None) -> Played:
         with open_source(path, **(opening or {})) as source:
             source.name = name or source.name
             length_s = source.duration_s
@@ -94,7 +102,7 @@ def play_all(
             yield path, error
 
 
-def _videos(folder):
+def _videos(folder: Path) -> list[tuple[Path, str]]:
     """``[(path, name of the film), ...]`` of the videos right in a folder."""
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_ENDINGS)
     if not paths:

@@ -1,16 +1,24 @@
 """Which of the waiting clips go next, together, as which row."""
 
+from __future__ import annotations
+
 import itertools
 from bisect import bisect_right
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
+from mutualvideo.policy.batching import BatchLatency
+from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import Row
 
-# What nobody waits for by a deadline is due so long after it came; so is, after its deadline,
-# what cannot be answered in time any more. Only the order depends on it.
+# A clip without a deadline is due this long after it came; one that can no longer be answered in
+# time is due this long after its deadline. Only the order depends on it.
 _PATIENCE_S = 1.0
+
+
+# Whether a sub-network can answer at once.
+Ready = Callable[[Subnet], bool]
 
 
 @dataclass(eq=False)
@@ -24,8 +32,6 @@ class Request:
         arrived_s: when it came, in seconds on the caller's clock.
         deadline_s: when the answer is due; ``None``: whenever.
         client: who asked, anything hashable.
-        follows: whether its budget is the recogniser's own.
-        future: where the answer goes; a cancelled one is forgotten.
     """
 
     clip: Any
@@ -34,17 +40,22 @@ class Request:
     arrived_s: float
     deadline_s: float | None = None
     client: Any = None
-    follows: bool = False
-    future: Future = field(default_factory=Future)
 
     @property
-    def best(self):
+    def best(self) -> Row:
         """The ``Row`` that answers when there is no hurry."""
         return self.steps[-1]
 
+    def cancelled(self) -> bool:
+        """Whether the answer is no longer wanted; the request is then forgotten."""
+        return False
+
+
+Asked = TypeVar("Asked", bound=Request)
+
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Generic[Asked]):
     """What to do now.
 
     Args:
@@ -55,13 +66,13 @@ class Choice:
         wanted: sub-networks that would be used if they were ready.
     """
 
-    batch: list[Request]
+    batch: list[Asked]
     row: Row | None
     until_s: float | None
     wanted: frozenset
 
 
-class Backlog:
+class Backlog(Generic[Asked]):
     """The clips that wait, in their order.
 
     Order: clients take turns, one clip each; in the same turn the earlier deadline goes first.
@@ -84,36 +95,40 @@ class Backlog:
         max_wait_s: seconds that a clip waits for others to share its batch.
     """
 
-    def __init__(self, latency, max_batch, max_wait_s):
+    def __init__(self, latency: BatchLatency, max_batch: int, max_wait_s: float) -> None:
         self._latency, self._max_batch, self._max_wait_s = latency, max_batch, max_wait_s
-        self._waiting = {}  # Request -> its number, in order of arrival
+        self._waiting: dict[Asked, int] = {}  # Asked -> its number, in order of arrival
         self._numbers = itertools.count()
-        self._turns = {}  # by client, the turn its first waiting clip has
+        self._turns: dict[Any, int] = {}  # by client, the turn its first waiting clip has
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._waiting)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Asked]:
         return iter(list(self._waiting))
 
-    def add(self, request):
+    def add(self, request: Asked) -> None:
         """Takes in a ``Request``."""
         present = {other.client for other in self._waiting}
         if request.client not in present:
-            # Turns that are past are of no use to anybody.
-            turn = min((self._turns[client] for client in present), default=float("inf"))
-            self._turns = {c: t for c, t in self._turns.items() if c in present or t > turn}
-            turn = turn if present else 0
+            # Turns that are past no longer matter.
+            first = min((self._turns[client] for client in present), default=None)
+            self._turns = {
+                c: t
+                for c, t in self._turns.items()
+                if c in present or (first is not None and t > first)
+            }
+            turn = first or 0
             self._turns[request.client] = max(turn, self._turns.get(request.client, turn))
         self._waiting[request] = next(self._numbers)
 
-    def remove(self, requests, served=True):
+    def remove(self, requests: Iterable[Asked], served: bool = True) -> None:
         """Takes out ``requests``; ``served``: they have had their turn."""
         for request in requests:
             del self._waiting[request]
             self._turns[request.client] += served
 
-    def choose(self, now_s, ready, hurry=False):
+    def choose(self, now_s: float, ready: Ready, hurry: bool = False) -> Choice[Asked]:
         """What to do at ``now_s``.
 
         Args:
@@ -124,7 +139,7 @@ class Backlog:
         Returns:
             A :class:`Choice`; its batch stays here until it is removed.
         """
-        self.remove([r for r in self._waiting if r.future.cancelled()], served=False)
+        self.remove([r for r in self._waiting if r.cancelled()], served=False)
         hopeless = {r for r in self._waiting if self._hopeless(r, now_s)}
         order = self._order(hopeless)
         limit = self._limit(order, hopeless, now_s, ready)
@@ -138,14 +153,14 @@ class Backlog:
             return Choice(batch, row, now_s, wanted)
         return Choice([], None, None, wanted)
 
-    def _hopeless(self, request, now_s):
+    def _hopeless(self, request: Asked, now_s: float) -> bool:
         if request.deadline_s is None:
             return False
         fastest_ms = self._latency.expected_ms(request.steps[0].subnet)
         return now_s + fastest_ms / 1000 > request.deadline_s
 
-    def _order(self, hopeless):
-        clients = {}
+    def _order(self, hopeless: set[Asked]) -> list[Asked]:
+        clients: dict[Any, list[tuple[float, int, Asked]]] = {}
         for request, number in self._waiting.items():
             if request.deadline_s is None:
                 due_s = request.arrived_s + _PATIENCE_S
@@ -159,18 +174,18 @@ class Backlog:
         ]
         return [request for *_, request in sorted(ranked)]
 
-    def _limit(self, order, hopeless, now_s, ready):
+    def _limit(self, order: list[Asked], hopeless: set[Asked], now_s: float, ready: Ready) -> float:
         """The greatest cost of a row with which all deadlines are expected to hold."""
         dated = {r for r in order if r.deadline_s is not None} - hopeless
         if not dated:
             return float("inf")
 
-        def holds(limit):
+        def holds(limit: float) -> bool:
             limits = {r: 0.0 if r in hopeless else limit for r in order}
             end_s, left = now_s, len(dated)
             for batch, row in self._batches(order, limits, ready):
                 end_s += self._latency.expected_ms(row.subnet, len(batch)) / 1000
-                mine = [r.deadline_s for r in batch if r in dated]
+                mine = [r.deadline_s for r in batch if r in dated and r.deadline_s is not None]
                 if mine and min(mine) < end_s:
                     return False
                 left -= len(mine)
@@ -187,10 +202,12 @@ class Backlog:
             low, high = (middle, high) if holds(costs[middle]) else (low, middle - 1)
         return costs[low]
 
-    def _batches(self, order, limits, ready):
+    def _batches(
+        self, order: list[Asked], limits: dict[Asked, float], ready: Ready
+    ) -> Iterator[tuple[list[Asked], Row]]:
         """(requests, row) as they would follow on each other; those without a row left out."""
         rows = {r: ready_row(r.steps, _index(r, limits[r]), ready) for r in order}
-        by_row = {}
+        by_row: dict[Row | None, list[Asked]] = {}
         for request in order:
             by_row.setdefault(rows[request], []).append(request)
         done = set()
@@ -204,7 +221,7 @@ class Backlog:
             done.update(batch)
             yield batch, row
 
-    def _wait_until(self, batch, row):
+    def _wait_until(self, batch: list[Asked], row: Row) -> float:
         """When the batch must start whether or not others have come to share it."""
         if self._latency.size(row.subnet, self._max_batch) <= len(batch):
             return float("-inf")
@@ -216,12 +233,12 @@ class Backlog:
         return min([until_s, *(deadline_s - spare_s for deadline_s in deadlines)])
 
 
-def _index(request, limit):
+def _index(request: Request, limit: float) -> int:
     """Of the dearest row within ``limit``, or of the cheapest."""
     return max(bisect_right(request.costs, limit), 1) - 1
 
 
-def ready_row(rows, index, ready):
+def ready_row(rows: Sequence[Row], index: int, ready: Ready) -> Row | None:
     """``rows[index]`` if it is ready, else the next before it that is, else the next after it.
 
     Args:

@@ -1,11 +1,15 @@
 """What batches take on this machine now, and how many clips are worth running at once."""
 
+from __future__ import annotations
+
 from collections import deque
 from statistics import median
 
 from mutualvideo.policy.slowdown import Slowdown
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import QueryTable
 
-# A larger batch must save this much of a clip's time: everybody in it waits for the whole.
+# A larger batch must be this much faster per clip, since every clip waits for the whole batch.
 _GAIN = 0.95
 # Batches of one size that are measured before it is judged, after one that warms up; and those
 # after which it is measured again.
@@ -35,15 +39,19 @@ class BatchLatency:
         speed: the slowdown, but steady while it stays within a tenth.
     """
 
-    def __init__(self, table, max_batch):
+    def __init__(self, table: QueryTable, max_batch: int) -> None:
         self.slowdown = Slowdown(table.rows)
         self.speed = 1.0
         self._max_batch = max_batch
-        self._largest = {}  # of those sub-networks for which max_batch is too many
-        self._shares, self._tries, self._uses = {}, {}, {}
+        self._largest: dict[
+            Subnet, int
+        ] = {}  # of those sub-networks for which max_batch is too many
+        self._shares: dict[tuple[Subnet, int], float] = {}
+        self._tries: dict[tuple[Subnet, int], list[float]] = {}
+        self._uses: dict[tuple[Subnet, int], int] = {}
         self._other = deque([0.0], maxlen=_OTHER)
 
-    def expected_ms(self, subnet, clips=1):
+    def expected_ms(self, subnet: Subnet, clips: int = 1) -> float:
         """Milliseconds from taking up a batch to its answers; 0 while nothing is known."""
         expected = self.slowdown.expected_ms(subnet)
         if expected is None:
@@ -52,11 +60,11 @@ class BatchLatency:
         return clips * (expected * share + self.other_ms)
 
     @property
-    def other_ms(self):
+    def other_ms(self) -> float:
         """Milliseconds of one clip spent outside the network."""
         return median(self._other)
 
-    def size(self, subnet, available):
+    def size(self, subnet: Subnet, available: int) -> int:
         """How many of ``available`` clips to run at once; a size not measured yet is tried."""
         if self.slowdown.factor is None:
             return 1
@@ -69,7 +77,7 @@ class BatchLatency:
                 best = clips
         return best
 
-    def observe(self, subnet, clips, ms, other_ms=0.0):
+    def observe(self, subnet: Subnet, clips: int, ms: float, other_ms: float = 0.0) -> None:
         """Takes in that ``subnet`` answered a batch of ``clips``.
 
         Args:
@@ -86,14 +94,14 @@ class BatchLatency:
         if factor is not None and not 1 / _BAND <= factor / self.speed <= _BAND:
             self.speed = 1.0 if 1 / _BAND <= factor <= _BAND else factor
 
-    def failed(self, subnet, clips):
-        """Takes in that so many clips at once were too many, of memory for instance."""
+    def failed(self, subnet: Subnet, clips: int) -> None:
+        """Takes in that a batch of this size failed, for lack of memory for instance."""
         self._largest[subnet] = max(1, clips // 2)
 
-    def _most(self, subnet):
+    def _most(self, subnet: Subnet) -> int:
         return self._largest.get(subnet, self._max_batch)
 
-    def _judged(self, subnet, clips, ms):
+    def _judged(self, subnet: Subnet, clips: int, ms: float) -> bool:
         """Whether the share of this size is known, so that its time tells the machine's speed."""
         key, expected = (subnet, clips), self.slowdown.expected_ms(subnet)
         if key in self._shares and key not in self._tries:

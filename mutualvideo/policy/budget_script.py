@@ -1,10 +1,14 @@
-"""Which budget rules when."""
+"""Which budget holds when."""
+
+from __future__ import annotations
 
 import math
+import os
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mutualvideo.budget import format_cost, parse_budget
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 
 
@@ -12,21 +16,23 @@ class BudgetScript:
     """Budgets over time.
 
     Args:
-        entries: ``[(start_s, kind, value), ...]``: from ``start_s`` seconds on the budget
-            ``kind=value`` holds, as ``parse_budget`` gives it. Starts at 0, increases.
+        entries: ``[(start_s, Budget), ...]``: each budget holds from ``start_s`` seconds on.
+            The first starts at 0, and the starts increase.
     """
 
-    def __init__(self, entries):
+    def __init__(self, entries: Iterable[tuple[float, Budget]]) -> None:
         self.entries = list(entries)
-        self._starts = [start_s for start_s, _, _ in self.entries]
+        self._starts = [start_s for start_s, _ in self.entries]
 
     @classmethod
-    def equal_parts(cls, budgets, duration_s=None):
+    def equal_parts(
+        cls, budgets: Sequence[Budget], duration_s: float | None = None
+    ) -> BudgetScript:
         """Each budget for an equal part of a video of ``duration_s`` seconds.
 
         Args:
-            budgets: ``[(kind, value), ...]``, as ``parse_budget`` gives them.
-            duration_s: ``None`` if nobody knows: a live source.
+            budgets: :class:`~mutualvideo.budget.Budget` objects.
+            duration_s: ``None``: unknown, as of a live source.
 
         Raises:
             InputError: without a budget, or for several without a duration.
@@ -36,10 +42,10 @@ class BudgetScript:
         if len(budgets) > 1 and duration_s is None:
             raise InputError("a live source has no equal parts: give one budget or a budget script")
         part_s = (duration_s or 0) / len(budgets)
-        return cls([(number * part_s, *budget) for number, budget in enumerate(budgets)])
+        return cls([(number * part_s, budget) for number, budget in enumerate(budgets)])
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | os.PathLike[str]) -> BudgetScript:
         """Reads lines ``SECONDS BUDGET``, as in ``2.5 800M`` or ``5 40ms``; ``#`` comments.
 
         Raises:
@@ -51,7 +57,7 @@ class BudgetScript:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
             raise InputError(f"{path}: cannot be read ({reason})") from error
-        entries = []
+        entries: list[tuple[float, Budget]] = []
         for number, line in enumerate(lines, 1):
             words = line.partition("#")[0].split(maxsplit=1)
             if not words:
@@ -65,25 +71,21 @@ class BudgetScript:
         return cls(entries)
 
     @property
-    def budgets(self):
-        """The different budgets: ``[(kind, value), ...]``."""
-        return list(dict.fromkeys((kind, value) for _, kind, value in self.entries))
+    def budgets(self) -> list[Budget]:
+        """The different budgets, in the order in which they first hold."""
+        return list(dict.fromkeys(budget for _, budget in self.entries))
 
-    def index(self, time_s):
-        """Number of the entry that rules at ``time_s``."""
+    def index(self, time_s: float) -> int:
+        """Number of the entry that holds at ``time_s``."""
         return max(bisect_right(self._starts, time_s + 1e-9) - 1, 0)
 
-    def next_change(self, time_s):
+    def next_change(self, time_s: float) -> float:
         """When the next entry after ``time_s`` begins; infinity after the last."""
         later = self.index(time_s) + 1
         return self._starts[later] if later < len(self._starts) else math.inf
 
-    def text(self, index):
-        """The budget of an entry for people."""
-        return format_cost(*self.entries[index][1:])
 
-
-def _entry(words, before_s):
+def _entry(words: list[str], before_s: float | None) -> tuple[float, Budget]:
     try:
         start_s = float(words[0])
     except ValueError:
@@ -94,4 +96,4 @@ def _entry(words, before_s):
         raise InputError(f"begins at {words[0]} s: the first line must begin at 0")
     if before_s is not None and start_s <= before_s:
         raise InputError(f"begins at {words[0]} s, not after the line before ({before_s:g} s)")
-    return (start_s, *parse_budget(words[1]))
+    return start_s, Budget.parse(words[1])

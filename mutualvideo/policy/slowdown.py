@@ -1,15 +1,21 @@
 """How slow the machine is now, against what the query table promises."""
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Iterable
 from statistics import median
+
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import Row
 
 # Clips the estimate is the median of, since the last change that was noticed.
 WINDOW = 25
 # Clips after which an estimate is worth coming back to when a slowdown ends, and how many.
 _ESTABLISHED, _SPEEDS = 8, 4
-# A change of this factor, or more, is noticed at once instead of by the median's drift: after
-# so many clips in a row. Two, so that a single spike is never taken for a slower machine; three
-# the other way, because answering late is worse than answering cheaply for one more clip.
+# A change by this factor or more is noticed at once, instead of by the median's drift: after this
+# many clips in a row. Two, so that a single spike is never taken for a slower machine; three the
+# other way, because answering late is worse than answering cheaply for one more clip.
 CHANGE = 1.35
 SLOWER_AFTER, FASTER_AFTER = 2, 3
 # Clips whose median stands for a row the table has no latency of.
@@ -35,29 +41,28 @@ class Slowdown:
         factor: 1.0 as expected, 2.0 twice as slow; ``None`` while nothing is expected yet.
     """
 
-    def __init__(self, rows):
+    def __init__(self, rows: Iterable[Row]) -> None:
         self._macs = {row.subnet: row.macs for row in rows}
         measured = all(row.latency_ms for row in rows)
-        self._known = {row.subnet: row.latency_ms for row in rows} if measured else {}
-        self._first = {subnet: [] for subnet in self._macs}
+        self._known = {row.subnet: row.latency_ms or 0.0 for row in rows} if measured else {}
+        self._first: dict[Subnet, list[float]] = {subnet: [] for subnet in self._macs}
         # Ratios of the speeds known from before slowdowns, latest last.
-        self._before = deque(maxlen=_SPEEDS)
+        self._before: deque[list[float]] = deque(maxlen=_SPEEDS)
         # As many clips as a change takes: the first clip alone must not outweigh the table.
         self._ratios = deque([1.0] * SLOWER_AFTER if measured else [], maxlen=WINDOW)
 
     @property
-    def factor(self):
+    def factor(self) -> float | None:
         if self._ratios:
             return median(self._ratios)
         return 1.0 if self._known else None
 
-    def expected_ms(self, subnet):
+    def expected_ms(self, subnet: Subnet) -> float | None:
         """Milliseconds of one clip as ``subnet`` on this machine now; ``None`` if unknown."""
-        if not self._known:
-            return None
-        return self._nominal_ms(subnet) * self.factor
+        factor = self.factor
+        return None if factor is None or not self._known else self._nominal_ms(subnet) * factor
 
-    def observe(self, subnet, ms):
+    def observe(self, subnet: Subnet, ms: float) -> None:
         """Takes in that ``subnet`` answered a clip in ``ms`` milliseconds."""
         if subnet not in self._known:
             first = self._first[subnet]
@@ -80,21 +85,21 @@ class Slowdown:
         if len(before) >= FASTER_AFTER and max(last) * CHANGE < median(before):
             self._restart((self._same_speed(last) or []) + last)
 
-    def _same_speed(self, ratios):
+    def _same_speed(self, ratios: list[float]) -> list[float] | None:
         """The ratios from before a slowdown with most nearly the median of these, or ``None``."""
         ratio = median(ratios)
 
-        def apart(known):
+        def apart(known: list[float]) -> float:
             return max(ratio / median(known), median(known) / ratio)
 
         nearest = min(self._before, key=apart, default=None)
         return nearest if nearest is not None and apart(nearest) < CHANGE else None
 
-    def _restart(self, ratios):
+    def _restart(self, ratios: list[float]) -> None:
         self._ratios.clear()
         self._ratios.extend(ratios)
 
-    def _nominal_ms(self, subnet):
+    def _nominal_ms(self, subnet: Subnet) -> float:
         if subnet in self._known:
             return self._known[subnet]
         macs = self._macs[subnet]

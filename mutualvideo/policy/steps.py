@@ -1,72 +1,86 @@
 """Which rows may answer under a budget, at the machine's present speed."""
 
-from mutualvideo.budget import check_budget
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
+from mutualvideo.policy.batching import BatchLatency
 from mutualvideo.policy.controller import ladder_of
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import QueryTable, Row
 
 
 class Steps:
     """The rows that a request may be answered with. Not thread-safe.
 
     Args:
-        recognizer: an ``AdaptiveRecognizer``.
+        table: ``QueryTable``.
+        check: ``check(subnet)``: raises InputError if it cannot answer.
         latency: a ``BatchLatency``; its speed is what budgets in time are held against.
     """
 
-    def __init__(self, recognizer, latency):
-        self._recognizer, self._latency = recognizer, latency
-        self._measured = all(row.latency_ms for row in recognizer.table)
-        ladder = ladder_of(recognizer.table, "ms" if self._measured else "macs")
-        self._ladder = [row for row in ladder if self._calibrated(row)]
+    def __init__(
+        self, table: QueryTable, check: Callable[[Subnet], object], latency: BatchLatency
+    ) -> None:
+        self._table, self._check, self._latency = table, check, latency
+        self._unit = "ms" if all(row.latency_ms for row in table) else "macs"
+        self._ladder = [row for row in ladder_of(table, self._unit) if self._can_answer(row)]
 
-    def cost(self, row):
-        """What rows are compared by: milliseconds, or MACs where the table has none."""
-        return row.latency_ms if self._measured else row.macs
+    def cost(self, row: Row) -> float:
+        """What rows are compared by: milliseconds, or MACs where the table has no latencies."""
+        cost = row.cost(self._unit)
+        assert cost is not None  # every row has one, see __init__
+        return cost
 
-    def of(self, macs=None, ms=None, fps=None, subnet=None):
+    def within(self, budget: Budget) -> tuple[Row, ...]:
         """The best row within a budget and the Pareto rows below it; see ``Service.submit``.
 
         Returns:
             Tuple of ``Row``, cheapest first, the best at the end.
 
         Raises:
-            InputError: if no budget is set, more than one is given, or it is below the cheapest
-                row or its best row was never calibrated.
+            InputError: if the budget is below the cheapest row, or its best row cannot answer.
         """
-        table, limit = self._recognizer.table, float("inf")
-        if sum(value is not None for value in (macs, ms, fps, subnet)) > 1:
-            raise InputError("give one budget: macs=..., ms=..., fps=... or subnet=...")
-        if subnet is not None:
-            best = table[subnet]
-        elif macs is not None:
-            best, limit = table.best(macs=macs), macs
-        elif ms is not None:
-            best = self._best_now(ms, ms)
-        elif fps is not None:
-            period_ms = 1000 / check_budget(ms=fps)[1]
-            best = self._best_now(period_ms, period_ms - self._latency.other_ms)
-        else:
-            best = self._recognizer.current
-            if best is None:
-                raise InputError("give a budget, or call set_budget of the recogniser first")
-            limit = best.macs
-        self._recognizer.backend.check(best.subnet)
-        if subnet is not None:
-            return (best,)
+        if budget.unit == "macs":
+            return self._up_to(self._table.best(budget), budget.value)
+        self._table.best(budget)  # below the cheapest row of the table: an error
+        ms = budget.per_clip.value
+        if budget.unit == "fps":
+            ms -= self._latency.other_ms
+        cheapest = min(self._table, key=self.cost)
+        # At the present speed; a machine that is too slow for all rows gets the cheapest.
+        now = Budget("ms", max(ms / self._latency.speed, self.cost(cheapest)))
+        return self._up_to(self._table.best(now), float("inf"))
+
+    def up_to(self, row: Row) -> tuple[Row, ...]:
+        """``row`` and the Pareto rows that cost less in time and in multiply-adds.
+
+        Raises:
+            InputError: if it cannot answer.
+        """
+        return self._up_to(row, row.macs)
+
+    def only(self, subnet: Subnet) -> tuple[Row, ...]:
+        """The row of ``subnet`` alone.
+
+        Raises:
+            InputError: if it is not in the table or cannot answer.
+        """
+        row = self._table[subnet]
+        self._check(row.subnet)
+        return (row,)
+
+    def _up_to(self, best: Row, macs: float) -> tuple[Row, ...]:
+        self._check(best.subnet)
         cost = self.cost(best)
-        cheaper = (row for row in self._ladder if self.cost(row) < cost and row.macs <= limit)
+        cheaper = (row for row in self._ladder if self.cost(row) < cost and row.macs <= macs)
         return (*cheaper, best)
 
-    def _calibrated(self, row):
+    def _can_answer(self, row: Row) -> bool:
         try:
-            self._recognizer.backend.check(row.subnet)
+            self._check(row.subnet)
         except InputError:
             return False
         return True
-
-    def _best_now(self, promised_ms, ms):
-        """The best row that takes ``ms`` at the present speed; the cheapest if none does."""
-        table = self._recognizer.table
-        table.best(ms=promised_ms)  # not even the table promises it: an error
-        cheapest = min(table, key=self.cost)
-        return table.best(ms=max(ms / self._latency.speed, cheapest.latency_ms))

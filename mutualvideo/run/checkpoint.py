@@ -9,7 +9,12 @@ import torch
 
 from mutualvideo.config.load import cfg_from_dict, cfg_to_dict, changed_keys
 from mutualvideo.errors import InputError, shown
-from mutualvideo.models import adopt_checkpoint_cfg, load_weights, read_checkpoint
+from mutualvideo.models import (
+    adopt_checkpoint_cfg,
+    load_weights,
+    needed_modules,
+    read_checkpoint,
+)
 from mutualvideo.run.progress import Progress
 from mutualvideo.run.tensor_file import write_tensors
 
@@ -75,6 +80,8 @@ def save_checkpoint(cfg, updater, progress):
         "scaler_state": updater.scaler.state_dict(),
         "cfg": cfg_to_dict(cfg),
     }
+    if needs := needed_modules(cfg):
+        content["needs"] = needs
     if updater.ema is not None:
         content["ema_state"] = updater.ema.state_dict()
     write_tensors(content, path, durable=True)
@@ -98,6 +105,8 @@ def save_average(path, output_dir):
         if name.startswith("module.")
     }
     kept = {key: content.get(key) for key in ("format", "version", "epoch", "cfg")}
+    if "needs" in content:
+        kept["needs"] = content["needs"]
     found = os.path.join(output_dir, "checkpoints", os.path.basename(path))
     write_tensors({**kept, "model_state": state}, found, durable=True)
     return found
@@ -169,7 +178,13 @@ def resume(path, content, cfg, updater):
         )
     adopt_checkpoint_cfg(cfg, content, path)
     if isinstance(content.get("cfg"), dict):
-        _log_changes(path, cfg_to_dict(cfg_from_dict(content["cfg"], path)), cfg_to_dict(cfg))
+        theirs = cfg_from_dict(content["cfg"], path)
+        if theirs.MUTUAL.SUBNET != cfg.MUTUAL.SUBNET:
+            raise InputError(
+                f"{path}: trains MUTUAL.SUBNET {theirs.MUTUAL.SUBNET or '(none: the full network)'}"
+                f", not {cfg.MUTUAL.SUBNET or 'the full network'}: give another OUTPUT_DIR"
+            )
+        _log_changes(path, cfg_to_dict(theirs), cfg_to_dict(cfg))
     # Version 1 was written between epochs alone.
     progress = content.get("progress", asdict(Progress(content.get("epoch"))))
     progress = Progress.from_dict(progress, path)

@@ -1,13 +1,17 @@
 """Runs a confidence cascade: asks dearer sub-networks only about the clips still unsure."""
 
+from __future__ import annotations
+
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from mutualvideo.errors import InputError
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.cascade import confidence, run_macs
+from mutualvideo.table.cascade import Cascade, confidence, run_macs
+from mutualvideo.table.query import QueryTable
 
 
 @dataclass(frozen=True)
@@ -40,21 +44,23 @@ class CascadeRunner:
         InputError: if a stage is not in the table.
     """
 
-    def __init__(self, cascade, table):
+    def __init__(self, cascade: Cascade, table: QueryTable) -> None:
         self.cascade = cascade
         self._macs = [table[stage].macs for stage in cascade.stages]
         self.answered = np.zeros(len(cascade.stages), np.int64)
         self._lock = threading.Lock()
 
     @property
-    def average_macs(self):
+    def average_macs(self) -> float:
         """Multiply-adds of a clip on average since the start; 0.0 before the first.
 
         Videos unlike the validation videos may cost more than ``CascadePoint.avg_macs`` said.
         """
         return float(self.answered @ np.cumsum(self._macs) / max(1, self.answered.sum()))
 
-    def run(self, predict, clips=1):
+    def run(
+        self, predict: Callable[[Subnet, np.ndarray], np.ndarray], clips: int = 1
+    ) -> CascadeAnswer:
         """Answers a batch of clips.
 
         Args:
@@ -86,4 +92,5 @@ class CascadeRunner:
         with self._lock:
             self.answered += np.bincount(stage_of, minlength=len(self._macs))
         subnets = tuple(self.cascade.stages[stage] for stage in stage_of)
+        assert scores is not None  # there is a first stage
         return CascadeAnswer(scores, subnets, run_macs(self._macs, stage_of))

@@ -1,13 +1,16 @@
-"""The last seconds of a stream, small, and the clips cut from them."""
+"""The last seconds of a stream, scaled down, and the clips cut from them."""
+
+from __future__ import annotations
 
 import threading
 from bisect import bisect_right
 from collections import deque
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-# Containers that count in milliseconds (Matroska) are up to half a one off a constant rate.
+# Containers that count in milliseconds (Matroska) are off a constant rate by up to half of one.
 _ROUNDING_S = 6e-4
 _EPSILON_S = 1e-7
 
@@ -25,31 +28,34 @@ class ClipWindow:
         fps: nominal frame rate of the stream; ``1 / fps`` is what the last frame lasts.
     """
 
-    def __init__(self, data, fps):
+    def __init__(self, data: Any, fps: float) -> None:
         self.span_s = data.NUM_FRAMES * data.SAMPLING_RATE / data.TARGET_FPS
         self.frame_s = 1 / fps
         self._count, self._short_side = data.NUM_FRAMES, data.TEST_CROP_SIZE
-        self._frames, self._size = deque(), None
+        self._frames: deque[tuple[float, np.ndarray]] = deque()
+        self._size: tuple[int, int] | None = None
         self._lock = threading.Lock()
-        self._first_s = None
+        self._first_s: float | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Frames held."""
         return len(self._frames)
 
     @property
-    def end_s(self):
+    def end_s(self) -> float | None:
         """When the newest frame stops being shown; ``None`` before the first."""
         with self._lock:
             return self._frames[-1][0] + self.frame_s if self._frames else None
 
     @property
-    def full(self):
+    def full(self) -> bool:
         """Whether a whole span has gone by since the first frame."""
         end_s = self.end_s
-        return end_s is not None and end_s - self._first_s >= self.span_s - _EPSILON_S
+        if end_s is None or self._first_s is None:
+            return False
+        return end_s - self._first_s >= self.span_s - _EPSILON_S
 
-    def add(self, time_s, frame):
+    def add(self, time_s: float, frame: np.ndarray) -> None:
         """Takes in the next frame.
 
         Args:
@@ -64,19 +70,19 @@ class ClipWindow:
             self._first_s = time_s if self._first_s is None else self._first_s
             self._frames.append((time_s, small))
 
-    def forget(self, before_s):
+    def forget(self, before_s: float) -> None:
         """Lets go of what is no longer on screen at ``before_s``."""
         with self._lock:
             while len(self._frames) > 1 and self._frames[1][0] <= before_s + _EPSILON_S:
                 self._frames.popleft()
 
-    def forget_old(self):
-        """Keeps the newest span alone."""
+    def forget_old(self) -> None:
+        """Keeps only the newest span."""
         end_s = self.end_s
         if end_s is not None:
             self.forget(end_s - self.span_s)
 
-    def clip(self, end_s=None):
+    def clip(self, end_s: float | None = None) -> np.ndarray:
         """The clip that ends at ``end_s``, moved inwards if it reaches beyond the stream.
 
         A stream shorter than a clip is covered from end to end, with repetitions.
@@ -91,21 +97,22 @@ class ClipWindow:
             ValueError: if there is no frame.
         """
         with self._lock:
-            if not self._frames:
+            if not self._frames or self._first_s is None:
                 raise ValueError("no frame yet")
             times, frames = zip(*self._frames, strict=True)
+            first_s = self._first_s
         newest_s = times[-1] + self.frame_s
         start_s = min(newest_s if end_s is None else end_s, newest_s) - self.span_s
-        start_s = max(start_s, self._first_s)
+        start_s = max(start_s, first_s)
         last_s = max(min(start_s + self.span_s, newest_s) - self.frame_s, start_s)
         if self._count == 1:
             instants = [(start_s + last_s) / 2]
         else:
-            instants = np.linspace(start_s, last_s, self._count)
+            instants = np.linspace(start_s, last_s, self._count).tolist()
         shown = [bisect_right(times, instant + _EPSILON_S) - 1 for instant in instants]
         return np.stack([frames[max(number, 0)] for number in shown])
 
-    def _small(self, frame):
+    def _small(self, frame: np.ndarray) -> np.ndarray:
         height, width = frame.shape[:2]
         if self._size is None:
             # Rounded as the decoders do; a stream that changes its size keeps the first one.
@@ -124,10 +131,11 @@ class Smoother:
         seconds: time constant, so that the stride does not matter; 0: no averaging.
     """
 
-    def __init__(self, seconds):
-        self._seconds, self._time_s, self._scores = seconds, None, None
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._time_s = seconds, 0.0
+        self._scores: np.ndarray | None = None
 
-    def __call__(self, time_s, scores):
+    def __call__(self, time_s: float, scores: np.ndarray) -> np.ndarray:
         """The average up to now of ``scores`` (classes,) and those before; sums to 1 as they do."""
         if self._scores is None or self._seconds == 0:
             self._scores = scores

@@ -1,21 +1,31 @@
-"""A folder of exported sub-networks instead of a checkpoint. Imports no torch by itself."""
+"""A folder of exported sub-networks instead of a checkpoint. Does not import torch itself."""
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-from mutualvideo.backends.exported import ExportedBackend
+from mutualvideo.backends import Backend, open_exported
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 from mutualvideo.runtime import manifest as manifests
 from mutualvideo.table.query import QueryTable
 
 
-def is_folder(checkpoint):
+def is_folder(checkpoint: object) -> bool:
     """Whether ``checkpoint``, a path or a network, is the path of a folder."""
     return isinstance(checkpoint, (str, os.PathLike)) and os.path.isdir(checkpoint)
 
 
-def open_folder(folder, table=None, device=None, backend=None, precision="fp32"):
+def open_folder(
+    folder: StrPath,
+    table: QueryTable | StrPath | None = None,
+    device: str | None = None,
+    backend: str | None = None,
+    precision: str = "fp32",
+) -> tuple[Backend, Any, QueryTable]:
     """What ``tools/export.py --folder`` wrote, ready to run.
 
     Args:
@@ -23,7 +33,7 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
         table: ``QueryTable`` or path of one to use instead of the folder's, such as one with
             latencies of this machine; its rows must all be in the folder.
         device, backend, precision: see
-            :class:`~mutualvideo.backends.exported.ExportedBackend`.
+            :func:`~mutualvideo.backends.open_exported`.
 
     Returns:
         ``(backend, cfg, table)``; ``cfg`` has what the runtime reads of a configuration: the
@@ -38,7 +48,7 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
     manifest.verify(folder)
     table = folder / manifests.TABLE if table is None else table
     table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
-    made = ExportedBackend(folder, manifest, device, precision, backend)
+    made = open_exported(folder, manifest, device, precision, backend)
     for row in table:
         made.check(row.subnet)
     cfg = SimpleNamespace(
@@ -46,13 +56,15 @@ def open_folder(folder, table=None, device=None, backend=None, precision="fp32")
         MODEL=SimpleNamespace(
             NUM_CLASSES=manifest.num_classes,
             # What takes_pictures() goes by.
-            ARCH="2d" if manifest.data["NUM_FRAMES"] is None else "",
+            ARCH="2d" if manifest.data["NUM_FRAMES"] is None else "3d",
         ),
     )
     return made, cfg, table
 
 
-def locate(run, checkpoint=None, table=None):
+def locate(
+    run: StrPath | None, checkpoint: Any = None, table: QueryTable | StrPath | None = None
+) -> tuple[Any, QueryTable | StrPath | None]:
     """What to open for a folder, and for ``--checkpoint`` and ``--table`` of a command line.
 
     Args:
@@ -73,6 +85,7 @@ def locate(run, checkpoint=None, table=None):
     if run is None and (checkpoint is None or table is None):
         raise InputError("give --run, or both --checkpoint and --table")
     if table is None:
+        assert run is not None  # see above
         table = Path(run) / manifests.TABLE
         if os.path.isdir(run) and not table.is_file():
             raise InputError(

@@ -1,16 +1,30 @@
 """From a checkpoint and its query table to a backend. The part of the runtime that needs torch."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from torch import nn
 
 from mutualvideo.backends import make_backend
+from mutualvideo.backends.common.over_network import NetworkBackend
 from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 from mutualvideo.models import load_model
 from mutualvideo.slim import load_statistics, set_subnet, set_width, slim_state
 from mutualvideo.table.fingerprint import fingerprint
+from mutualvideo.table.query import QueryTable
 
 
-def open_network(checkpoint, table, device=None, backend="torch", cfg=None, precision="fp32"):
+def open_network(
+    checkpoint: Any,
+    table: QueryTable,
+    device: str | None = None,
+    backend: str = "torch",
+    cfg: Any = None,
+    precision: str = "fp32",
+) -> tuple[NetworkBackend, Any]:
     """The backend that executes the rows of a table.
 
     Args:
@@ -43,7 +57,7 @@ def open_network(checkpoint, table, device=None, backend="torch", cfg=None, prec
     return made, cfg
 
 
-def _check_fingerprint(checkpoint, table):
+def _check_fingerprint(checkpoint: StrPath, table: QueryTable) -> None:
     expected = table.metadata.get("fingerprint")
     if expected is not None and expected != fingerprint(checkpoint):
         raise InputError(
@@ -52,7 +66,7 @@ def _check_fingerprint(checkpoint, table):
         )
 
 
-def _check_rows(model, table, cfg):
+def _check_rows(model: nn.Module, table: QueryTable, cfg: Any) -> None:
     """Every row must be something this network can execute."""
     state = slim_state(model)
     for row in table:

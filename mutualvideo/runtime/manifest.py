@@ -1,13 +1,16 @@
 """The manifest of a folder of exported sub-networks: what lies there and how it is fed."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from mutualvideo.config import takes_pictures
 from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
-from mutualvideo.files import atomic_path
+from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.fingerprint import fingerprint
 
@@ -22,7 +25,7 @@ INPUT = (
 OUTPUT = "logits, float32 (batch, classes)"
 
 # Keys of the DATA section that running a network needs, and what they must be.
-_DATA = {
+_DATA: dict[str, Any] = {
     "NUM_FRAMES": int,
     "SAMPLING_RATE": int,
     "TARGET_FPS": (int, float),
@@ -33,7 +36,7 @@ _DATA = {
 }
 
 
-def data_section(cfg):
+def data_section(cfg: Any) -> dict[str, Any]:
     """``{key: value}`` of what a manifest keeps of ``cfg.DATA``, as JSON values.
 
     ``NUM_FRAMES`` is ``None`` for networks of pictures.
@@ -89,14 +92,14 @@ class Manifest:
     input: str = INPUT
     output: str = OUTPUT
 
-    def save(self, folder):
+    def save(self, folder: StrPath) -> None:
         """Writes ``manifest.json``."""
         content = {"format": FORMAT, "version": VERSION, **asdict(self)}
         with atomic_path(Path(folder) / NAME) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder):
+    def load(cls, folder: StrPath) -> Manifest:
         """Reads ``manifest.json``; :meth:`verify` reads the files that it names.
 
         Raises:
@@ -113,11 +116,11 @@ class Manifest:
             raise InputError(f"{path}: {error}: export it anew") from error
         return found
 
-    def _check(self):
+    def _check(self) -> None:
         for field in ("sha256", "versions", "data"):
             _require(isinstance(getattr(self, field), dict), f"{field} must be an object")
         for key, kind in _DATA.items():
-            value = self.data.get(key)
+            value: Any = self.data.get(key)
             if key == "NUM_FRAMES" and key in self.data and value is None:
                 continue
             good = isinstance(value, kind) and not isinstance(value, bool)
@@ -142,7 +145,7 @@ class Manifest:
             _require(Path(name).name == name and "\\" not in name, f"{shown(name)} is no file name")
         _require(TABLE in self.sha256, f"{TABLE} has no sha256")
 
-    def verify(self, folder):
+    def verify(self, folder: StrPath) -> None:
         """Raises InputError, naming it, if a file is missing or is not the one exported."""
         for name, expected in self.sha256.items():
             path = Path(folder) / name
@@ -153,10 +156,10 @@ class Manifest:
                 )
 
 
-def _is_number(value):
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _require(good, problem):
+def _require(good: object, problem: str) -> None:
     if not good:
         raise InputError(problem)

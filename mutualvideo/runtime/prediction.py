@@ -1,5 +1,8 @@
 """What a recogniser answers."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,16 +36,18 @@ class Prediction:
     class_names: tuple[str, ...]
     subnets: tuple[Subnet, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.subnets:
             object.__setattr__(self, "subnets", (self.subnet,) * len(self.scores))
 
-    def top(self, count, index=0):
+    def top(self, count: int, index: int = 0) -> list[tuple[str, float]]:
         """The ``count`` most likely classes of clip ``index``: ``[(label, score), ...]``."""
         return top_scores(self.scores[index], self.class_names, count)
 
 
-def top_scores(scores, class_names, count):
+def top_scores(
+    scores: np.ndarray, class_names: Sequence[str], count: int
+) -> list[tuple[str, float]]:
     """The ``count`` highest of ``scores`` (classes,), best first: ``[(label, score), ...]``."""
     order = np.argsort(-scores, kind="stable")[:count]
     return [(class_names[i], float(scores[i])) for i in order]

@@ -1,12 +1,17 @@
 """Prepared sub-networks: the last used ones are kept, new ones are made in the background."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
+from mutualvideo.backends import Backend, Runner
 from mutualvideo.errors import InputError
+from mutualvideo.subnet import Subnet
 
 
 class PreparationError(RuntimeError):
@@ -19,7 +24,7 @@ class _Job(Future):
     ``asked``: it is wanted whatever is switched to later. ``awaited``: somebody waits for it.
     """
 
-    def __init__(self, subnet):
+    def __init__(self, subnet: Subnet) -> None:
         super().__init__()
         self.subnet, self.asked, self.awaited = subnet, False, False
 
@@ -36,46 +41,48 @@ class PreparedRunners:
         cache_mib: bound of the sum of the runners' ``nbytes``, in MiB.
     """
 
-    def __init__(self, backend, cache_mib=512):
+    def __init__(self, backend: Backend, cache_mib: float = 512) -> None:
         if not cache_mib > 0:
             raise InputError(f"cache_mib {cache_mib}: must be above 0")
         self._backend = backend
         self._limit = cache_mib * 2**20
         self._lock = threading.RLock()
-        self._runners = OrderedDict()  # by sub-network, the one used last at the end
-        self._jobs = OrderedDict()  # those that wait, and the running one
-        self._thread = None
-        self._answering = None
-        self._target = None  # the job switched to
-        self._unreported = None
-        self._kept = frozenset()
+        # By sub-network, the one used last at the end.
+        self._runners: OrderedDict[Subnet, Runner] = OrderedDict()
+        # Those that wait, and the running one.
+        self._jobs: OrderedDict[Subnet, _Job] = OrderedDict()
+        self._thread: threading.Thread | None = None
+        self._answering: Runner | None = None
+        self._target: _Job | None = None  # the one switched to
+        self._unreported: _Job | None = None
+        self._kept: frozenset[Subnet] = frozenset()
 
     @property
-    def target(self):
+    def target(self) -> Subnet | None:
         """The sub-network that was switched to, or ``None``; it may not answer yet."""
         with self._lock:
             return None if self._target is None else self._target.subnet
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Memory of the runners that are kept, in bytes."""
         with self._lock:
             return sum(runner.nbytes for runner in self._runners.values())
 
-    def __contains__(self, subnet):
+    def __contains__(self, subnet: object) -> bool:
         """Whether ``subnet`` is prepared."""
         with self._lock:
             return subnet in self._runners
 
-    def switch(self, subnet):
+    def switch(self, subnet: Subnet) -> None:
         """Lets ``subnet`` answer as soon as it is prepared; returns at once.
 
         Until then the one before answers. A switch that was overtaken before its preparation
         began is dropped.
 
         Raises:
-            PreparationError: if an earlier one failed and nobody was told, or this one failed
-                already; nothing is switched.
+            PreparationError: if an earlier one failed and has not been reported yet, or this one
+                has failed already; nothing is switched.
         """
         with self._lock:
             self._report()
@@ -87,19 +94,19 @@ class PreparedRunners:
                 if before.cancel():
                     self._jobs.pop(before.subnet)
 
-    def request(self, subnets):
+    def request(self, subnets: Iterable[Subnet]) -> None:
         """Has ``subnets`` prepared in the background, in this order, as far as they fit."""
         with self._lock:
             for subnet in subnets:
                 self._job(subnet).asked = True
 
-    def keep(self, subnets):
+    def keep(self, subnets: Iterable[Subnet]) -> None:
         """Has ``subnets`` prepared, and lets none of them go until this is called again."""
         with self._lock:
             self._kept = frozenset(subnets)
             self.request(subnets)
 
-    def get(self, subnet):
+    def get(self, subnet: Subnet) -> Runner:
         """The runner of ``subnet``; waits until it is prepared.
 
         Raises:
@@ -107,14 +114,14 @@ class PreparedRunners:
         """
         return self._result(self.ask(subnet))
 
-    def ready(self, subnet):
+    def ready(self, subnet: Subnet) -> Runner | None:
         """The runner of ``subnet`` if it is prepared, else ``None``. Never waits."""
         with self._lock:
             if subnet in self._runners:
                 self._runners.move_to_end(subnet)
             return self._runners.get(subnet)
 
-    def ask(self, subnet):
+    def ask(self, subnet: Subnet) -> Future[Runner]:
         """Has ``subnet`` prepared in the background, whatever is switched to meanwhile.
 
         Returns:
@@ -126,7 +133,7 @@ class PreparedRunners:
             job.asked = job.awaited = True
         return job
 
-    def answering(self):
+    def answering(self) -> Runner | None:
         """The runner to use now, or ``None`` if nothing was switched to.
 
         Waits only for the very first one.
@@ -146,7 +153,7 @@ class PreparedRunners:
             except CancelledError:
                 pass  # overtaken by another switch
 
-    def wait_ready(self, timeout=None):
+    def wait_ready(self, timeout: float | None = None) -> bool:
         """Waits until what was switched to answers.
 
         Args:
@@ -173,7 +180,7 @@ class PreparedRunners:
             except FutureTimeout:
                 return False
 
-    def _result(self, job, timeout=None):
+    def _result(self, job: Future[Runner], timeout: float | None = None) -> Runner:
         try:
             return job.result(timeout)
         except PreparationError:
@@ -182,12 +189,12 @@ class PreparedRunners:
                     self._unreported = None
             raise
 
-    def _report(self):
+    def _report(self) -> None:
         job, self._unreported = self._unreported, None
         if job is not None:
-            raise job.exception()
+            job.result()  # raises
 
-    def _job(self, subnet):
+    def _job(self, subnet: Subnet) -> _Job:
         """The preparation of ``subnet``: done, under way or begun now."""
         if subnet in self._runners:
             self._runners.move_to_end(subnet)
@@ -203,12 +210,12 @@ class PreparedRunners:
                 self._thread.start()
         return job
 
-    def _done(self, runner):
+    def _done(self, runner: Runner) -> _Job:
         job = _Job(runner.subnet)
         job.set_result(runner)
         return job
 
-    def _work(self):
+    def _work(self) -> None:
         while True:
             with self._lock:
                 if not threading.main_thread().is_alive():
@@ -220,13 +227,13 @@ class PreparedRunners:
                 job.set_running_or_notify_cancel()
             self._prepare(job)
 
-    def _drop_unneeded(self):
-        """At the end of the program nobody waits for what was only asked for in advance."""
+    def _drop_unneeded(self) -> None:
+        """At the end of the program, drops what was only asked for in advance."""
         for job in list(self._jobs.values()):
             if job is not self._target and not job.awaited and job.cancel():
                 self._jobs.pop(job.subnet)
 
-    def _prepare(self, job):
+    def _prepare(self, job: _Job) -> None:
         try:
             runner = self._backend.prepare(job.subnet)
         except Exception as error:
@@ -240,13 +247,13 @@ class PreparedRunners:
         else:
             self._arrived(job, runner, None)
 
-    def _arrived(self, job, runner, failure):
+    def _arrived(self, job: _Job, runner: Runner | None, failure: PreparationError | None) -> None:
         with self._lock:
             self._jobs.pop(job.subnet, None)
-            if failure is not None:
+            if failure is not None or runner is None:
                 if self._target is job:
                     self._unreported = job
-                    self._target = self._answering and self._done(self._answering)
+                    self._target = None if self._answering is None else self._done(self._answering)
                 job.set_exception(failure)
                 return
             self._runners[job.subnet] = runner
@@ -255,9 +262,9 @@ class PreparedRunners:
             self._let_go(job.subnet)
             job.set_result(runner)
 
-    def _let_go(self, newest):
-        needed = {newest, self._target and self._target.subnet, *self._kept}
-        needed.add(self._answering and self._answering.subnet)
+    def _let_go(self, newest: Subnet) -> None:
+        needed = {newest, *self._kept}
+        needed |= {each.subnet for each in (self._target, self._answering) if each is not None}
         for subnet in list(self._runners):
             if self.nbytes <= self._limit:
                 return

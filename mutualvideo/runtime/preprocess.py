@@ -3,8 +3,11 @@
 NumPy and Pillow only: a machine that runs exported sub-networks needs no torch.
 """
 
+from __future__ import annotations
+
 import functools
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -35,7 +38,7 @@ class Preprocessing:
     std: tuple[float, ...]
     crop_share: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, name))
             if len(values) != 3:
@@ -43,7 +46,7 @@ class Preprocessing:
             object.__setattr__(self, name, values)
 
     @classmethod
-    def of(cls, cfg):
+    def of(cls, cfg: Any) -> Preprocessing:
         """That of a configuration."""
         data = cfg.DATA
         frames = None if takes_pictures(cfg) else data.NUM_FRAMES
@@ -51,7 +54,7 @@ class Preprocessing:
         return cls(frames, data.TEST_CROP_SIZE, *look)
 
 
-def as_clips(clip, pictures=False):
+def as_clips(clip: Any, pictures: bool = False) -> list[np.ndarray]:
     """The clips, or pictures, that were given, one by one.
 
     Args:
@@ -89,7 +92,7 @@ def as_clips(clip, pictures=False):
     raise InputError(f"clip: expected {shapes}, got uint8 {shape}")
 
 
-def full_clip(clip, preprocessing):
+def full_clip(clip: np.ndarray, preprocessing: Preprocessing) -> tuple[np.ndarray, Preprocessing]:
     """The frames and pixels that any sub-network may want of a clip, as 8-bit pictures.
 
     :func:`prepare` gives the same numbers for it as for the clip, in less time.
@@ -107,7 +110,9 @@ def full_clip(clip, preprocessing):
     return _square(clip, taken, preprocessing), replace(preprocessing, crop_share=1.0)
 
 
-def prepare(clip, preprocessing, frames, size):
+def prepare(
+    clip: np.ndarray, preprocessing: Preprocessing, frames: int | None, size: int
+) -> np.ndarray:
     """One clip, or picture, as a sub-network takes it: the same numbers as in evaluation.
 
     ``num_frames`` frames are taken evenly (repeated if there are fewer) and of these
@@ -128,6 +133,8 @@ def prepare(clip, preprocessing, frames, size):
     """
     if frames is None:
         taken = [0]
+    elif preprocessing.num_frames is None:
+        raise InputError("a network of pictures has no sub-network that takes frames")
     elif frames > preprocessing.num_frames:
         raise InputError(
             f"a sub-network of {frames} frames cannot be fed from a clip of "
@@ -149,7 +156,7 @@ def prepare(clip, preprocessing, frames, size):
     return pixels[:, 0] if frames is None else pixels
 
 
-def _square(clip, taken, preprocessing):
+def _square(clip: np.ndarray, taken: list[int], preprocessing: Preprocessing) -> np.ndarray:
     """The centre of the frames ``taken``, uint8 (frames, crop_size, crop_size, 3)."""
     crop_size, share = preprocessing.crop_size, preprocessing.crop_share
     short, wanted = min(clip.shape[1:3]), round(crop_size / share)
@@ -179,7 +186,7 @@ def _square(clip, taken, preprocessing):
     return np.stack([np.asarray(resized[i]) for i in taken])
 
 
-def _resize(pictures, size):
+def _resize(pictures: np.ndarray, size: int) -> np.ndarray:
     """float32 (T, S, S, 3) -> (3, T, size, size), anti-aliased; a matrix for each direction."""
     frames, side = pictures.shape[:2]
     if side == size:
@@ -191,7 +198,7 @@ def _resize(pictures, size):
 
 
 @functools.lru_cache(maxsize=64)
-def resize_weights(side, size):
+def resize_weights(side: int, size: int) -> np.ndarray:
     """The matrix (size, side) that resizes ``side`` pixels to ``size``, float32.
 
     A triangle filter, widened by the factor that the picture shrinks by: torch's

@@ -1,20 +1,23 @@
 """One file of weights, one table, any budget."""
 
+from __future__ import annotations
+
 import copy
+import os
 import threading
-import time
+from collections.abc import Callable, Iterable
+from typing import Any
 
-import numpy as np
-
+from mutualvideo.backends import Backend, Runner
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.policy.controller import Controller
 from mutualvideo.runtime.cascading import CascadeRunner
-from mutualvideo.runtime.deployed import is_folder, locate, open_folder
+from mutualvideo.runtime.executor import Executor
 from mutualvideo.runtime.prediction import Prediction
-from mutualvideo.runtime.prepared import PreparedRunners
-from mutualvideo.runtime.preprocess import Preprocessing, as_clips, prepare
+from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import CascadeCurve
-from mutualvideo.table.query import QueryTable
+from mutualvideo.table.query import QueryTable, Row
 
 
 class AdaptiveRecognizer:
@@ -25,7 +28,7 @@ class AdaptiveRecognizer:
     other backends are faster and prepare every sub-network they run, in the background: until
     a new one is ready the one before answers. Any number of threads may call.
 
-    Under a budget in milliseconds or clips a second it watches its own latency and moves along
+    Under a budget in milliseconds or clips per second it watches its own latency and moves along
     the Pareto rows when the machine gets slower or faster, see
     :class:`~mutualvideo.policy.controller.Controller`.
 
@@ -48,6 +51,10 @@ class AdaptiveRecognizer:
             file that the table's metadata names (``cascades``).
         cache_mib: prepared sub-networks that are not in use are let go beyond this many MiB.
 
+    Attributes:
+        executor: the :class:`~mutualvideo.runtime.executor.Executor` that runs the rows; services
+            and stream servers share it.
+
     Raises:
         InputError: if a file cannot be read, table and checkpoint do not belong together, or
             the backend's package is not installed.
@@ -55,64 +62,73 @@ class AdaptiveRecognizer:
 
     def __init__(
         self,
-        checkpoint,
-        table=None,
-        device=None,
-        backend=None,
-        cfg=None,
-        precision="fp32",
-        cache_mib=512,
-        cascades=None,
-    ):
-        if is_folder(checkpoint):
-            checkpoint, table = locate(checkpoint, table=table)
-        if is_folder(checkpoint):
-            opened = open_folder(checkpoint, table, device, backend, precision)
-            self._backend, self.cfg, self.table = opened
-        else:
-            # Here, so that whoever runs exported sub-networks imports no torch.
-            from mutualvideo.runtime.from_checkpoint import open_network
-
-            if table is None:
-                raise InputError("recognizer: give the query table of the checkpoint")
-            self.table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
-            self._backend, self.cfg = open_network(
-                checkpoint, self.table, device, backend or "torch", cfg, precision
-            )
-        self._preprocessing = Preprocessing.of(self.cfg)
-        self._prepared = PreparedRunners(self._backend, cache_mib)
-        self.class_names = self._class_names()
-        self._cascades, self._cascade = cascades, None
+        checkpoint: Any,
+        table: QueryTable | str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        backend: str | None = None,
+        cfg: Any = None,
+        precision: str = "fp32",
+        cache_mib: float = 512,
+        cascades: CascadeCurve | str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.executor = Executor.open(checkpoint, table, device, backend, cfg, precision, cache_mib)
+        self._cascades = cascades
+        self._cascade: CascadeRunner | None = None
         self._controller = Controller(self.table)
-        # What the controller chose and nobody has switched to yet.
-        self._wanted = None
+        # What the controller chose, before it is switched to.
+        self._wanted: Subnet | None = None
         # Orders budgets, switches and what is learnt from answers; never held while one is made.
         self._lock = threading.RLock()
 
     @property
-    def backend(self):
+    def backend(self) -> Backend:
         """The :class:`~mutualvideo.backends.Backend`; ``describe()`` says what it is."""
-        return self._backend
+        return self.executor.backend
 
     @property
-    def current(self):
+    def table(self) -> QueryTable:
+        """The query table; its rows are what budgets choose from."""
+        return self.executor.table
+
+    @property
+    def cfg(self) -> Any:
+        """The network's configuration; of an exported folder, what running it needs."""
+        return self.executor.cfg
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in their order; where there are none, their numbers as text."""
+        return self.executor.class_names
+
+    @property
+    def current(self) -> Row | None:
         """The ``Row`` last switched to, or ``None`` before the first.
 
         While it is being prepared another one answers, which ``Prediction.subnet`` names.
         """
         with self._lock:
-            subnet = self._wanted or self._prepared.target
+            subnet = self._wanted or self.executor.runners.target
         return None if subnet is None else self.table[subnet]
 
     @property
-    def late(self):
+    def late(self) -> bool:
         """Whether even the cheapest row is expected to take longer than the budget allows."""
         return self._controller.late
 
-    def set_budget(self, macs=None, ms=None, fps=None, cascade=False, wait=False):
+    def set_budget(
+        self,
+        budget: Budget | str | float | None = None,
+        *,
+        macs: float | None = None,
+        ms: float | None = None,
+        fps: float | None = None,
+        cascade: bool = False,
+        wait: bool = False,
+    ) -> Row:
         """Switches to the best sub-network within a budget.
 
         Args:
+            budget: a :class:`~mutualvideo.budget.Budget` or its text, ``"1.2G"``; or
             macs: multiply-adds of one clip, or
             ms: milliseconds of one clip in the network, or
             fps: clips answered per second, their preparation included. Under the last two the
@@ -120,7 +136,7 @@ class AdaptiveRecognizer:
                 which one answered.
             cascade: runs a confidence cascade that costs ``macs`` on average: cheap rows
                 answer, dearer ones only where these are unsure. While its stages are being
-                prepared the first one answers alone.
+                prepared, the first one answers by itself.
             wait: whether to return only when it answers.
 
         Returns:
@@ -132,21 +148,24 @@ class AdaptiveRecognizer:
                 there are no cascades; nothing is switched.
             PreparationError: see :meth:`switch`.
         """
-        if not cascade:
-            return self._begin(lambda new: new.set_budget(macs=macs, ms=ms, fps=fps), None, wait)
-        if macs is None or ms is not None or fps is not None:
+        if cascade and (ms is not None or fps is not None):
             raise InputError("a cascade has a budget of multiply-adds: give macs=... alone")
-        found = self._curve().best(macs)
+        given = Budget.of(budget, macs=macs, ms=ms, fps=fps)
+        if not cascade:
+            return self._begin(lambda new: new.set_budget(given), None, wait)
+        if given.unit != "macs":
+            raise InputError("a cascade has a budget of multiply-adds: give macs=... alone")
+        found = self._curve().best(given)
         runner = CascadeRunner(found, self.table)
         for subnet in found.stages:
-            self._backend.check(subnet)
+            self.backend.check(subnet)
         row = self._begin(lambda new: new.hold(found.stages[0]), runner, wait)
         if wait:
             for subnet in found.stages:
-                self._prepared.get(subnet)
+                self.executor.runners.get(subnet)
         return row
 
-    def switch(self, subnet, wait=False):
+    def switch(self, subnet: Subnet, wait: bool = False) -> Row:
         """Switches to a sub-network of the table, until the next budget or switch.
 
         Returns at once unless ``wait``; only the very first one is waited for, by
@@ -157,27 +176,30 @@ class AdaptiveRecognizer:
 
         Raises:
             InputError: if it is not in the table or was never calibrated.
-            PreparationError: if one that was switched to before could not be prepared and
-                nobody was told, or with ``wait`` this one; nothing is switched.
+            PreparationError: if an earlier switch failed in the background and has not been
+                reported yet, or with ``wait`` if this one fails; nothing is switched.
         """
         return self._begin(lambda new: new.hold(subnet), None, wait)
 
-    def _begin(self, decide, cascade, wait):
+    def _begin(
+        self, decide: Callable[[Controller], Row], cascade: CascadeRunner | None, wait: bool
+    ) -> Row:
+        runners = self.executor.runners
         with self._lock:
             # A copy, so that whatever is refused leaves everything as it was.
             new = copy.copy(self._controller)
-            decide(new)
-            for row in new.ladder:
-                self._backend.check(row.subnet)
-            self._prepared.switch(new.row.subnet)
+            row = decide(new)
+            for possible in new.ladder:
+                self.backend.check(possible.subnet)
+            runners.switch(row.subnet)
             self._controller, self._cascade, self._wanted = new, cascade, None
             # None of them is let go: a cascade needs all.
-            self._prepared.keep(() if cascade is None else cascade.cascade.stages)
+            runners.keep(() if cascade is None else cascade.cascade.stages)
         if wait:
-            self._prepared.wait_ready()
-        return new.row
+            runners.wait_ready()
+        return row
 
-    def _curve(self):
+    def _curve(self) -> CascadeCurve:
         with self._lock:
             if self._cascades is None:
                 self._cascades = self.table.path_of("cascades")
@@ -190,26 +212,23 @@ class AdaptiveRecognizer:
                 self._cascades = CascadeCurve.load_json(self._cascades)
             return self._cascades
 
-    def wait_ready(self, timeout=None):
+    def wait_ready(self, timeout: float | None = None) -> bool:
         """Waits until :attr:`current` answers; returns whether it does within ``timeout`` s.
 
         Raises:
             PreparationError: if it cannot be prepared.
         """
-        return self._prepared.wait_ready(timeout)
+        return self.executor.runners.wait_ready(timeout)
 
-    def prefetch(self, subnets):
+    def prefetch(self, subnets: Iterable[Subnet]) -> None:
         """Has sub-networks of the table prepared in the background, as far as they fit.
 
         Raises:
             InputError: if one is not in the table or was never calibrated.
         """
-        subnets = [self.table[subnet].subnet for subnet in subnets]
-        for subnet in subnets:
-            self._backend.check(subnet)
-        self._prepared.request(subnets)
+        self.executor.runners.request([self.executor.check(subnet) for subnet in subnets])
 
-    def predict(self, clip, subnet=None):
+    def predict(self, clip: Any, subnet: Subnet | None = None) -> Prediction:
         """Recognises clips with the current sub-network.
 
         Frames are taken evenly over the clip (``DATA.NUM_FRAMES`` of them, repeated if it
@@ -230,90 +249,47 @@ class AdaptiveRecognizer:
             PreparationError: once, if the sub-network switched to could not be prepared; the
                 one before goes on answering.
         """
-        clips = as_clips(clip, pictures=self._preprocessing.num_frames is None)
-        runner, cascade = self._runner(subnet)
-        if cascade is not None:
-            return self._run_cascade(cascade, clips)
-        start = time.perf_counter()
-        batch = self._batch(clips, runner)
-        ready = time.perf_counter()
-        scores = runner(batch)
-        end = time.perf_counter()
-        prediction = self._prediction(scores, runner.subnet, (end - ready, end - start))
-        if subnet is None:
-            self._learn(prediction, len(clips))
+        clips = self.executor.clips(clip)
+        if subnet is not None:
+            runner = self.executor.runners.get(self.executor.check(subnet))
+            return self.executor.predict(runner, clips)
+        current = self._current_runner()
+        if isinstance(current, CascadeRunner):
+            return self.executor.predict_cascade(current, clips)
+        prediction = self.executor.predict(current, clips)
+        other_ms = prediction.total_ms - prediction.latency_ms
+        self.observe(prediction.subnet, prediction.latency_ms / len(clips), other_ms / len(clips))
         return prediction
 
-    def _runner(self, subnet):
-        """What answers: ``(runner, None)`` or ``(None, cascade)``."""
-        if subnet is not None:
-            self._backend.check(self.table[subnet].subnet)
-            return self._prepared.get(subnet), None
-        with self._lock:
-            if self._wanted is not None:
-                wanted, self._wanted = self._wanted, None
-                self._prepared.switch(wanted)
-            cascade = self._cascade
-            if cascade is not None and all(s in self._prepared for s in cascade.cascade.stages):
-                return None, cascade
-        runner = self._prepared.answering()
-        if runner is None:
-            raise InputError("recognizer: call set_budget(macs=...), (ms=...) or (fps=...) first")
-        return runner, None
+    def observe(self, subnet: Subnet, latency_ms: float, other_ms: float = 0.0) -> None:
+        """Takes in what an answer under this recogniser's budget took, if others gave it.
 
-    def _learn(self, prediction, clips):
-        """Tells the controller how long it took; switches if it says so."""
+        :meth:`predict` calls it by itself. The budget's row may change, with the next clip.
+
+        Args:
+            subnet: which sub-network answered.
+            latency_ms: milliseconds of one clip in the network.
+            other_ms: milliseconds of one clip outside it.
+        """
         with self._lock:
             before = self._controller.row
             if before is None:
                 return
-            row = self._controller.observe(
-                prediction.subnet,
-                prediction.latency_ms / clips,
-                (prediction.total_ms - prediction.latency_ms) / clips,
-            )
+            row = self._controller.observe(subnet, latency_ms, other_ms)
             if row is not before:
                 # With the next clip: an error of preparing it must not cost this answer.
                 self._wanted = row.subnet
 
-    def _run_cascade(self, cascade, clips):
-        start, in_network = time.perf_counter(), 0.0
-
-        def answer(subnet, index):
-            nonlocal in_network
-            runner = self._prepared.get(subnet)
-            batch = self._batch([clips[i] for i in index], runner)
-            ready = time.perf_counter()
-            scores = runner(batch)
-            in_network += time.perf_counter() - ready
-            return scores
-
-        found = cascade.run(answer, len(clips))
-        times = in_network, time.perf_counter() - start
-        stages = cascade.cascade.stages
-        last = stages[max(stages.index(subnet) for subnet in found.subnets)]
-        return self._prediction(found.scores, last, times, round(found.macs.mean()), found.subnets)
-
-    def _batch(self, clips, runner):
-        return np.stack([prepare(clip, self._preprocessing, *runner.shape) for clip in clips])
-
-    def _prediction(self, scores, subnet, seconds, macs=None, subnets=()):
-        return Prediction(
-            scores=scores,
-            labels=tuple(self.class_names[i] for i in scores.argmax(1)),
-            subnet=subnet,
-            macs=self.table[subnet].macs if macs is None else macs,
-            latency_ms=seconds[0] * 1000,
-            total_ms=seconds[1] * 1000,
-            class_names=self.class_names,
-            subnets=subnets,
-        )
-
-    def _class_names(self):
-        count, names = self.cfg.MODEL.NUM_CLASSES, self.table.metadata.get("classes")
-        if names is None:
-            return tuple(str(i) for i in range(count))
-        if not isinstance(names, list) or len(names) != count:
-            given = len(names) if isinstance(names, list) else repr(names)
-            raise InputError(f"query table: classes must be a list of {count} names, got {given}")
-        return tuple(str(name) for name in names)
+    def _current_runner(self) -> Runner | CascadeRunner:
+        runners = self.executor.runners
+        with self._lock:
+            if self._wanted is not None:
+                wanted, self._wanted = self._wanted, None
+                runners.switch(wanted)
+            cascade = self._cascade
+            if cascade is not None and all(s in runners for s in cascade.cascade.stages):
+                return cascade
+        runner = runners.answering()
+        if runner is None:
+            raise InputError("recognizer: call set_budget(macs=...), (ms=...) or (fps=...) first")
+        return runner

@@ -1,1 +1,1 @@
-"""One recogniser for many: threads that ask, streams that must not wait."""
+"""One recogniser for many callers: threads that ask, streams that must not wait."""

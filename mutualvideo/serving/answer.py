@@ -1,7 +1,13 @@
-"""What those get who share a recogniser with others."""
+"""What callers that share a recogniser get."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from mutualvideo.runtime.executor import Executor
 from mutualvideo.runtime.prediction import Prediction
 from mutualvideo.subnet import Subnet
 
@@ -27,35 +33,35 @@ class Answer(Prediction):
     batch: int
 
     @property
-    def shed(self):
+    def shed(self) -> bool:
         """Whether another sub-network than the wanted one answered."""
         return self.subnet != self.wanted
 
 
-def make_answer(recognizer, subnet, scores, **fields):
+def make_answer(executor: Executor, subnet: Subnet, scores: np.ndarray, **fields: Any) -> Answer:
     """The :class:`Answer` that ``subnet`` gave.
 
     Args:
-        recognizer: an ``AdaptiveRecognizer``.
+        executor: what ran it.
         subnet: who answered.
         scores: float32 (classes,).
         fields: the fields that do not follow from these.
     """
-    names = recognizer.class_names
+    names = executor.class_names
     return Answer(
         scores=scores[None],
         labels=(names[scores.argmax()],),
         subnet=subnet,
-        macs=recognizer.table[subnet].macs,
+        macs=executor.table[subnet].macs,
         class_names=names,
         **fields,
     )
 
 
-def answer_error(recognizer, subnet, error):
+def answer_error(executor: Executor, subnet: Subnet, error: Exception) -> AnswerError:
     """The :class:`AnswerError` for whatever a runner raised."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    name = recognizer.backend.name
+    name = executor.backend.name
     failure = AnswerError(f"sub-network {subnet} failed on backend {name!r}: {reason}")
     failure.__cause__ = error
     return failure

@@ -1,19 +1,30 @@
 """Many callers, one recogniser: answers in batches, and in time by answering more cheaply."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
 
-from mutualvideo.budget import check_budget
+from mutualvideo.backends import Runner
+from mutualvideo.budget import Budget, is_positive
 from mutualvideo.errors import InputError
 from mutualvideo.policy.backlog import Backlog, Request
 from mutualvideo.policy.batching import BatchLatency
 from mutualvideo.policy.steps import Steps
+from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.runtime.ready import Frames, ReadyRunners, stack
-from mutualvideo.serving.answer import answer_error, make_answer
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
+from mutualvideo.serving.answer import Answer, answer_error, make_answer
+from mutualvideo.serving.service_stats import ServiceStats
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import Row
 
-# An idle worker ends after so long: a service that nobody closes leaves no thread behind.
+# An idle worker ends after this time, so that a service that is never closed leaves no thread.
 _LINGER_S = 0.5
 # Nothing waits longer without looking round.
 _LOOK_S = 1.0
@@ -27,29 +38,20 @@ class ClosedError(RuntimeError):
     """The service was closed."""
 
 
-@dataclass(frozen=True)
-class ServiceStats:
-    """What a service has done so far, counts of requests.
+@dataclass(eq=False)
+class _Asked(Request):
+    """A request of a caller who holds its future.
 
     Args:
-        waiting: accepted and not taken up yet.
-        answered: with scores; of these
-        late: after their deadline, and
-        shed: by a cheaper sub-network than wanted.
-        failed: answered with an exception.
-        cancelled: given up before they were taken up, by the caller or on closing.
-        refused: never accepted as there was no room.
-        batches: calls of the network that answered.
+        follows: whether its budget is the recogniser's own.
+        future: where the answer goes.
     """
 
-    waiting: int
-    answered: int
-    late: int
-    shed: int
-    failed: int
-    cancelled: int
-    refused: int
-    batches: int
+    follows: bool = False
+    future: Future[Answer] = field(default_factory=Future)
+
+    def cancelled(self) -> bool:
+        return self.future.cancelled()
 
 
 class Service:
@@ -57,7 +59,7 @@ class Service:
 
     Every accepted request gets exactly one answer or exception. What a request may cost is its
     budget, which is never exceeded; when it should be answered is its deadline. Clips that get
-    the same sub-network are answered together, as many as has proved worth while (see
+    the same sub-network are answered together, as many as have proved worthwhile (see
     :class:`~mutualvideo.policy.batching.BatchLatency`). When deadlines would be missed, all
     get cheaper sub-networks, as dear as the deadlines allow, instead of queueing; clients take
     turns (see :class:`~mutualvideo.policy.backlog.Backlog`). If even the cheapest cannot make
@@ -88,41 +90,43 @@ class Service:
 
     def __init__(
         self,
-        recognizer,
-        max_batch=8,
-        max_wait_ms=2.0,
-        max_queue=64,
-        deadline_ms=None,
-        clock=time.monotonic,
-    ):
+        recognizer: AdaptiveRecognizer,
+        max_batch: int = 8,
+        max_wait_ms: float = 2.0,
+        max_queue: int = 64,
+        deadline_ms: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         for name, value in (("max_batch", max_batch), ("max_queue", max_queue)):
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"service: {name} must be a whole number above 0, got {value!r}")
         if not 0 <= max_wait_ms < float("inf"):
             raise InputError(f"service: max_wait_ms must be at least 0, got {max_wait_ms!r}")
         self._recognizer, self._clock = recognizer, clock
+        self._executor = executor = recognizer.executor
         self._max_queue = max_queue
         self._deadline_ms = _deadline(deadline_ms)
         self._wake = threading.Event()
         self._lock = threading.Lock()
         # All below under the lock.
-        self._latency = BatchLatency(recognizer.table, max_batch)
-        self._backlog = Backlog(self._latency, max_batch, max_wait_ms / 1000)
-        self._runners = ReadyRunners(recognizer, self._wake.set, clock)
-        self._steps = Steps(recognizer, self._latency)
+        self._latency = BatchLatency(executor.table, max_batch)
+        self._backlog: Backlog[_Asked] = Backlog(self._latency, max_batch, max_wait_ms / 1000)
+        self._runners = ReadyRunners(executor, self._wake.set, clock)
+        self._steps = Steps(executor.table, executor.backend.check, self._latency)
         self._cropping = 0
-        self._count = Counter()
-        self._thread = None
+        self._count: Counter[str] = Counter()
+        self._thread: threading.Thread | None = None
+        self._taken: list[_Asked] = []
         self._closed = False
 
-    def __enter__(self):
+    def __enter__(self) -> Service:
         return self
 
-    def __exit__(self, kind, *_):
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         self.close(cancel=kind is not None)
 
     @property
-    def stats(self):
+    def stats(self) -> ServiceStats:
         """A :class:`ServiceStats`."""
         with self._lock:
             names = list(ServiceStats.__dataclass_fields__)[1:]
@@ -130,23 +134,33 @@ class Service:
             return ServiceStats(waiting, *(self._count[name] for name in names))
 
     @property
-    def slowdown(self):
+    def slowdown(self) -> float | None:
         """By what factor the machine is slower than the table promises; ``None``: unknown."""
         with self._lock:
             return self._latency.slowdown.factor
 
     def submit(
-        self, clip, macs=None, ms=None, fps=None, subnet=None, deadline_ms=None, client=None
-    ):
+        self,
+        clip: Any,
+        budget: Budget | str | float | None = None,
+        *,
+        macs: float | None = None,
+        ms: float | None = None,
+        fps: float | None = None,
+        subnet: Subnet | None = None,
+        deadline_ms: float | None = None,
+        client: Hashable = None,
+    ) -> Future[Answer]:
         """Has a clip answered; returns as soon as it is cropped.
 
         Args:
             clip: uint8 (T, H, W, 3), (3, T, H, W) or (1, 3, T, H, W), as ``predict`` takes it.
+            budget: a :class:`~mutualvideo.budget.Budget` or its text, or
             macs: multiply-adds that it may cost, or
             ms: milliseconds in the network that one clip may take at the machine's present
                 speed (the table's latencies times the slowdown observed), or
-            fps: clips a second that the machine could answer so, one after the other, or
-            subnet: the row that answers, whatever the hurry. None of the four: the
+            fps: clips per second, if the machine answered them one after the other, or
+            subnet: the row that answers, whatever the hurry. None of these: the
                 recogniser's own budget, which follows the latency of these answers; a cascade
                 does not run here, its first row does.
             deadline_ms: milliseconds from now by which the answer should be there; ``None``:
@@ -170,9 +184,17 @@ class Service:
         arrived_s = self._clock()
         deadline_ms = self._deadline_ms if deadline_ms is None else _deadline(deadline_ms)
         client = ("thread", threading.get_ident()) if client is None else client
+        given = [value for value in (budget, macs, ms, fps, subnet) if value is not None]
+        if len(given) > 1:
+            raise InputError("give one budget: macs=..., ms=..., fps=... or subnet=...")
         with self._lock:
             self._check_open()
-            steps = self._steps.of(macs, ms, fps, subnet)
+            if subnet is not None:
+                steps = self._steps.only(subnet)
+            elif given:
+                steps = self._steps.within(Budget.of(budget, macs=macs, ms=ms, fps=fps))
+            else:
+                steps = self._steps.up_to(self._current())
             failure = self._runners.failure(steps[-1].subnet)
             if failure is not None:
                 raise failure
@@ -184,17 +206,16 @@ class Service:
                 )
             self._cropping += 1
         try:
-            frames = Frames(clip, self._recognizer._preprocessing)
+            frames = Frames(clip, self._executor.preprocessing)
             # Most likely what will be wanted, and so made by this thread.
-            frames.input(self._recognizer.backend.input_shape(steps[-1].subnet))
+            frames.input(self._executor.backend.input_shape(steps[-1].subnet))
         except BaseException:
             with self._lock:
                 self._cropping -= 1
             raise
         deadline_s = None if deadline_ms is None else arrived_s + deadline_ms / 1000
         costs = tuple(self._steps.cost(row) for row in steps)
-        follows = macs is None and ms is None and fps is None and subnet is None
-        request = Request(frames, steps, costs, arrived_s, deadline_s, client, follows)
+        request = _Asked(frames, steps, costs, arrived_s, deadline_s, client, not given)
         with self._lock:
             self._cropping -= 1
             self._check_open()
@@ -206,7 +227,7 @@ class Service:
         self._wake.set()
         return request.future
 
-    def close(self, cancel=False):
+    def close(self, cancel: bool = False) -> None:
         """Accepts no more and waits until all requests are answered. May be called again.
 
         Args:
@@ -221,17 +242,23 @@ class Service:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _check_open(self):
+    def _current(self) -> Row:
+        row = self._recognizer.current
+        if row is None:
+            raise InputError("give a budget, or call set_budget of the recogniser first")
+        return row
+
+    def _check_open(self) -> None:
         if self._closed:
             raise ClosedError("service: it was closed, nothing can be submitted any more")
 
-    def _work(self):
+    def _work(self) -> None:
         self._taken = []
         try:
             while self._step():
                 pass
         except BaseException as error:
-            # Whatever went wrong, nobody waits for ever.
+            # Whatever went wrong, no caller may wait for ever.
             with self._lock:
                 self._thread = None
                 waiting = list(self._backlog)
@@ -240,7 +267,7 @@ class Service:
             self._fail(self._taking(waiting), error)
             raise
 
-    def _step(self):
+    def _step(self) -> bool:
         """Answers one batch or waits; ``False`` if the thread should end."""
         self._wake.clear()
         with self._lock:
@@ -249,7 +276,7 @@ class Service:
             self._count["cancelled"] += before - len(self._backlog)
             self._runners.ask(sorted(choice.wanted))
             broken = self._broken()
-            runner = self._runners.runner(choice.row.subnet) if choice.batch else None
+            runner = None if choice.row is None else self._runners.runner(choice.row.subnet)
             # If there is none, it was let go or broke in this moment.
             taken = choice.batch if runner is not None and not broken else []
             self._backlog.remove(taken)
@@ -260,7 +287,7 @@ class Service:
                 return False
         for request, failure in broken.items():
             self._fail(self._taking([request]), failure)
-        if taken:
+        if taken and runner is not None:
             begin_s = self._clock()
             self._taken = self._taking(taken)
             if self._taken:
@@ -269,7 +296,7 @@ class Service:
             return self._wait(choice.until_s, waiting)
         return True
 
-    def _wait(self, until_s, waiting):
+    def _wait(self, until_s: float | None, waiting: int) -> bool:
         """Until something happens; ``False`` if nothing waits and nothing has come for long."""
         wait_s = _LOOK_S if waiting else _LINGER_S
         if until_s is not None:
@@ -281,36 +308,36 @@ class Service:
                 self._thread = None
             return self._thread is not None
 
-    def _ready(self):
+    def _ready(self) -> Callable[[Subnet], bool]:
         known = {}
 
-        def ready(subnet):
+        def ready(subnet: Subnet) -> bool:
             if subnet not in known:
                 known[subnet] = subnet in self._runners
             return known[subnet]
 
         return ready
 
-    def _broken(self):
+    def _broken(self) -> dict[_Asked, PreparationError]:
         """{request: why its best row cannot be prepared}."""
         failures = {r: self._runners.failure(r.best.subnet) for r in self._backlog}
         return {request: failure for request, failure in failures.items() if failure is not None}
 
-    def _taking(self, requests):
+    def _taking(self, requests: Collection[_Asked]) -> list[_Asked]:
         """Those that were not cancelled; from now on they cannot be."""
         taken = [r for r in requests if r.future.set_running_or_notify_cancel()]
         with self._lock:
             self._count["cancelled"] += len(requests) - len(taken)
         return taken
 
-    def _fail(self, requests, error):
+    def _fail(self, requests: Collection[_Asked], error: BaseException) -> None:
         """Outside the lock: what waits for a future may call this service."""
         with self._lock:
             self._count["failed"] += len(requests)
         for request in requests:
             request.future.set_exception(error)
 
-    def _answer(self, batch, runner, begin_s):
+    def _answer(self, batch: list[_Asked], runner: Runner, begin_s: float) -> None:
         """Outside the lock: exactly one answer or exception for each."""
         try:
             clips = stack([request.clip for request in batch], runner.shape)
@@ -326,7 +353,7 @@ class Service:
             self._count["batches"] += 1
         for request, own in zip(batch, scores, strict=True):
             answer = make_answer(
-                self._recognizer,
+                self._executor,
                 runner.subnet,
                 own,
                 latency_ms=ms,
@@ -338,28 +365,23 @@ class Service:
             with self._lock:
                 self._count.update(answered=1, late=answer.late, shed=answer.shed)
             if request.follows:
-                # Whose budget it was hears of it, as of a call of predict.
-                own_ms, other_ms = ms / len(batch), (ready_s - begin_s) * 1000 / len(batch)
-                self._recognizer._learn(
-                    replace(answer, latency_ms=own_ms, total_ms=own_ms + other_ms), 1
-                )
+                # The recogniser's own budget follows these answers as it follows those of predict.
+                other_ms = (ready_s - begin_s) * 1000
+                self._recognizer.observe(runner.subnet, ms / len(batch), other_ms / len(batch))
             request.future.set_result(answer)
 
-    def _failed(self, batch, runner, error):
+    def _failed(self, batch: list[_Asked], runner: Runner, error: Exception) -> None:
         if len(batch) > 1:
-            # Too many at once, or one of them alone: each for itself tells.
+            # Either there were too many, or one of them is bad: answering one by one tells.
             with self._lock:
                 self._latency.failed(runner.subnet, len(batch))
             for request in batch:
                 self._answer([request], runner, self._clock())
             return
-        self._fail(batch, answer_error(self._recognizer, runner.subnet, error))
+        self._fail(batch, answer_error(self._executor, runner.subnet, error))
 
 
-def _deadline(deadline_ms):
-    if deadline_ms is None:
-        return None
-    try:
-        return check_budget(ms=deadline_ms)[1]
-    except InputError:
-        raise InputError(f"deadline_ms={deadline_ms!r}: expected a finite number above 0") from None
+def _deadline(deadline_ms: float | None) -> float | None:
+    if deadline_ms is not None and not is_positive(deadline_ms):
+        raise InputError(f"deadline_ms={deadline_ms!r}: expected a finite number above 0")
+    return deadline_ms

@@ -1,20 +1,31 @@
 """Several video streams on one recogniser, each answered before its next clip comes."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from mutualvideo.backends import Runner
 from mutualvideo.errors import InputError
+from mutualvideo.media.source import Source
 from mutualvideo.policy.backlog import ready_row
 from mutualvideo.policy.controller import ladder_of
 from mutualvideo.policy.scheduler import Scheduler
+from mutualvideo.policy.stream_plan import Stream, StreamPlan
 from mutualvideo.runtime.clip_window import ClipWindow
 from mutualvideo.runtime.ready import Frames, ReadyRunners, stack
-from mutualvideo.serving.answer import answer_error, make_answer
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
+from mutualvideo.serving.answer import Answer, answer_error, make_answer
 from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import Row
 
-# Nobody waits longer without looking round.
+# The longest wait before looking again.
 _LOOK_S = 0.1
 
 
@@ -38,40 +49,47 @@ class StreamServer:
         PreparationError: if a row of the first plan cannot be prepared; all are waited for.
     """
 
-    def __init__(self, recognizer, streams, share=0.9, clock=time.monotonic):
-        self._recognizer, self._clock = recognizer, clock
-        self._ladder = ladder_of(recognizer.table, "ms")
+    def __init__(
+        self,
+        recognizer: AdaptiveRecognizer,
+        streams: Iterable[Stream],
+        share: float = 0.9,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._executor, self._clock = recognizer.executor, clock
+        executor = self._executor
+        self._ladder = ladder_of(executor.table, "ms")
         for row in self._ladder:
-            recognizer.backend.check(row.subnet)
-        self._scheduler = Scheduler(recognizer.table, streams, share)
+            executor.backend.check(row.subnet)
+        self._scheduler = Scheduler(executor.table, streams, share)
         self._changed = threading.Event()
         self._lock = threading.Lock()
-        self._runners = ReadyRunners(recognizer, self._changed.set, clock)
+        self._runners = ReadyRunners(executor, self._changed.set, clock)
         # The cheapest too: it is what there is when the machine gets slow.
         for row in (self._ladder[0], *self.plan.rows.values()):
-            recognizer._prepared.get(row.subnet)
+            executor.runners.get(row.subnet)
 
     @property
-    def plan(self):
-        """The ``Plan`` in force."""
+    def plan(self) -> StreamPlan:
+        """The ``StreamPlan`` in force."""
         return self._scheduler.plan
 
     @property
-    def slowdown(self):
+    def slowdown(self) -> float | None:
         """By what factor the machine is slower than the table promises."""
         return self._scheduler.slowdown.factor
 
     @property
-    def dropped(self):
+    def dropped(self) -> dict[str, int]:
         """``{name: count}``: clips whose stream had a newer one before they were taken up."""
         return dict(self._scheduler.dropped)
 
     @property
-    def missed(self):
+    def missed(self) -> dict[str, int]:
         """``{name: count}``: clips answered after their deadline."""
         return dict(self._scheduler.missed)
 
-    def submit(self, stream, clip):
+    def submit(self, stream: str, clip: Any) -> None:
         """Has a clip answered; it is due one period of its stream from now.
 
         Args:
@@ -82,16 +100,16 @@ class StreamServer:
             InputError: if there is no such stream, or for another dtype or shape.
         """
         now_s = self._clock()
-        frames = Frames(clip, self._recognizer._preprocessing)
+        frames = Frames(clip, self._executor.preprocessing)
         row = self.plan.rows.get(stream)
         if row is not None:
             # Most likely what will be wanted, and so made by this thread.
-            frames.input(self._recognizer.backend.input_shape(row.subnet))
+            frames.input(self._executor.backend.input_shape(row.subnet))
         with self._lock:
             self._scheduler.submit(stream, now_s, (now_s, frames))
         self._changed.set()
 
-    def answer(self):
+    def answer(self) -> tuple[str, Answer] | None:
         """Answers the clip that is due first.
 
         Returns:
@@ -114,7 +132,7 @@ class StreamServer:
             scores = runner(clips)
             end_s = self._clock()
         except Exception as error:
-            raise answer_error(self._recognizer, runner.subnet, error) from error
+            raise answer_error(self._executor, runner.subnet, error) from error
         ms = (end_s - begin_s) * 1000
         with self._lock:
             self._scheduler.finish(job, ms, end_s, runner.subnet)
@@ -122,7 +140,7 @@ class StreamServer:
                 [row.subnet for row in self.plan.rows.values() if row.subnet not in self._runners]
             )
         return job.stream, make_answer(
-            self._recognizer,
+            self._executor,
             runner.subnet,
             scores[0],
             latency_ms=ms,
@@ -132,18 +150,18 @@ class StreamServer:
             batch=1,
         )
 
-    def wait(self):
-        """Until a clip has come, a tenth of a second at most."""
+    def wait(self) -> None:
+        """Waits until a clip has come, for a tenth of a second at most."""
         self._changed.wait(_LOOK_S)
 
-    def _runner(self, wanted):
+    def _runner(self, wanted: Row) -> Runner:
         failure = self._runners.failure(wanted.subnet)
         if failure is not None:
             raise failure
         row = ready_row(self._ladder, self._ladder.index(wanted), self._runners.__contains__)
         runner = None if row is None else self._runners.runner(row.subnet)
         # None was ready, or it was let go in this moment.
-        return runner or self._recognizer._prepared.get(wanted.subnet)
+        return runner or self._executor.runners.get(wanted.subnet)
 
 
 @dataclass(frozen=True)
@@ -165,14 +183,21 @@ class StreamSummary:
     problem: str | None
 
 
-def run_streams(recognizer, streams, answered=None, share=0.9, seconds=None, stop=None):
+def run_streams(
+    recognizer: AdaptiveRecognizer,
+    streams: Sequence[tuple[Stream, Source]],
+    answered: Callable[[str, Answer], object] | None = None,
+    share: float = 0.9,
+    seconds: float | None = None,
+    stop: threading.Event | None = None,
+) -> dict[str, StreamSummary]:
     """Recognises several videos at once on one device.
 
-    The scheduler gives each stream the row with which all deadlines hold and the weighted sum of
-    expected accuracies is greatest, anew when the machine's speed changes. A clip is cut from
-    the last frames of each source once per period of its stream, as soon as there are enough;
-    from a source that is shorter than a clip, one at its end. Recordings are played at their
-    own pace.
+    The scheduler gives each stream a row so that all deadlines hold and the weighted sum of
+    expected accuracies is large, and plans again when the machine's speed changes. A clip is cut
+    from the last frames of each source once per period of its stream, as soon as there are
+    enough; from a source that is shorter than a clip, one at its end. Recordings are played at
+    their own pace.
 
     Args:
         recognizer: an ``AdaptiveRecognizer`` whose table has latencies.
@@ -180,7 +205,7 @@ def run_streams(recognizer, streams, answered=None, share=0.9, seconds=None, sto
         answered: called with ``(name, Answer)`` after every answer, by the calling thread,
             which is the one that answers: it should return soon.
         share: how much of the device is planned, see :class:`StreamServer`.
-        seconds: stop after so much of each source; ``None``: at its end.
+        seconds: stop after this many seconds of each source; ``None``: at its end.
         stop: ``threading.Event`` that ends it early.
 
     Returns:
@@ -197,7 +222,7 @@ def run_streams(recognizer, streams, answered=None, share=0.9, seconds=None, sto
         _Reader(server, recognizer.cfg.DATA, stream, source, seconds, over)
         for stream, source in streams
     ]
-    who = {stream.name: Counter() for stream, _ in streams}
+    who: dict[str, Counter[Subnet]] = {stream.name: Counter() for stream, _ in streams}
     for reader in readers:
         reader.thread.start()
     try:
@@ -234,11 +259,11 @@ def run_streams(recognizer, streams, answered=None, share=0.9, seconds=None, sto
 class _Either(threading.Event):
     """Set when either this or the other event is."""
 
-    def __init__(self, other):
+    def __init__(self, other: threading.Event) -> None:
         super().__init__()
         self._other = other
 
-    def is_set(self):
+    def is_set(self) -> bool:
         return super().is_set() or self._other.is_set()
 
 
@@ -251,14 +276,23 @@ class _Reader:
         error: whatever else went wrong, an exception, or ``None``.
     """
 
-    def __init__(self, server, data, stream, source, seconds, stop):
+    def __init__(
+        self,
+        server: StreamServer,
+        data: Any,
+        stream: Stream,
+        source: Source,
+        seconds: float | None,
+        stop: threading.Event,
+    ) -> None:
         self.stream, self._server, self._stop = stream, server, stop
-        self._source = source if source.live else source.as_live()
+        self._source = source.as_live()
         self._window, self._seconds = ClipWindow(data, source.fps), seconds
         self.thread = threading.Thread(target=self._read, name=f"stream {stream.name}")
-        self.problem = self.error = None
+        self.problem: str | None = None
+        self.error: Exception | None = None
 
-    def _read(self):
+    def _read(self) -> None:
         try:
             if not self._submitted() and len(self._window):
                 self._submit()
@@ -268,7 +302,7 @@ class _Reader:
         except Exception as error:
             self.error = error
 
-    def _submitted(self):
+    def _submitted(self) -> bool:
         """Takes all frames; whether a clip was cut."""
         next_s, period_s = 0.0, self.stream.period_ms / 1000
         frames = self._source.frames(self._see, self._stop)
@@ -283,9 +317,9 @@ class _Reader:
             frames.close()
         return next_s > 0
 
-    def _see(self, time_s, frame):
+    def _see(self, time_s: float, frame: np.ndarray) -> None:
         self._window.add(time_s, frame)
         self._window.forget_old()
 
-    def _submit(self):
+    def _submit(self) -> None:
         self._server.submit(self.stream.name, self._window.clip())

@@ -9,6 +9,7 @@ from mutualvideo.errors import InputError, shown
 from mutualvideo.slim.convert import slim_state
 from mutualvideo.slim.every_subnet import each_subnet
 from mutualvideo.slim.layers import batch_norms
+from mutualvideo.slim.network_protocol import tell_subnet
 from mutualvideo.slim.sync_norm import count_over_processes
 from mutualvideo.subnet import Subnet
 
@@ -16,7 +17,7 @@ _FORMAT = "mutualvideo-statistics"
 
 
 @contextmanager
-def _as_before(model):
+def as_before(model):
     """Restores modes and the current sub-network on leaving."""
     state = slim_state(model)
     width, subnet, over_processes = state.width, state.subnet, state.over_processes
@@ -28,8 +29,7 @@ def _as_before(model):
         for module, mode in modes:
             module.training = mode
         state.select(width, subnet)
-        if hasattr(model, "on_subnet"):
-            model.on_subnet(subnet)
+        tell_subnet(model, subnet)
 
 
 @torch.no_grad()
@@ -59,7 +59,7 @@ def calibrate(model, subnets, clips, over_processes=False):
     """
     subnets = list(dict.fromkeys(subnets))
     norms = [norm for _, norm in batch_norms(model)]
-    with _as_before(model) as state:
+    with as_before(model) as state:
         model.eval()
         state.over_processes = over_processes
         for norm in norms:

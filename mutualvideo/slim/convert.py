@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from mutualvideo.errors import InputError
 from mutualvideo.slim.layers import TWINS, BatchNormTwin, Prepared
 from mutualvideo.slim.meta_copy import meta_twin
+from mutualvideo.slim.network_protocol import check_subnet, tell_subnet
 from mutualvideo.slim.rules import Fixed, Segments
 from mutualvideo.slim.selfcheck import check_widths
 from mutualvideo.slim.state import SlimState
@@ -219,8 +220,7 @@ def set_width(model, width):
         InputError: if the width is outside the range the network was made slimmable for.
     """
     slim_state(model).select(width)
-    if hasattr(model, "on_subnet"):
-        model.on_subnet(None)
+    tell_subnet(model, None)
 
 
 def set_subnet(model, subnet):
@@ -233,8 +233,6 @@ def set_subnet(model, subnet):
         InputError: if the width is outside the range, or the network cannot take the
             frames or the size.
     """
-    if hasattr(model, "check_subnet"):
-        model.check_subnet(subnet)
+    check_subnet(model, subnet)
     slim_state(model).select(subnet.width, subnet)
-    if hasattr(model, "on_subnet"):
-        model.on_subnet(subnet)
+    tell_subnet(model, subnet)

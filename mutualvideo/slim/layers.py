@@ -8,6 +8,8 @@ the current width; active *input* channels are read off the tensor that arrives.
 Reference: slimmable networks (arXiv 1812.08928), without their per-layer wiring.
 """
 
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -263,13 +265,28 @@ class BatchNormTwin(Twin):
 
     _parameters_in_use = _affine
 
-    def _population(self, arriving):
+    def population(self, arriving):
         """Mean and variance to normalise with in eval."""
         own = self.statistics.get(self.slim.subnet)
-        if own is not None:
-            return own
+        return self._running(arriving) if own is None else own
+
+    def _running(self, arriving):
+        """The part of the running statistics that belongs to the channels that arrive."""
         mean = self._take_input(self.running_mean, arriving, 0)
         return mean, self._take_input(self.running_var, arriving, 0)
+
+    @contextmanager
+    def _moving(self, arriving):
+        """Yields (mean, var, momentum) to move; they are the running statistics afterwards."""
+        self.num_batches_tracked += 1
+        momentum = self.momentum
+        momentum = 1 / float(self.num_batches_tracked) if momentum is None else momentum
+        parts = self._running(arriving)
+        yield *parts, momentum
+        if self.in_segments is not None and arriving != self.num_features:
+            index = self._arriving_index(arriving, parts[0].device)
+            for whole, part in zip((self.running_mean, self.running_var), parts, strict=True):
+                whole.index_copy_(0, index, part)  # a prefix is a view, these are copies
 
     def _collected(self, x):
         """The statistics that calibration is collecting, which ``F.batch_norm`` updates."""
@@ -294,36 +311,40 @@ class BatchNormTwin(Twin):
             mean, var, unbiased = sync_norm.batch_moments(x)
             _move(collected, (mean, unbiased), momentum)
             return mean, var, *self._affine(arriving), False, 0.0
-        if self.training and self.slim.is_full:  # recomputing: these are given, and do not move
-            return self.running_mean, self.running_var, *self._affine(arriving), True, 0.0
+        if self.training and self.slim.is_full and self.running_mean is not None:
+            # Recomputing: these are given, and do not move.
+            return *self._running(arriving), *self._affine(arriving), True, 0.0
         if self.training or self.running_mean is None:
             return None, None, *self._affine(arriving), True, 0.0
         return *self.in_use(arriving), False, 0.0
 
     def _sliced(self, arriving):
-        return *self._population(arriving), *self._affine(arriving)
+        return *self.population(arriving), *self._affine(arriving)
 
     def forward(self, x):
         if self.training and self.slim.over_processes:
             return self._forward_over_processes(x)
         if self.training and self.slim.is_full and not self.slim.recomputing:
-            return super().forward(x)
+            if x.shape[1] == self.num_features or self.running_mean is None:
+                return super().forward(x)
+            # The widest network of a range that ends below 1.
+            with self._moving(x.shape[1]) as (mean, var, momentum):
+                affine = self._affine(x.shape[1])
+                return F.batch_norm(x, mean, var, *affine, True, momentum, self.eps)
         return F.batch_norm(x, *self.normalization(x), self.eps)
 
     def _forward_over_processes(self, x):
         mean, var, unbiased = sync_norm.batch_moments(x)
         moves = self.slim.is_full and not self.slim.recomputing
         if moves and self.running_mean is not None:
-            self.num_batches_tracked += 1
-            momentum = self.momentum
-            momentum = 1 / float(self.num_batches_tracked) if momentum is None else momentum
-            _move((self.running_mean, self.running_var), (mean, unbiased), momentum)
+            with self._moving(x.shape[1]) as (*running, momentum):
+                _move(running, (mean, unbiased), momentum)
         return sync_norm.normalize(x, mean, var, *self._affine(x.shape[1]), self.eps)
 
     def to_static(self, arriving):
         weight, bias = self._affine(arriving)
         if self.running_mean is not None:
-            mean, var = (tensor.detach().clone() for tensor in self._population(arriving))
+            mean, var = (tensor.detach().clone() for tensor in self.population(arriving))
             self.running_mean, self.running_var = mean, var
         if self.affine:
             self.weight, self.bias = self._own(weight), self._own(bias)

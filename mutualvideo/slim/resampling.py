@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from mutualvideo.errors import InputError
 from mutualvideo.frame_indices import frame_indices
+from mutualvideo.slim.network_protocol import shapes_clips
 
 
 def resample_clip(clip, frames, size):
@@ -55,7 +56,7 @@ def input_shape(model, subnet):
 
     The sub-network's own, unless the network makes its pathways inside (SlowFast).
     """
-    if hasattr(model, "clip_shape"):
+    if shapes_clips(model):
         return model.clip_shape(subnet)
     return subnet.frames, subnet.size
 

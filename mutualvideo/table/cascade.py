@@ -4,22 +4,26 @@ Beyond the MutualNet papers, after the early-exit cascades of Wang et al. (IDK C
 1706.00885). The sub-networks of one slimmable network make the stages: no further weights.
 """
 
+from __future__ import annotations
+
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from mutualvideo.budget import check_budget, format_cost
+from mutualvideo.budget import Budget
 from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
-from mutualvideo.files import atomic_path
+from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.subnet import Subnet
 
 FORMAT = "mutualvideo-cascades"
 VERSION = 1
 
 
-def confidence(scores):
+def confidence(scores: np.ndarray) -> np.ndarray:
     """How sure softmax ``scores`` (..., classes) are: the highest of them, (...)."""
     return scores.max(-1)
 
@@ -40,7 +44,7 @@ class Cascade:
     stages: tuple[Subnet, ...]
     thresholds: tuple[float, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))
         object.__setattr__(self, "thresholds", tuple(float(t) for t in self.thresholds))
         names = " > ".join(str(stage) for stage in self.stages)
@@ -54,13 +58,13 @@ class Cascade:
         if not all(0 <= threshold <= 1 for threshold in self.thresholds):
             raise InputError(f"cascade {names}: thresholds must be from 0 to 1, {self.thresholds}")
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = [str(self.stages[0])]
         for threshold, stage in zip(self.thresholds, self.stages[1:], strict=True):
             parts.append(f"(below {threshold:.2f}) {stage}")
         return " ".join(parts)
 
-    def choose(self, sure):
+    def choose(self, sure: np.ndarray) -> np.ndarray:
         """Which stage answers each of many clips, from how sure all stages are.
 
         Args:
@@ -75,7 +79,7 @@ class Cascade:
         return answered
 
 
-def run_macs(macs, answered):
+def run_macs(macs: Any, answered: np.ndarray) -> np.ndarray:
     """Multiply-adds of each video: of the stage that answered and of all before it.
 
     Args:
@@ -115,7 +119,7 @@ class CascadePoint:
     gain_error: float
 
     @property
-    def wins(self):
+    def wins(self) -> bool:
         """Whether the cascade's gain is more than twice its standard error: not an accident."""
         return self.top1 - self.static_top1 > 2 * self.gain_error
 
@@ -131,38 +135,45 @@ class CascadeCurve:
         InputError: if there is no point, or a budget comes twice.
     """
 
-    def __init__(self, points, metadata=None):
+    def __init__(
+        self, points: Iterable[CascadePoint], metadata: Mapping[str, Any] | None = None
+    ) -> None:
         self.points = tuple(sorted(points, key=lambda point: point.budget_macs))
         self.metadata = dict(metadata or {})
         budgets = [point.budget_macs for point in self.points]
         if not budgets or len(set(budgets)) < len(budgets):
             raise InputError("cascades: expected at least one point, no budget twice")
 
-    def best(self, macs):
+    def best(
+        self, budget: Budget | str | float | None = None, *, macs: float | None = None
+    ) -> Cascade:
         """The cascade for an average budget.
 
         Args:
-            macs: multiply-adds of one clip, on average. The dearest clip costs all stages:
-                where every clip has a deadline, take ``QueryTable.best``.
+            budget: a :class:`~mutualvideo.budget.Budget` of multiply-adds, or
+            macs: their number, of one clip on average. The dearest clip costs all stages: where
+                every clip has a deadline, take ``QueryTable.best``.
 
         Returns:
             The ``Cascade`` of the dearest point within the budget if it wins there (see
             ``CascadePoint.wins``), else one of a single stage, the best single sub-network.
 
         Raises:
-            InputError: if the budget is no number above 0 or below the cheapest point.
+            InputError: if the budget is not one of multiply-adds, or below the cheapest point.
         """
-        _, macs = check_budget(macs=macs)
-        inside = [point for point in self.points if point.budget_macs <= macs]
+        budget = Budget.of(budget, macs=macs)
+        if budget.unit != "macs":
+            raise InputError(f"budget of {budget}: a cascade's is one of multiply-adds")
+        inside = [point for point in self.points if point.budget_macs <= budget.value]
         if not inside:
             raise InputError(
-                f"budget of {format_cost('macs', macs)} is below the cheapest cascade, "
-                f"{format_cost('macs', self.points[0].budget_macs)}"
+                f"budget of {budget} is below the cheapest cascade, "
+                f"{Budget('macs', self.points[0].budget_macs)}"
             )
         point = inside[-1]
         return point.cascade if point.wins else Cascade((point.static,), ())
 
-    def save_json(self, path):
+    def save_json(self, path: StrPath) -> None:
         """Writes the curve, atomically.
 
         Raises:
@@ -185,7 +196,7 @@ class CascadeCurve:
             temporary.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def load_json(cls, path):
+    def load_json(cls, path: StrPath) -> CascadeCurve:
         """Reads a curve that ``save_json`` wrote.
 
         Raises:
@@ -208,7 +219,7 @@ class CascadeCurve:
             raise InputError(f"{path}: {error}") from None
 
 
-def _point_from_json(fields):
+def _point_from_json(fields: Any) -> CascadePoint:
     known = list(CascadePoint.__dataclass_fields__)
     if not isinstance(fields, dict) or sorted(fields) != sorted(known):
         raise InputError(f"expected exactly the fields {', '.join(known)}")
@@ -222,5 +233,6 @@ def _point_from_json(fields):
         # The comparison is also what refuses NaN.
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e18:
             raise InputError(f"{key} must be a number of at least 0, got {shown(value)}")
-    cascade = Cascade([Subnet.parse(name) for name in chain["stages"]], chain["thresholds"])
+    stages = tuple(Subnet.parse(name) for name in chain["stages"])
+    cascade = Cascade(stages, chain["thresholds"])
     return CascadePoint(**{**fields, "cascade": cascade, "static": Subnet.parse(fields["static"])})

@@ -1,12 +1,17 @@
 """The picture of a cascade curve: average cost against accuracy, beside the single rows."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from mutualvideo.errors import InputError
-from mutualvideo.files import atomic_path
+from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.table.cascade import CascadeCurve
 
 
-def plot_cascades(curve, path, title="Cascades and single sub-networks"):
+def plot_cascades(
+    curve: CascadeCurve, path: StrPath, title: str = "Cascades and single sub-networks"
+) -> None:
     """Writes a picture of the curve; the format follows the path's ending (png, svg, pdf).
 
     Both lines are measured on videos that the choices had not seen. The band is the standard

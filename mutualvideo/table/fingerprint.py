@@ -1,11 +1,16 @@
 """Which checkpoint and which list of videos a table belongs to, by their content."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Iterable
+from typing import Any
 
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 
 
-def fingerprint(path):
+def fingerprint(path: StrPath) -> str:
     """What tells one file's content from another's: ``sha256:`` and 64 hexadecimal digits.
 
     Raises:
@@ -21,7 +26,7 @@ def fingerprint(path):
     return f"sha256:{digest.hexdigest()}"
 
 
-def manifest(videos):
+def manifest(videos: Iterable[Any]) -> str:
     """What tells one list of videos from another: ``sha256:`` and 64 hexadecimal digits.
 
     Of the lines ``name label`` in their order, in UTF-8 and each ended by a newline: the same

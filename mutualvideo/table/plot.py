@@ -1,21 +1,33 @@
 """Accuracy against cost, one point per sub-network: the picture of a query table."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from mutualvideo.errors import InputError
-from mutualvideo.files import atomic_path
+from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.row import Row, Rows
 
 _MARKERS = "osD^vPX<>*"
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 3)))
 _LABELS = 5
 _COSTS = {
     "macs": ("multiply-adds of one {what} ({unit}, log scale)", lambda row: row.macs / 1e9),
-    "ms": ("latency of one {what} (ms, log scale)", lambda row: row.latency_ms),
+    "ms": ("latency of one {what} (ms, log scale)", lambda row: row.latency_ms or 0.0),
 }
 
 
-def plot_table(table, path, title=None, overlays=(), cost="macs"):
+def plot_table(
+    table: Rows,
+    path: StrPath,
+    title: str | None = None,
+    overlays: Iterable[tuple[str, Sequence[tuple[float, float]]]] = (),
+    cost: str = "macs",
+) -> None:
     """Writes a picture of the table; the format follows the path's ending (png, svg, pdf).
 
     Every row is a point, coloured by width; its marker is the frame count, or the input
@@ -50,7 +62,7 @@ def plot_table(table, path, title=None, overlays=(), cost="macs"):
 
     axes.plot(
         [value(row) for row in front],
-        [row.top1 for row in front],
+        [row.top1 or 0.0 for row in front],
         color="0.25",
         linewidth=1.6,
         zorder=2,
@@ -95,7 +107,9 @@ def plot_table(table, path, title=None, overlays=(), cost="macs"):
         figure.savefig(temporary)
 
 
-def _draw_points(axes, rows, on_front, value):
+def _draw_points(
+    axes: Any, rows: Iterable[Row], on_front: set[Subnet], value: Callable[[Row], float]
+) -> list[tuple[str, list[Any]]]:
     """Scatters the rows; returns ``(title, handles)`` per legend group."""
     from matplotlib import colormaps
     from matplotlib.lines import Line2D
@@ -122,7 +136,7 @@ def _draw_points(axes, rows, on_front, value):
             zorder=4 if front else 3,
         )
 
-    def handle(label, marker, colour):
+    def handle(label: str, marker: str, colour: Any) -> Any:
         return Line2D(
             [], [], linestyle="", marker=marker, color=colour, label=label, markersize=7.5
         )
@@ -133,7 +147,7 @@ def _draw_points(axes, rows, on_front, value):
     return groups
 
 
-def _draw_legends(axes, groups):
+def _draw_legends(axes: Any, groups: list[tuple[str, list[Any]]]) -> None:
     """One legend column to the right of the axes, so that no point is covered."""
     from matplotlib.lines import Line2D
 
@@ -158,7 +172,7 @@ def _draw_legends(axes, groups):
             text.set_x(-indent)
 
 
-def _label_front(axes, front, value):
+def _label_front(axes: Any, front: Sequence[Row], value: Callable[[Row], float]) -> None:
     """Names the ends of the front and a few points between, evenly along it."""
     steps = min(_LABELS, len(front))
     chosen = {round(i * (len(front) - 1) / max(1, steps - 1)) for i in range(steps)}
@@ -177,6 +191,6 @@ def _label_front(axes, front, value):
         )
 
 
-def _title(table):
+def _title(table: Rows) -> str:
     parts = [str(table.metadata[key]) for key in ("model", "dataset") if table.metadata.get(key)]
     return " on ".join(parts) or "Accuracy against cost"

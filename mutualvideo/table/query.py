@@ -4,15 +4,20 @@ MutualNet (arXiv 2105.07085, section 3.3) deploys with such a table: under a bud
 up the best width and input configuration and switch to it.
 """
 
+from __future__ import annotations
+
 import csv
 import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from mutualvideo.budget import check_budget, format_cost
+from mutualvideo.budget import Budget
 from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
-from mutualvideo.files import atomic_path
+from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.subnet import Subnet
 from mutualvideo.table.row import Row, row_from_json
 from mutualvideo.table.text import to_markdown, to_text
 
@@ -22,8 +27,6 @@ FORMAT = "mutualvideo-query-table"
 # 2: p90 and batch latencies. Tables of version 1 lack these fields and are read.
 VERSION = 2
 MACS_CONVENTION = "multiply-adds of convolutions and linear layers, one clip"
-
-_COSTS = {"macs": "macs", "ms": "latency_ms"}
 
 
 class QueryTable:
@@ -35,33 +38,32 @@ class QueryTable:
             ``model``, ``dataset``, ``videos`` (how many were evaluated), ``expected`` (how many
             the list holds), ``manifest`` and ``fingerprint`` (of the list and the checkpoint,
             see ``mutualvideo.table.fingerprint``), ``views``, ``macs`` (how they are counted),
-            ``latency`` (what times depend on, see ``mutualvideo.backends.latency``), ``cascades``
-            (path of the cascades), ``checkpoint`` and ``statistics`` (paths relative to the
-            table's folder)
-            and ``classes`` (names by label).
+            ``latency`` (what times depend on, see ``mutualvideo.backends.common.latency``),
+            ``cascades`` (path of the cascades), ``checkpoint`` and ``statistics`` (paths relative
+            to the table's folder) and ``classes`` (names by label).
 
     Raises:
         InputError: if a sub-network comes twice.
     """
 
-    def __init__(self, rows, metadata=None):
+    def __init__(self, rows: Iterable[Row], metadata: Mapping[str, Any] | None = None) -> None:
         self.rows = tuple(rows)
         self.metadata = {"macs": MACS_CONVENTION, **(metadata or {})}
         # Folder of the file the table came from or went to; paths in metadata start here.
-        self.folder = None
-        self._by_subnet = {}
+        self.folder: Path | None = None
+        self._by_subnet: dict[Subnet, Row] = {}
         for row in self.rows:
             if row.subnet in self._by_subnet:
                 raise InputError(f"row {row.subnet}: this sub-network is in the table twice")
             self._by_subnet[row.subnet] = row
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
 
-    def __getitem__(self, subnet):
+    def __getitem__(self, subnet: Subnet) -> Row:
         """The row of a sub-network; InputError if there is none."""
         try:
             return self._by_subnet[subnet]
@@ -69,12 +71,21 @@ class QueryTable:
             known = ", ".join(str(row.subnet) for row in self.rows)
             raise InputError(f"sub-network {subnet} is not in the table; it has {known}") from None
 
-    def best(self, macs=None, ms=None):
+    def best(
+        self,
+        budget: Budget | str | float | None = None,
+        *,
+        macs: float | None = None,
+        ms: float | None = None,
+        fps: float | None = None,
+    ) -> Row:
         """The most accurate row within a budget.
 
         Args:
+            budget: a :class:`~mutualvideo.budget.Budget`, or its text, ``"1.2G"``; or
             macs: multiply-adds of one clip, or
-            ms: latency of one clip in milliseconds; exactly one of the two.
+            ms: latency of one clip in milliseconds, or
+            fps: clips per second, one after the other; exactly one of the four.
 
         Returns:
             The ``Row`` with the highest top-1; among equals the one with fewer MACs. In a
@@ -84,20 +95,20 @@ class QueryTable:
             InputError: if not exactly one budget is given, if it is below the cheapest row
                 (which is named), if some rows lack the column asked for.
         """
-        kind, budget = check_budget(macs, ms)
-        cost = self._costs(kind)
-        rows = [row for row in self.rows if cost[row.subnet] <= budget]
+        limit = Budget.of(budget, macs=macs, ms=ms, fps=fps).per_clip
+        cost = self._costs(limit.unit)
+        rows = [row for row in self.rows if cost[row.subnet] <= limit.value]
         if not rows:
             cheapest = min(self.rows, key=lambda row: cost[row.subnet])
             raise InputError(
-                f"budget of {format_cost(kind, budget)} is below the cheapest sub-network, "
-                f"{cheapest.subnet} at {format_cost(kind, cost[cheapest.subnet])}"
+                f"budget of {limit} is below the cheapest sub-network, "
+                f"{cheapest.subnet} at {Budget(limit.unit, cost[cheapest.subnet])}"
             )
         if self._has_accuracy():
-            return max(rows, key=lambda row: (row.top1, -row.macs, -cost[row.subnet]))
+            return max(rows, key=lambda row: (row.top1 or 0.0, -row.macs, -cost[row.subnet]))
         return max(rows, key=lambda row: (row.macs, -cost[row.subnet]))
 
-    def pareto(self, cost="macs"):
+    def pareto(self, cost: str = "macs") -> list[Row]:
         """The rows that no other row beats, cheapest first.
 
         A row is beaten by one that costs no more and is at least as accurate, and better
@@ -115,15 +126,18 @@ class QueryTable:
         costs = self._costs(cost)
         if not self._has_accuracy():
             raise InputError("the table has no top1: evaluate the sub-networks first")
-        front, best, best_cost = [], -1.0, None
-        for row in sorted(self.rows, key=lambda row: (costs[row.subnet], -row.top1)):
+        front: list[Row] = []
+        best, best_cost = -1.0, -1.0
+        # Every row has its accuracy, as was just looked at.
+        ranked = [(costs[row.subnet], row.top1 or 0.0, row) for row in self.rows]
+        for value, top1, row in sorted(ranked, key=lambda each: (each[0], -each[1])):
             # Rows equal in both do not beat each other.
-            if row.top1 > best or (row.top1 == best and costs[row.subnet] == best_cost):
+            if top1 > best or (top1 == best and value == best_cost):
                 front.append(row)
-                best, best_cost = row.top1, costs[row.subnet]
+                best, best_cost = top1, value
         return front
 
-    def path_of(self, key):
+    def path_of(self, key: str) -> Path | None:
         """The file that ``metadata[key]`` names, relative to the table's folder.
 
         Returns:
@@ -141,21 +155,21 @@ class QueryTable:
             raise InputError(f"query table: {key} {name} is relative to a file: load it from one")
         return Path(self.folder or "") / name
 
-    def _costs(self, kind):
-        if kind not in _COSTS:
-            raise InputError(f"cost {kind!r}: expected 'macs' or 'ms'")
+    def _costs(self, unit: str) -> dict[Subnet, float]:
         if not self.rows:
             raise InputError("the query table has no rows")
-        costs = {row.subnet: getattr(row, _COSTS[kind]) for row in self.rows}
-        for subnet, value in costs.items():
-            if value is None:
+        costs = {}
+        for row in self.rows:
+            cost = row.cost(unit)
+            if cost is None:
                 raise InputError(
-                    f"row {subnet} has no latency: measure it (TABLE.LATENCY True) "
+                    f"row {row.subnet} has no latency: measure it (TABLE.LATENCY True) "
                     "or give the budget in MACs"
                 )
+            costs[row.subnet] = cost
         return costs
 
-    def _has_accuracy(self):
+    def _has_accuracy(self) -> bool:
         """Whether every row has top-1; some with and some without cannot be ranked."""
         missing = [row for row in self.rows if row.top1 is None]
         if missing and len(missing) < len(self.rows):
@@ -164,19 +178,26 @@ class QueryTable:
             )
         return bool(self.rows) and not missing
 
-    def marked(self):
+    def has_own_statistics(self) -> bool:
+        """Whether a row runs on other than calibrated statistics: then there is a column of it."""
+        return any(row.statistics != "calibrated" for row in self.rows)
+
+    def marked(self) -> set[Subnet]:
         """Sub-networks on the Pareto front, or none while accuracy is incomplete."""
         if any(row.top1 is None for row in self.rows) or not self.rows:
             return set()
         return {row.subnet for row in self.pareto()}
 
-    def save_json(self, path):
+    def save_json(self, path: StrPath) -> None:
         """Writes the table, atomically.
 
         Raises:
             InputError: if the file cannot be written or metadata is not JSON.
         """
         rows = [{**asdict(row), "subnet": str(row.subnet)} for row in self.rows]
+        if not self.has_own_statistics():
+            for row in rows:
+                del row["statistics"]
         content = {"format": FORMAT, "version": VERSION, "metadata": self.metadata, "rows": rows}
         try:
             text = json.dumps(content, indent=1, allow_nan=False)
@@ -187,7 +208,7 @@ class QueryTable:
         self.folder = Path(path).parent
 
     @classmethod
-    def load_json(cls, path):
+    def load_json(cls, path: StrPath) -> QueryTable:
         """Reads a table that ``save_json`` wrote.
 
         Raises:
@@ -212,9 +233,9 @@ class QueryTable:
         table.folder = Path(path).parent
         return table
 
-    def save_csv(self, path):
+    def save_csv(self, path: StrPath) -> None:
         """Writes one line per row (accuracy in percent, latency in ms, Pareto as 0 or 1)."""
-        marked = self.marked()
+        marked, column = self.marked(), self.has_own_statistics()
         with atomic_path(path) as temporary:
             with open(temporary, "w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
@@ -223,6 +244,7 @@ class QueryTable:
                     + ["top1", "top5", "latency_ms", "pareto"]
                     + ["clip_top1", "clip_top5", "macs_per_video"]
                     + ["latency_p90_ms", "batch_ms", "batch_p90_ms"]
+                    + ["statistics"] * column
                 )
                 for row in self.rows:
                     subnet = row.subnet
@@ -231,18 +253,25 @@ class QueryTable:
                         + [row.params, row.top1, row.top5, row.latency_ms, int(subnet in marked)]
                         + [row.clip_top1, row.clip_top5, row.macs_per_video]
                         + [row.latency_p90_ms, row.batch_ms, row.batch_p90_ms]
+                        + [row.statistics] * column
                     )
 
-    def to_text(self):
+    def to_text(self) -> str:
         """For a terminal; see ``mutualvideo.table.text``."""
         return to_text(self)
 
-    def save_markdown(self, path):
+    def save_markdown(self, path: StrPath) -> None:
         """Writes the table as a Markdown page, atomically."""
         with atomic_path(path) as temporary:
             temporary.write_text(to_markdown(self), encoding="utf-8")
 
-    def plot(self, path, title=None, overlays=(), cost="macs"):
+    def plot(
+        self,
+        path: StrPath,
+        title: str | None = None,
+        overlays: Iterable[tuple[str, Sequence[tuple[float, float]]]] = (),
+        cost: str = "macs",
+    ) -> None:
         """Draws accuracy against cost; see ``mutualvideo.table.plot.plot_table``."""
         # matplotlib is slow to import and only needed here.
         from mutualvideo.table.plot import plot_table

@@ -1,14 +1,30 @@
 """One sub-network: what it costs and how good it is."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError, shown
 from mutualvideo.subnet import Subnet
 
-_WHOLE = {"macs": (1, 10**18), "params": (0, 10**18), "macs_per_video": (1, 10**21)}
+_WHOLE: dict[str, tuple[float, float]] = {
+    "macs": (1, 10**18),
+    "params": (0, 10**18),
+    "macs_per_video": (1, 10**21),
+}
+# The column that a budget in this unit is held against.
+COSTS = {"macs": "macs", "ms": "latency_ms"}
 PERCENT = ("top1", "top5", "clip_top1", "clip_top5")
+# Of BatchNorm: averaged over training clips at the row's size, or the full network's own.
+STATISTICS = ("calibrated", "own")
 TIMES = ("latency_ms", "latency_p90_ms", "batch_ms", "batch_p90_ms")
-_REAL = {**dict.fromkeys(PERCENT, (0, 100)), **dict.fromkeys(TIMES, (0, 10**9))}
+_REAL: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(PERCENT, (0, 100)),
+    **dict.fromkeys(TIMES, (0, 10**9)),
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,7 @@ class Row:
         clip_top1, clip_top5: the same of single views; ``None`` where it was not evaluated.
         macs_per_video: multiply-adds of all views of a video; ``None`` where their number is
             not known.
+        statistics: which BatchNorm statistics it runs on, one of ``STATISTICS``.
         batch_ms, batch_p90_ms: the same as ``latency_ms`` of a whole call with several clips;
             the table's metadata says how many (``latency``).
 
@@ -45,8 +62,9 @@ class Row:
     latency_p90_ms: float | None = None
     batch_ms: float | None = None
     batch_p90_ms: float | None = None
+    statistics: str = "calibrated"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.subnet, Subnet):
             raise InputError(f"row {shown(self.subnet)}: subnet must be a Subnet")
         for name, limits in _WHOLE.items():
@@ -55,19 +73,59 @@ class Row:
         for name, limits in _REAL.items():
             if getattr(self, name) is not None:
                 self._check(name, (int, float), "a number or null", limits)
+        if self.statistics not in STATISTICS:
+            raise InputError(
+                f"row {self.subnet}: statistics must be one of {', '.join(STATISTICS)}, got "
+                f"{shown(self.statistics)}"
+            )
 
-    def _check(self, name, types, wanted, limits):
-        value, (low, high) = getattr(self, name), limits
+    def cost(self, unit: str) -> float | None:
+        """What one clip costs in ``unit``, ``"macs"`` or ``"ms"``; ``None``: not measured.
+
+        Raises:
+            InputError: for another unit.
+        """
+        if unit not in COSTS:
+            raise InputError(f"cost {unit!r}: expected {' or '.join(map(repr, COSTS))}")
+        return getattr(self, COSTS[unit])
+
+    def within(self, budget: Budget) -> bool:
+        """Whether one clip costs no more than ``budget``; false where it was not measured."""
+        limit = budget.per_clip
+        cost = self.cost(limit.unit)
+        return cost is not None and cost <= limit.value
+
+    def _check(
+        self, name: str, types: type | tuple[type, ...], wanted: str, limits: tuple[float, float]
+    ) -> None:
+        value: Any = getattr(self, name)
+        low, high = limits
         # The comparison is also what refuses NaN.
-        good = isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
-        if not good:
+        kind = isinstance(value, types) and not isinstance(value, bool)
+        if not (kind and low <= value <= high):
             raise InputError(
                 f"row {self.subnet}: {name} must be {wanted} from {low} to {high}, "
                 f"got {shown(value)}"
             )
 
 
-def row_from_json(fields):
+class Rows(Protocol):
+    """A query table, for those whom it imports itself."""
+
+    @property
+    def metadata(self) -> dict[str, Any]: ...
+
+    @property
+    def rows(self) -> tuple[Row, ...]: ...
+
+    def __iter__(self) -> Iterator[Row]: ...
+
+    def marked(self) -> set[Subnet]: ...
+
+    def pareto(self, cost: str = "macs") -> list[Row]: ...
+
+
+def row_from_json(fields: Any) -> Row:
     """The ``Row`` of a JSON object; InputError naming what is wrong with it."""
     known = list(Row.__dataclass_fields__)
     if not isinstance(fields, dict):

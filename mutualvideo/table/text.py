@@ -1,9 +1,12 @@
 """The query table for people: a terminal, a Markdown page."""
 
+from __future__ import annotations
+
 from mutualvideo.budget import format_macs
+from mutualvideo.table.row import Rows
 
 
-def to_text(table):
+def to_text(table: Rows) -> str:
     """The table for a terminal, cheapest row first, Pareto rows (by MACs) marked ``*``."""
     marked, lines = _cells(table)
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -18,7 +21,7 @@ def to_text(table):
     return "\n".join(text)
 
 
-def to_markdown(table):
+def to_markdown(table: Rows) -> str:
     """The same as a Markdown table; Pareto rows in bold."""
     marked, (head, *lines) = _cells(table)
     rows = [head[1:], ["---", *["---:"] * (len(head) - 2)]]
@@ -29,22 +32,24 @@ def to_markdown(table):
     return "\n".join(text) + "\n"
 
 
-def _cells(table):
+def _cells(table: Rows) -> tuple[bool, list[list[str]]]:
     """(whether rows are marked, lines of cells, the first the heads, the first cell the mark)."""
     marked = table.marked()
     batched = any(row.batch_ms is not None for row in table)
     tails = any(row.latency_p90_ms is not None for row in table)
     head = ["", "sub-network", "MACs", "params", "top-1 %", "top-5 %", "ms/clip"]
-    head += ["p90"] * tails + ["ms/batch"] * batched
+    column = table.has_own_statistics()
+    head += ["p90"] * tails + ["ms/batch"] * batched + ["statistics"] * column
     lines = [head]
     for row in sorted(table, key=lambda row: (row.macs, row.subnet.width)):
         line = ["*" if row.subnet in marked else "", str(row.subnet)]
         line += [format_macs(row.macs), format_macs(row.params)]
         line += [_number(row.top1, 2), _number(row.top5, 2), _number(row.latency_ms, 1)]
         line += [_number(row.latency_p90_ms, 1)] * tails + [_number(row.batch_ms, 1)] * batched
+        line += [row.statistics] * column
         lines.append(line)
     return bool(marked), lines
 
 
-def _number(value, decimals):
+def _number(value: float | None, decimals: int) -> str:
     return "-" if value is None else f"{value:.{decimals}f}"

@@ -1,25 +1,31 @@
 """The page itself: Gradio's components, what happens when they are used, the server."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import tempfile
 import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 from mutualvideo.runtime import PreparationError
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.web import panels
 from mutualvideo.web.headers import SafeHeaders
 from mutualvideo.web.session import UNITS, Visitor, answer, scales
-from mutualvideo.web.upload import display_name, read_clip
+from mutualvideo.web.upload import Limits, display_name, read_clip
 
 _START = 50
-# Films are decoded by so many processes at once, answers worked out by so many threads.
+# How many processes decode films at once, how many threads answer, and how many events may wait.
 _DECODERS, _ANSWERS, _WAITING = 2, 4, 64
-# Clips in memory: those of so many tabs, for so many seconds after the last use.
+# Clips are kept in memory for this many tabs, for this many seconds after their last use.
 _TABS, _IDLE_S = 64, 3600
 _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 # The pictures are drawn for a light ground.
@@ -35,24 +41,26 @@ class Page:
         limits: :class:`~mutualvideo.web.upload.Limits` of a clip.
     """
 
-    def __init__(self, recognizer, samples, limits):
+    def __init__(
+        self, recognizer: AdaptiveRecognizer, samples: Mapping[str, StrPath], limits: Limits
+    ) -> None:
         self.recognizer, self.samples, self.limits = recognizer, samples, limits
         self.scales = scales(recognizer.table)
 
-    def open(self, visitor, unit, position):
+    def open(self, visitor: Visitor, unit: Any, position: Any) -> list[Any]:
         """What a new tab shows: the first sample, if there is one."""
         if not self.samples:
             return self._problem("")
         return self.choose(visitor, next(iter(self.samples)), unit, position)
 
-    def choose(self, visitor, name, unit, position):
+    def choose(self, visitor: Visitor, name: Any, unit: Any, position: Any) -> list[Any]:
         """Takes a sample by name."""
         # Gradio checks values against the choices; these are from the network all the same.
         if not isinstance(name, str) or name not in self.samples:
             return self._problem("this sample is not there; choose another one")
         return self._take(visitor, self.samples[name], name, unit, position)
 
-    def upload(self, visitor, path, unit, position):
+    def upload(self, visitor: Visitor, path: Any, unit: Any, position: Any) -> list[Any]:
         """Takes an uploaded file, which is deleted at once: its frames are all that is kept."""
         if not isinstance(path, str):
             return self._problem("no file has arrived; choose one")
@@ -62,20 +70,22 @@ class Page:
             with contextlib.suppress(OSError, ValueError):
                 Path(path).unlink()
 
-    def move(self, visitor, unit, position):
+    def move(self, visitor: Visitor, unit: Any, position: Any) -> list[Any]:
         """Answers for the clip that is there, under another budget."""
         if visitor.clip is None:
             return self._problem("")
         return self._answer(visitor, unit, position)
 
-    def _take(self, visitor, path, name, unit, position):
+    def _take(
+        self, visitor: Visitor, path: StrPath, name: str, unit: Any, position: Any
+    ) -> list[Any]:
         try:
             visitor.clip = read_clip(path, self.recognizer.cfg.DATA, self.limits, name)
         except InputError as error:
             return self._problem(error)
         return self._answer(visitor, unit, position, new=True)
 
-    def _answer(self, visitor, unit, position, new=False):
+    def _answer(self, visitor: Visitor, unit: Any, position: Any, new: bool = False) -> list[Any]:
         recognizer = self.recognizer
         try:
             if not isinstance(unit, str) or unit not in self.scales:
@@ -93,12 +103,12 @@ class Page:
             panels.latency(found),
         ]
 
-    def _problem(self, error):
+    def _problem(self, error: object) -> list[Any]:
         # What was answered before stays on the page.
         return [gr.HTML(panels.message(error), visible=bool(str(error))), *[gr.skip()] * 6]
 
 
-def build_page(page):
+def build_page(page: Page) -> gr.Blocks:
     """The components and their events.
 
     Args:
@@ -108,7 +118,7 @@ def build_page(page):
         ``gradio.Blocks``.
     """
     units = [(UNITS[unit], unit) for unit in page.scales]
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": True}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": True}
     with gr.Blocks(title="mutualvideo", analytics_enabled=False, delete_cache=(600, 600)) as blocks:
         visitor = gr.State(Visitor(), time_to_live=_IDLE_S)
         gr.HTML(panels.heading(page.recognizer), elem_id="heading")
@@ -168,7 +178,15 @@ def build_page(page):
     return blocks.queue(max_size=_WAITING)
 
 
-def serve(recognizer, samples, limits, host="127.0.0.1", port=7860, stop=None, ready=None):
+def serve(
+    recognizer: AdaptiveRecognizer,
+    samples: Mapping[str, StrPath],
+    limits: Limits,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    stop: threading.Event | None = None,
+    ready: Callable[[str], object] | None = None,
+) -> None:
     """Serves the page until ``stop`` is set.
 
     No share link, no analytics, nothing from other hosts. What is uploaded lies in a folder
@@ -217,7 +235,7 @@ def serve(recognizer, samples, limits, host="127.0.0.1", port=7860, stop=None, r
 
 
 @contextlib.contextmanager
-def _upload_folder():
+def _upload_folder() -> Iterator[None]:
     """What Gradio writes goes into a folder of its own, deleted at the end."""
     before = os.environ.get("GRADIO_TEMP_DIR")
     with tempfile.TemporaryDirectory(prefix="mutualvideo-") as folder:
@@ -230,7 +248,7 @@ def _upload_folder():
                 os.environ["GRADIO_TEMP_DIR"] = before
 
 
-def _theme():
+def _theme() -> Any:
     # The system's own letters: others would come from elsewhere.
     return gr.themes.Default(
         primary_hue="blue",

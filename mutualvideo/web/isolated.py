@@ -5,17 +5,20 @@ crash, none of which a thread survives. JOB is JSON, see :func:`mutualvideo.web.
 The answer is a line of JSON, ``{"error": text}`` or the header of the arrays that follow it.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import sys
+from typing import Any
 
-import av
 import numpy as np
 
 from mutualvideo.data.sampling import clip_indices, crop_offset
 from mutualvideo.errors import InputError
 from mutualvideo.media import open_video
-from mutualvideo.media.packet_index import moving_streams, say
+from mutualvideo.media.packet_index import moving_streams
+from mutualvideo.media.stream import SourceError, duration_s, open_untrusted
 
 # FFmpeg's names. What is left out on purpose are lists of other files (HLS, concat, DASH), which
 # would show a visitor the files of this machine, and single pictures.
@@ -24,11 +27,11 @@ _CONTAINERS = ("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "flv",
 _SHORT_SIDE, _LONG_SIDE = 240, 480
 
 
-def confine(memory_mib, seconds):
+def confine(memory_mib: int, seconds: float) -> None:
     """Bounds this process: memory in MiB, CPU time in seconds, and it can write no file."""
     try:
         import resource
-    except ImportError:  # Windows: whoever started this process still bounds its time
+    except ImportError:  # Windows: the process that started this one still bounds its time
         return
     bounds = {
         "RLIMIT_AS": memory_mib * 2**20,
@@ -43,7 +46,15 @@ def confine(memory_mib, seconds):
             pass  # not every system has every bound
 
 
-def read(path, num_frames, sampling_rate, target_fps, crop_size, seconds, side):
+def read(
+    path: str,
+    num_frames: int,
+    sampling_rate: int,
+    target_fps: float,
+    crop_size: int,
+    seconds: float,
+    side: int,
+) -> tuple[np.ndarray, np.ndarray, float]:
     """The clip in the middle of a video, as evaluation with one view takes it.
 
     Args:
@@ -61,25 +72,25 @@ def read(path, num_frames, sampling_rate, target_fps, crop_size, seconds, side):
     """
     _check_header(path, seconds, side)
     with open_video(path) as reader:
-        duration_s = reader.timestamps[-1] - reader.timestamps[0] + 1 / reader.fps
-        _check_duration(path, duration_s, seconds)
+        length_s = reader.timestamps[-1] - reader.timestamps[0] + 1 / reader.fps
+        _check_duration(path, length_s, seconds)
         indices = clip_indices(
             len(reader), reader.fps, num_frames, sampling_rate, target_fps, position=0.5
         )
         frames = _centre(reader.read(indices, crop_size))
+        assert reader.size is not None  # a file's is known
         short, long = sorted(reader.size)
         pictures = reader.read(indices, max(1, min(_SHORT_SIDE, _LONG_SIDE * short // long)))
-    return frames, pictures, duration_s
+    return frames, pictures, length_s
 
 
-def _check_header(path, seconds, side):
-    options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
+def _check_header(path: str, seconds: float, side: int) -> None:
     try:
-        container = av.open(path, options=options)
-    except (av.FFmpegError, OSError) as error:
+        container = open_untrusted(path, _CONTAINERS)
+    except SourceError as error:
         raise InputError(
-            f"{path}: cannot be opened as a video ({say(error)}); give a whole mp4, webm, mkv, "
-            "mov or avi"
+            f"{path}: cannot be opened as a video ({error}); give a whole mp4, webm, mkv, mov or "
+            "avi"
         ) from None
     with container:
         streams = moving_streams(container)
@@ -91,39 +102,39 @@ def _check_header(path, seconds, side):
                 f"{path}: is {width}x{height} pixels, at most {side} a side are taken; make it "
                 "smaller"
             )
-        if container.duration is not None:
-            _check_duration(path, container.duration / av.time_base, seconds)
+        length_s = duration_s(container)
+        if length_s is not None:
+            _check_duration(path, length_s, seconds)
 
 
-def _check_duration(path, duration_s, seconds):
+def _check_duration(path: str, length_s: float, seconds: float) -> None:
     # Containers round: a film of exactly the limit is fine.
-    if duration_s > seconds + 0.1:
-        raise InputError(
-            f"{path}: lasts {duration_s:.1f} s, at most {seconds:g} s are taken; cut it"
-        )
+    if length_s > seconds + 0.1:
+        raise InputError(f"{path}: lasts {length_s:.1f} s, at most {seconds:g} s are taken; cut it")
 
 
-def _centre(frames):
+def _centre(frames: np.ndarray) -> np.ndarray:
     height, width = frames.shape[1:3]
     side = min(height, width)
     top, left = crop_offset(height, width, 0, 1)
     return frames[:, top : top + side, left : left + side]
 
 
-def main():
+def main() -> None:
     job = json.loads(sys.argv[1])
     memory_mib = job.pop("memory_mib")
     confine(memory_mib, job.pop("patience_s"))
     out = sys.stdout.buffer
+    arrays: list[np.ndarray] = []
+    answer: dict[str, Any]
     try:
-        *arrays, duration_s = read(**job)
+        *arrays, length_s = read(**job)
     except InputError as error:
-        answer, arrays = {"error": str(error)}, []
+        answer = {"error": str(error)}
     except MemoryError:
         answer = {"error": f"{job['path']}: needs more than {memory_mib} MiB to decode"}
-        arrays = []
     else:
-        answer = {"shapes": [array.shape for array in arrays], "duration_s": duration_s}
+        answer = {"shapes": [array.shape for array in arrays], "duration_s": length_s}
     out.write(json.dumps(answer).encode() + b"\n")
     for array in arrays:
         out.write(np.ascontiguousarray(array).tobytes())

@@ -1,14 +1,19 @@
 """The arguments of ``tools/demo.py`` that are about the page."""
 
+from __future__ import annotations
+
+import argparse
 import os
+import threading
 
 from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.web.samples import samples_in, samples_of_run
 from mutualvideo.web.upload import Limits
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds them to an ``argparse`` parser."""
     add = parser.add_argument_group("web page (--web)").add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
@@ -18,7 +23,9 @@ def add_options(parser):
     add("--max-seconds", type=float, default=Limits.seconds, help="longest upload")
 
 
-def serve_page(recognizer, args, stop=None):
+def serve_page(
+    recognizer: AdaptiveRecognizer, args: argparse.Namespace, stop: threading.Event | None = None
+) -> None:
     """Serves the page that the parsed arguments ask for, until ``stop`` is set.
 
     Raises:

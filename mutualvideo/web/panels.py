@@ -1,5 +1,7 @@
 """The parts of the page as HTML. Whatever comes from outside goes through ``escape``."""
 
+from __future__ import annotations
+
 import base64
 import html
 import io
@@ -9,19 +11,23 @@ from PIL import Image
 
 from mutualvideo.budget import format_macs
 from mutualvideo.frame_indices import frame_indices
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
+from mutualvideo.table.query import QueryTable
 from mutualvideo.web import svg_plots
+from mutualvideo.web.session import Shown, in_words
+from mutualvideo.web.upload import Clip
 
 _TOP, _COLUMNS = 5, 8
 # Gradio runs the content of a panel through two kinds of templates, ${} and {{}}.
 _TEMPLATES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
 
 
-def escape(text):
+def escape(text: object) -> str:
     """Text that stays text in HTML and in Gradio's templates."""
     return html.escape(str(text)).translate(_TEMPLATES)
 
 
-def heading(recognizer):
+def heading(recognizer: AdaptiveRecognizer) -> str:
     """What the page is about: the network, its data, how many sub-networks."""
     table, backend = recognizer.table, recognizer.backend.describe()
     metadata = table.metadata
@@ -35,12 +41,12 @@ def heading(recognizer):
     )
 
 
-def message(text):
+def message(text: object) -> str:
     """A problem, in one line; nothing for an empty text."""
     return f'<div role="alert">{escape(text)}</div>' if text else ""
 
 
-def film(clip):
+def film(clip: Clip) -> str:
     """The clip as a picture that moves, at its own pace."""
     frames = [Image.fromarray(picture) for picture in clip.pictures]
     content = io.BytesIO()
@@ -65,7 +71,7 @@ def film(clip):
     )
 
 
-def strip(answer, num_frames):
+def strip(answer: Shown, num_frames: int) -> str:
     """The frames that the sub-network sees, in the size in which it sees them."""
     subnet, frames = answer.row.subnet, answer.clip.frames
     taken = frame_indices(len(frames), num_frames)
@@ -91,7 +97,7 @@ def strip(answer, num_frames):
     )
 
 
-def figures(answer, table):
+def figures(answer: Shown, table: QueryTable) -> str:
     """The budget in words, and four figures about the row that it chose."""
     row, prediction = answer.row, answer.prediction
     most = max(each.macs for each in table)
@@ -108,10 +114,10 @@ def figures(answer, table):
         f'<div><span>{what}</span><b id="{name}">{escape(value)}</b><i>{escape(note)}</i></div>'
         for what, value, note, name in tiles
     )
-    return f'<p id="budget">{escape(answer.budget)}</p><div class="tiles">{cells}</div>'
+    return f'<p id="budget">{escape(in_words(answer.budget))}</p><div class="tiles">{cells}</div>'
 
 
-def bars(answer):
+def bars(answer: Shown) -> str:
     """The five most likely classes."""
     lines = "".join(
         f'<li><span title="{escape(label)}">{escape(label)}</span>'
@@ -121,7 +127,7 @@ def bars(answer):
     return f'<h2>Answer</h2><ol class="bars">{lines}</ol>'
 
 
-def curve(answer, table):
+def curve(answer: Shown, table: QueryTable) -> str:
     """Accuracy against cost, the chosen point standing out."""
     svg = svg_plots.curve(table, answer.row, answer.budget)
     if svg is None:
@@ -130,7 +136,7 @@ def curve(answer, table):
     return f'<img src="{_data("svg+xml", io.BytesIO(svg))}" alt="{escape(name)}">'
 
 
-def latency(answer):
+def latency(answer: Shown) -> str:
     """Latency of the visitor's predictions."""
     svg = io.BytesIO(svg_plots.latency(answer.history))
     last = f"{answer.prediction.latency_ms:.1f} ms"
@@ -140,5 +146,5 @@ def latency(answer):
     )
 
 
-def _data(kind, content):
+def _data(kind: str, content: io.BytesIO) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"

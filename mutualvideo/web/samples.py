@@ -1,10 +1,15 @@
 """The videos that a visitor can choose from."""
 
+from __future__ import annotations
+
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
 
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 from mutualvideo.play.playlist import VIDEO_ENDINGS
 from mutualvideo.web.upload import display_name
 
@@ -12,7 +17,7 @@ _MOST = 200
 _OF_THE_RUN = 24
 
 
-def samples_in(folder):
+def samples_in(folder: StrPath) -> dict[str, Path]:
     """The videos right in a folder, by name.
 
     Returns:
@@ -31,7 +36,7 @@ def samples_in(folder):
     return _named((display_name(path), path) for path in paths[:_MOST])
 
 
-def samples_of_run(cfg, class_names):
+def samples_of_run(cfg: Any, class_names: Sequence[str]) -> dict[str, Path]:
     """Some validation videos of the run that a checkpoint comes from, if they are still there.
 
     Classes take turns, so that the first few are of different ones.
@@ -67,7 +72,7 @@ def samples_of_run(cfg, class_names):
     return _named((name, Path(path)) for name, path in found)
 
 
-def _named(pairs):
+def _named(pairs: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     named = {}
     for name, path in pairs:
         unique, number = name, 2

@@ -4,37 +4,30 @@ The recogniser is everybody's, so nothing here switches it: every prediction nam
 sub-network.
 """
 
+from __future__ import annotations
+
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
-from mutualvideo.budget import format_cost, format_macs
+from mutualvideo.budget import Budget, format_macs
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import Prediction
-from mutualvideo.table.query import Row
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
+from mutualvideo.table.query import QueryTable, Row
 from mutualvideo.web.upload import Clip
 
 UNITS = {"macs": "multiply-adds", "ms": "milliseconds", "fps": "clips per second"}
 _REMEMBERED = 60
 
 
-@dataclass(frozen=True)
-class Budget:
-    """A budget in one of ``UNITS``; ``fps`` is a lower bound, the others are upper ones."""
-
-    unit: str
-    value: float
-
-    @property
-    def cost(self):
-        """The same as ``("macs", int)`` or ``("ms", float)``, as a query table takes it."""
-        return ("ms", 1000 / self.value) if self.unit == "fps" else (self.unit, self.value)
-
-    def __str__(self):
-        if self.unit == "fps":
-            return f"at least {self.value:.1f} clips per second"
-        if self.unit == "macs":
-            return f"at most {format_macs(self.value)} multiply-adds per clip"
-        return f"at most {format_cost(self.unit, self.value)} per clip"
+def in_words(budget: Budget) -> str:
+    """A budget as a visitor reads it: ``at most 40.0 ms per clip``."""
+    if budget.unit == "fps":
+        return f"at least {budget.value:.1f} clips per second"
+    if budget.unit == "macs":
+        return f"at most {format_macs(budget.value)} multiply-adds per clip"
+    return f"at most {budget} per clip"
 
 
 class Scale:
@@ -51,16 +44,17 @@ class Scale:
         InputError: if the unit is unknown or the table lacks what it is about.
     """
 
-    def __init__(self, table, unit):
+    def __init__(self, table: QueryTable, unit: str) -> None:
         if unit not in UNITS:
             raise InputError(f"unit {unit!r}: expected one of {', '.join(UNITS)}")
         self.unit, self._table = unit, table
-        costs = [row.macs if unit == "macs" else row.latency_ms for row in table]
-        if not costs or any(not cost for cost in costs):
+        found = [row.cost("macs" if unit == "macs" else "ms") for row in table]
+        costs = [cost for cost in found if cost]
+        if not costs or len(costs) < len(found):
             raise InputError(f"the query table cannot be used in {UNITS[unit]}: measure all rows")
         self._low, self._high = min(costs), max(costs)
 
-    def at(self, position):
+    def at(self, position: Any) -> Budget:
         """The :class:`Budget` at a position.
 
         Raises:
@@ -77,14 +71,13 @@ class Scale:
             return Budget("fps", 1000 / (cost * (1 + 1e-9)))
         return Budget(self.unit, round(cost) if self.unit == "macs" else cost)
 
-    def choose(self, position):
+    def choose(self, position: Any) -> tuple[Budget, Row]:
         """``(Budget, Row)``: the most accurate row within the budget at a position."""
         budget = self.at(position)
-        kind, cost = budget.cost
-        return budget, self._table.best(**{kind: cost})
+        return budget, self._table.best(budget)
 
 
-def scales(table):
+def scales(table: QueryTable) -> dict[str, Scale]:
     """``{unit: Scale}`` of the units that every row of the table knows.
 
     Raises:
@@ -103,7 +96,7 @@ class Visitor:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Shown:
     """What there is to show.
 
     Args:
@@ -120,7 +113,7 @@ class Answer:
     history: tuple
 
 
-def answer(recognizer, scale, visitor, position):
+def answer(recognizer: AdaptiveRecognizer, scale: Scale, visitor: Visitor, position: Any) -> Shown:
     """Recognises a visitor's clip within the budget at a position of the slider.
 
     Args:
@@ -130,7 +123,7 @@ def answer(recognizer, scale, visitor, position):
         position: from 0 to 100.
 
     Returns:
-        :class:`Answer`.
+        :class:`Shown`.
 
     Raises:
         InputError: if there is no clip yet, the position is wrong, or the sub-network was never
@@ -143,4 +136,4 @@ def answer(recognizer, scale, visitor, position):
     clip = visitor.clip
     prediction = recognizer.predict(clip.frames, subnet=row.subnet)
     visitor.predictions.append(prediction)
-    return Answer(clip, budget, row, prediction, tuple(visitor.predictions))
+    return Shown(clip, budget, row, prediction, tuple(visitor.predictions))

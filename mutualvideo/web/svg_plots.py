@@ -1,11 +1,19 @@
 """The two pictures of the page as SVG: accuracy against cost, latency over time."""
 
+from __future__ import annotations
+
 import io
 import threading
+from collections.abc import Iterable
+from typing import Any
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from mutualvideo.budget import Budget
+from mutualvideo.runtime.prediction import Prediction
+from mutualvideo.table.query import QueryTable, Row
 
 _BLUE, _AMBER, _INK, _FAINT, _GRID = "#2f6fc4", "#f08c00", "#1f2937", "#8a94a3", "#e8ebf0"
 _NAMES = 4
@@ -13,22 +21,23 @@ _NAMES = 4
 _lock = threading.Lock()
 
 
-def curve(table, row, budget):
+def curve(table: QueryTable, row: Row, budget: Budget) -> bytes | None:
     """Accuracy against cost: all rows, the Pareto front, the budget and what it chose.
 
     Args:
         table: ``QueryTable``.
         row: the chosen one.
-        budget: :class:`~mutualvideo.web.session.Budget`.
+        budget: :class:`~mutualvideo.budget.Budget`.
 
     Returns:
         SVG as bytes, or ``None`` if the table has no accuracies.
     """
     if any(each.top1 is None for each in table):
         return None
-    kind, limit = budget.cost
-    costs = {each.subnet: _cost(each, kind) for each in table}
-    limit = limit / 1e6 if kind == "macs" else limit
+    kind, limit = budget.per_clip.unit, budget.per_clip.value
+    scale = 1e6 if kind == "macs" else 1.0
+    costs = {each.subnet: (each.cost(kind) or 0.0) / scale for each in table}
+    limit /= scale
     front = table.pareto(kind)
     figure, axes = _figure(7.4, 3.9)
     axes.set_xscale("log")
@@ -56,15 +65,16 @@ def curve(table, row, budget):
         markeredgecolor="white",
         zorder=3,
     )
-    x, y = costs[row.subnet], row.top1
+    x, y = costs[row.subnet], row.top1 or 0.0
     axes.scatter([x], [y], s=520, color=_AMBER, alpha=0.25, linewidths=0, zorder=4)
     axes.scatter([x], [y], s=150, color=_AMBER, edgecolors="white", linewidths=1.8, zorder=5)
     _name(axes, row, x, y, fontsize=13, fontweight="bold", color=_INK)
     steps = min(_NAMES, len(front))
     for i in {round(k * (len(front) - 1) / max(1, steps - 1)) for k in range(steps)}:
         other = front[i]
-        if not _crowded(axes, (x, y), (costs[other.subnet], other.top1)):
-            _name(axes, other, costs[other.subnet], other.top1, fontsize=9, color=_FAINT)
+        there = costs[other.subnet], other.top1 or 0.0
+        if not _crowded(axes, (x, y), there):
+            _name(axes, other, *there, fontsize=9, color=_FAINT)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _label(value, kind)))
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -74,7 +84,7 @@ def curve(table, row, budget):
     return _svg(figure)
 
 
-def latency(history):
+def latency(history: Iterable[Prediction]) -> bytes:
     """Latency of a visitor's predictions, oldest first.
 
     Args:
@@ -96,7 +106,7 @@ def latency(history):
     return _svg(figure)
 
 
-def _figure(width, height):
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
@@ -111,24 +121,20 @@ def _figure(width, height):
     return figure, axes
 
 
-def _svg(figure):
+def _svg(figure: Figure) -> bytes:
     content = io.BytesIO()
     with _lock:
         figure.savefig(content, format="svg", metadata={"Date": None})
     return content.getvalue()
 
 
-def _cost(row, kind):
-    return row.macs / 1e6 if kind == "macs" else row.latency_ms
-
-
-def _label(value, kind):
+def _label(value: float, kind: str) -> str:
     if kind == "ms":
         return f"{value:g}"
     return f"{value:g}M" if value < 1000 else f"{value / 1000:g}G"
 
 
-def _name(axes, row, x, y, **style):
+def _name(axes: Any, row: Row, x: float, y: float, **style: Any) -> None:
     # Above and to the left of a Pareto front there is nothing.
     axes.annotate(
         str(row.subnet),
@@ -141,7 +147,7 @@ def _name(axes, row, x, y, **style):
     )
 
 
-def _crowded(axes, chosen, other):
+def _crowded(axes: Any, chosen: tuple[float, float], other: tuple[float, float]) -> bool:
     """Whether a name at ``other`` would touch the one at the chosen point."""
     (ax, ay), (bx, by) = axes.transData.transform([chosen, other])
     return abs(ax - bx) < 110 and abs(ay - by) < 40

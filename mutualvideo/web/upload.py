@@ -1,16 +1,21 @@
-"""Clips from files that nobody vouches for: bounded in size, time and memory."""
+"""Clips from files that are not trusted: bounded in size, time and memory."""
+
+from __future__ import annotations
 
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import mutualvideo
 from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
 
 _LONGEST_NAME = 60
 
@@ -33,7 +38,7 @@ class Limits:
     patience_s: float = 30
     memory_mib: int = 2048
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (0 < self.megabytes < float("inf") and 0 < self.seconds < float("inf")):
             raise InputError(
                 f"--max-mb {self.megabytes}, --max-seconds {self.seconds}: must be above 0"
@@ -59,7 +64,7 @@ class Clip:
     span_s: float
 
 
-def read_clip(path, data, limits, name=None):
+def read_clip(path: StrPath, data: Any, limits: Limits, name: str | None = None) -> Clip:
     """The clip in the middle of a video, read in a process of its own.
 
     Args:
@@ -108,7 +113,7 @@ def read_clip(path, data, limits, name=None):
     return Clip(name, frames, pictures, header["duration_s"], span_s)
 
 
-def display_name(path):
+def display_name(path: object) -> str:
     """The last part of a path, one line of printable text, of moderate length."""
     name = str(path).replace("\\", "/").rstrip("/").rpartition("/")[2]
     name = " ".join("".join(c if c.isprintable() else " " for c in name).split()) or "unnamed"
@@ -118,7 +123,7 @@ def display_name(path):
     return f"{name[: half - 1]}…{name[-half:]}"
 
 
-def _run(job, name, patience_s):
+def _run(job: dict[str, Any], name: str, patience_s: float) -> tuple[dict[str, Any], bytes]:
     package = str(Path(mutualvideo.__file__).parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     # Threads of a BLAS that is not used would take address space.
@@ -144,7 +149,7 @@ def _run(job, name, patience_s):
     return json.loads(line), content
 
 
-def _arrays(shapes, content):
+def _arrays(shapes: Iterable[Sequence[int]], content: bytes) -> list[np.ndarray]:
     arrays, start = [], 0
     for shape in shapes:
         count = int(np.prod(shape))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from mutualvideo.backends import BACKENDS, make_backend
-from mutualvideo.backends.base import import_extra, softmax
-from mutualvideo.backends.latency import measure
+from mutualvideo.backends import backend_names, make_backend
+from mutualvideo.backends.common.base import import_extra, softmax
+from mutualvideo.backends.common.latency import measure
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet
 from mutualvideo.slim import calibrate, input_shape, set_subnet, slim_state, subnet_input
@@ -207,7 +207,7 @@ def test_what_there_is_not(built, arguments, named):
     needs(arguments[0])
     with pytest.raises(InputError, match=named):
         make_backend(arguments[0], built("small")[0], *arguments[1:])
-    assert "torch" in BACKENDS
+    assert "torch" in backend_names()
 
 
 def test_an_absent_package_names_its_extra():

@@ -1,4 +1,4 @@
-"""The configs of networks of pictures: recipes and costs as the seed has them."""
+"""The configs of networks of pictures: recipes and costs of MutualNet's authors' repository."""
 
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from mutualvideo.slim import count_macs
 
 ROOT = Path(__file__).resolve().parents[2] / "configs"
 MODES = ("mutual", "width_only", "single")
-# name: MMACs, widths, sizes, rate, batch, epochs, smallest area, decay of BatchNorm. The seed's
-# FACTS; multiply-adds of WideResNets by hand: see below.
+# name: MMACs, widths, sizes, rate, batch, epochs, smallest area, decay of BatchNorm. From the
+# training scripts and the README of MutualNet (github.com/taoyang1122/MutualNet);
+# multiply-adds of WideResNets by hand: see below.
 IMAGENET = {
     "MOBILENET_V1": (569, [0.25, 1], (224, 192, 160, 128), 0.5, 1024, 250, 0.25, 0),
     "MOBILENET_V2": (300, [0.7, 1], (224, 192, 160, 128), 0.5, 1024, 250, 0.25, 0),
@@ -51,7 +52,7 @@ def test_recipes(name):
     assert [learning_rate(cfg, epoch) for epoch in (0, epochs)] == [rate, 0]
     with torch.device("meta"):
         model = build_model(cfg)
-    # The seed says 2.3 G, cut off, and of the others all the millions.
+    # The authors say 2.3 G, cut off, and of the others all the millions.
     apart = abs(count_macs(model, full) / 1e6 - mmacs)
     assert apart < (100 if mmacs == 2300 else 1)
     optimizer = build_optimizer(model, cfg)

@@ -19,7 +19,7 @@ from mutualvideo.config.foreign_files import FOREIGN
 from mutualvideo.config.foreign_keys import FREE, ONLY
 from mutualvideo.engine.optimizer import check_schedule, check_solver
 from mutualvideo.errors import InputError
-from mutualvideo.models import MODEL_REGISTRY
+from mutualvideo.models import network_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "docs" / "pyslowfast_files.md"
@@ -121,7 +121,7 @@ def millions(cfg, known={}):  # noqa: B006  (what was counted before)
     key = str([cfg[section] for section in sections])
     if key not in known:
         with torch.device("meta"):
-            network, _ = MODEL_REGISTRY.get(cfg.MODEL.MODEL_NAME)(cfg)
+            network = network_of(cfg).build(cfg)
         known[key] = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     return known[key]
 

@@ -11,7 +11,7 @@ from mutualvideo.data.annotations import Video
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError
 from mutualvideo.media.picture_reader import ArrayReader, FrameReader, PictureReader
-from mutualvideo.media.reading import open_source
+from mutualvideo.media.reading import open_reader
 
 from .videos import encode, moving_picture
 
@@ -199,11 +199,11 @@ def test_a_missing_picture_and_a_bad_rate(tmp_path):
 def test_one_door_for_files_folders_and_lists(tmp_path):
     path = encode(tmp_path / "a.mp4", range(0, 30, 3))
     folder = _save(tmp_path / "frames", ["1.png", "2.png", "3.png"])
-    with open_source(Video(path, 0, 1)) as reader:
+    with open_reader(Video(path, 0, 1)) as reader:
         assert len(reader) == 10
-    with open_source(Video(str(folder), 0, 1, fps=12)) as reader:
+    with open_reader(Video(str(folder), 0, 1, fps=12)) as reader:
         assert len(reader) == 3 and reader.fps == 12
-    with open_source(Video(str(folder), 0, 1, fps=12, frames="3.png\n1.png")) as reader:
+    with open_reader(Video(str(folder), 0, 1, fps=12, frames="3.png\n1.png")) as reader:
         np.testing.assert_array_equal(reader.read([0])[0], moving_picture(2, 64, 48))
         assert len(reader) == 2
 

@@ -12,7 +12,7 @@ from mutualvideo.data import dataset as dataset_module
 from mutualvideo.data.loader import build_loader
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError, open_video
-from mutualvideo.media.reading import open_source
+from mutualvideo.media.reading import open_reader
 
 from .videos import encode
 
@@ -104,9 +104,9 @@ def test_resuming_within_an_epoch_skips_without_decoding(cfg, monkeypatch):
 
     def spy(video, backend):
         opened.append(video.path)
-        return open_source(video, backend)
+        return open_reader(video, backend)
 
-    monkeypatch.setattr(dataset_module, "open_source", spy)
+    monkeypatch.setattr(dataset_module, "open_reader", spy)
     assert _equal(_batches(loader, epoch=3, start_step=1), whole[1:])
     assert len(opened) == 4 and len(loader) == 2
     assert _batches(loader, epoch=3, start_step=2) == []
@@ -197,11 +197,11 @@ def test_views_are_the_same_alone_and_together(cfg, monkeypatch):
 
     def spy(video, backend):
         opened.append(video.path)
-        return open_source(video, backend)
+        return open_reader(video, backend)
 
     dataset = build_loader(cfg, "test").dataset
     alone = [dataset[(1, view)]["clip"] for view in range(6)]
-    monkeypatch.setattr(dataset_module, "open_source", spy)
+    monkeypatch.setattr(dataset_module, "open_reader", spy)
     together, failures = dataset.__getitems__([(1, view) for view in range(6)])
     assert len(opened) == 1 and failures == {}
     assert all(torch.equal(a, b["clip"]) for a, b in zip(alone, together, strict=True))

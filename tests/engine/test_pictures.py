@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from mutualvideo import AdaptiveRecognizer, QueryTable, Subnet
+from mutualvideo.budget import Budget
 from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.build import evaluate_grid
@@ -161,18 +162,18 @@ def test_pictures_under_budgets(run, folder, tmp_path):
     for name in ("b.png", "a.png"):
         (tmp_path / name).write_bytes(next(folder.glob("val/across/*.png")).read_bytes())
     (tmp_path / "c.jpg").write_text("no picture")
-    budgets = [("macs", cheap), ("macs", dear)]
+    budgets = [Budget("macs", cheap), Budget("macs", dear)]
     found = list(recognise_pictures(recognizer, tmp_path, budgets))
     assert [path.name for path, *_ in found] == ["a.png"] * 2 + ["b.png"] * 2 + ["c.jpg"]
-    assert [f[3].macs <= f[2] for f in found[:4]] == [True] * 4
+    assert [f[2].macs <= f[1].value for f in found[:4]] == [True] * 4
     line = describe(*found[0])
-    assert "across" in line and "upright" in line and str(found[0][3].subnet) in line
-    assert "c.jpg: does not decode" in str(found[4][3])
-    assert describe(*found[4]) == f"error: {found[4][3]}"
+    assert "across" in line and "upright" in line and str(found[0][2].subnet) in line
+    assert "c.jpg: does not decode" in str(found[4][2])
+    assert describe(*found[4]) == f"error: {found[4][2]}"
     with pytest.raises(InputError, match="c.jpg: does not decode"):
         list(recognise_pictures(recognizer, tmp_path / "c.jpg", budgets))
     with pytest.raises(InputError, match="below the cheapest"):
-        list(recognise_pictures(recognizer, tmp_path, [("macs", cheap - 1)]))
+        list(recognise_pictures(recognizer, tmp_path, [Budget("macs", cheap - 1)]))
     with pytest.raises(InputError, match="no budget"):
         list(recognise_pictures(recognizer, tmp_path, []))
     (tmp_path / "empty").mkdir()

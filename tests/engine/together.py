@@ -20,7 +20,7 @@ from mutualvideo.run import distributed
 from mutualvideo.run.reduce import means_over_processes
 from mutualvideo.run.stopping import Stop
 from mutualvideo.slim import calibrate, get_statistics, slim_state
-from tests.engine import listed
+from tests.evaluation import listed
 
 STEPS, CLIPS, VIDEOS = 3, 8, 11
 SUBNETS = [Subnet.parse(text) for text in ("0.5x4x40", "1x2x32", "0.5x2x32")]

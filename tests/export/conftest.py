@@ -3,7 +3,7 @@ import torch
 
 from mutualvideo.config import takes_pictures
 from mutualvideo.config.load import cfg_to_dict
-from mutualvideo.export import open_source
+from mutualvideo.export import open_origin
 from mutualvideo.export.parity import probes
 from mutualvideo.models import build_model
 from mutualvideo.slim import calibrate, count_costs, get_statistics, set_subnet, subnet_input
@@ -86,4 +86,4 @@ def write_run(folder, name):
 @pytest.fixture
 def source(made):
     """That of the small X3D."""
-    return open_source(made("X3D")[0])
+    return open_origin(made("X3D")[0])

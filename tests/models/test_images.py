@@ -1,4 +1,4 @@
-"""The registered image networks: multiply-adds of the seed's tables and of the papers."""
+"""The registered image networks: multiply-adds of MutualNet's tables and of the papers."""
 
 import functools
 
@@ -46,14 +46,14 @@ def test_all_rows_of_the_tables_are_tested():
 
 
 @pytest.mark.parametrize("name, subnet, mmacs", ROWS)
-def test_the_seeds_query_tables(name, subnet, mmacs):
+def test_the_authors_query_tables(name, subnet, mmacs):
     # The tables round some rows to the nearest and cut the others.
     assert abs(count_macs(built(name), Subnet.parse(subnet)) / 1e6 - mmacs) < 1
 
 
 # network, settings, sub-network, GMACs, million parameters.
 PUBLISHED = [
-    # The seed's README: w=1.6, r=1.3; 1.3 times 224 pixels, as a multiple of 32.
+    # The README of MutualNet's repository: w=1.6, r=1.3; 1.3 times 224 pixels, as a multiple of 32.
     ("MobileNetV1", {"MOBILENET__WIDTH_FACTOR": 1.6}, "1x288", 2.3, None),
     # Tables of torchvision's documentation.
     ("MobileNetV2", {"MOBILENET__WIDTH_FACTOR": 1.0}, "1x224", 0.30, 3.50),

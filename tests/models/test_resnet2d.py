@@ -1,4 +1,4 @@
-"""Image ResNets, against the seed's multiply-adds."""
+"""Image ResNets, against the multiply-adds that MutualNet's authors publish."""
 
 from fractions import Fraction
 

@@ -9,7 +9,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mutualvideo.config import load_cfg
 from mutualvideo.errors import InputError
-from mutualvideo.models import build_model, full_subnet, load_weights, require_runnable
+from mutualvideo.models import (
+    build_model,
+    full_subnet,
+    load_weights,
+    network_of,
+    require_runnable,
+)
 from mutualvideo.models.non_local import NonLocalBlock
 from mutualvideo.models.weights.pyslowfast_names import to_pytorchvideo
 from mutualvideo.slim import (
@@ -147,9 +153,7 @@ def temporal_convolutions(model):
 def test_blocks_with_temporal_kernels(counts, convolutions):
     cfg = make("slowfast", 32, RESNET__DEPTH=101, RESNET__NUM_BLOCK_TEMP_KERNEL=counts)
     with torch.device("meta"):
-        from mutualvideo.models.model_registry import MODEL_REGISTRY
-
-        network, _ = MODEL_REGISTRY.get("SlowFast")(cfg)
+        network = network_of(cfg).build(cfg)
     assert temporal_convolutions(network) == convolutions
 
 

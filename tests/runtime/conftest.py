@@ -1,12 +1,10 @@
-from fractions import Fraction
-
-import av
 import numpy as np
 import pytest
 import torch
 
 from mutualvideo.config import get_cfg
 from mutualvideo.config.load import cfg_to_dict
+from mutualvideo.media.encode import VideoWriter
 from mutualvideo.models import build_model
 from mutualvideo.slim import calibrate, count_macs, get_statistics
 from mutualvideo.subnet import Subnet
@@ -87,13 +85,9 @@ def write_video(tmp_path_factory):
 
     def write(name, frames, height=48, width=64, fps=30):
         path = tmp_path_factory.mktemp("video") / name
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("libx264", rate=Fraction(fps))
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        with VideoWriter(path, fps) as writer:
             for number in range(frames):
-                picture = np.full((height, width, 3), 2 * number % 256, np.uint8)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            container.mux(stream.encode())
+                writer.write(np.full((height, width, 3), 2 * number % 256, np.uint8))
         return path
 
     return write

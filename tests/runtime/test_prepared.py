@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mutualvideo.backends.base import Backend, Runner
+from mutualvideo.backends.common.base import Backend, Runner
 from mutualvideo.errors import InputError
 from mutualvideo.runtime.prepared import PreparationError, PreparedRunners
 from mutualvideo.subnet import Subnet

@@ -15,6 +15,7 @@ import pytest
 from mutualvideo.commands.tool import run_tool
 from mutualvideo.media import VideoReader
 from mutualvideo.table.query import QueryTable
+from tests.play.fakes import write_numbered
 from tests.runtime.conftest import (  # noqa: F401
     UNCALIBRATED,
     one_thread,
@@ -22,7 +23,6 @@ from tests.runtime.conftest import (  # noqa: F401
     tiny_cfg,
     write_video,
 )
-from tests.runtime.fake import write_numbered
 
 from .test_run_net import load_tool
 

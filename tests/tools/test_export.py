@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.export import Source
+from mutualvideo.export import Origin
 from mutualvideo.table.query import QueryTable
 from tests.runtime.conftest import run_dir, tiny_cfg, write_video  # noqa: F401  (fixtures)
 
@@ -88,8 +88,8 @@ def test_a_folder_and_its_demo(tool, pruned, write_video, tmp_path):  # noqa: F8
 
 
 def test_a_difference_is_exit_code_1(tool, run_dir, tmp_path, monkeypatch):  # noqa: F811
-    expected = Source.logits
-    monkeypatch.setattr(Source, "logits", lambda *a: expected(*a) + np.float32(0.5))
+    expected = Origin.logits
+    monkeypatch.setattr(Origin, "logits", lambda *a: expected(*a) + np.float32(0.5))
     path = tmp_path / "a.pth"
     given = ["--run", run_dir, "--subnet", "1x6x40", "--format", "pytorchvideo", "--output", path]
     code, out, error = tool("export", *given)

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mutualvideo.budget import Budget
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable
 from mutualvideo.web import panels, svg_plots
-from mutualvideo.web.session import Budget, Scale, Visitor, answer
+from mutualvideo.web.session import Scale, Visitor, answer, in_words
 
 NASTY = "<img src=x onerror=alert(1)>\"'&{{value}}${alert(2)}`"
 
@@ -96,7 +97,7 @@ def test_strip_is_what_the_network_sees(found):
 
 def test_figures(recognizer, found):
     text = Reader(panels.figures(found, recognizer.table)).text
-    for part in ("1x6x40", "90.0 %", "table: 4.0 ms", "100 % of", str(found.budget)):
+    for part in ("1x6x40", "90.0 %", "table: 4.0 ms", "100 % of", in_words(found.budget)):
         assert part in text
 
 

@@ -5,6 +5,7 @@ Both cost the same again in every epoch; re-encoding takes them off once and for
 """
 
 import errno
+import itertools
 import json
 import os
 import re
@@ -13,7 +14,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from mutualvideo.data.annotations import read_annotations
 from mutualvideo.data.prepare.check import all_frames, as_text, reason_of, write_rows
@@ -21,6 +21,8 @@ from mutualvideo.data.prepare.jobs import run_jobs
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.media import DecodeError, VideoReader
+from mutualvideo.media.colour import ToUprightYuv
+from mutualvideo.media.encode import VideoWriter
 
 # Files of other endings are no videos to this tool.
 EXTENSIONS = (
@@ -269,75 +271,12 @@ def resize_video(source, target, settings):
 
 
 def _encode(frames, path, settings):
-    convert, stream = _Upright(settings.short_side), None
+    convert = ToUprightYuv(settings.short_side)
     first = next(frames)
     # The clock of the edit list, which holds a late start, is the track's: exact.
     clock = {"movie_timescale": str(first.time_base.denominator)}
-    with av.open(str(path), "w", format="mp4", options=clock) as container:
-        for frame in _chain(first, frames):
-            picture = convert(frame)
-            if stream is None:
-                # One thread: the processes are the parallelism, and the bytes stay the same.
-                stream = container.add_stream(
-                    "libx264",
-                    options={
-                        "crf": str(settings.crf),
-                        "g": str(settings.gop),
-                        "threads": "1",
-                    },
-                )
-                context = stream.codec_context
-                context.width, context.height = picture.width, picture.height
-                context.pix_fmt, context.time_base = "yuv420p", frame.time_base
-                context.color_range = ColorRange.MPEG
-                context.colorspace = frame.colorspace or _UNSPECIFIED  # 0 is RGB
-                context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-
-
-_UNSPECIFIED = 2  # ISO/IEC 23091-2, matrix coefficients
-
-
-def _chain(first, frames):
-    yield first
-    yield from frames
-
-
-class _Upright:
-    """Decoded frames to upright yuv420p of limited range, all of the first one's new size."""
-
-    def __init__(self, short_side):
-        self._short_side, self._size = short_side, None
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame):
-        turns = round(frame.rotation / 90) % 4
-        self._size = self._size or self._size_for(frame.width, frame.height)
-        picture = self._reformatter.reformat(
-            frame,
-            *self._size,
-            format="yuv420p",
-            interpolation=Interpolation.BICUBIC,
-            threads=1,
-            src_color_range=frame.color_range or ColorRange.MPEG,
-            dst_color_range=ColorRange.MPEG,
-        )
-        # A frame of its own: no display matrix, and x264 chooses the picture types.
-        turned = av.VideoFrame.from_ndarray(_turned(picture.to_ndarray(), turns), format="yuv420p")
-        turned.pts, turned.time_base = frame.pts, frame.time_base
-        turned.color_range, turned.colorspace = ColorRange.MPEG, frame.colorspace or _UNSPECIFIED
-        return turned
-
-    def _size_for(self, width, height):
-        short = min(width, height)
-        scale = min(self._short_side, short - short % 2) / short
-        return tuple(2 * max(round(side * scale / 2), 1) for side in (width, height))
-
-
-def _turned(planes, turns):
-    """Planes Y, U and V below each other, (3 / 2 H, W), by quarter turns counter-clockwise."""
-    height, width = planes.shape[0] * 2 // 3, planes.shape[1]
-    luma, chroma = planes[:height], planes[height:].reshape(2, height // 2, width // 2)
-    luma, chroma = np.rot90(luma, turns), np.rot90(chroma, turns, axes=(1, 2))
-    return np.concatenate([luma, chroma.reshape(-1, luma.shape[1])])
+    # One thread: the processes are the parallelism, and the bytes stay the same.
+    options = {"crf": str(settings.crf), "g": str(settings.gop), "threads": "1"}
+    with VideoWriter(path, options=options, form="mp4", container_options=clock) as writer:
+        for frame in itertools.chain([first], frames):
+            writer.write(convert(frame))

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from fvcore.common.config import CfgNode
+
 from mutualvideo.data.annotations import Place, read_lines
 from mutualvideo.errors import InputError
 
 NUM_OFFICIAL_SPLITS = 3
 
 
-def official_split(cfg):
+def official_split(cfg: CfgNode) -> int:
     """``DATA.SPLIT``, checked: 1, 2 or 3."""
     if not 1 <= cfg.DATA.SPLIT <= NUM_OFFICIAL_SPLITS:
         raise InputError(
@@ -18,19 +20,19 @@ def official_split(cfg):
     return cfg.DATA.SPLIT
 
 
-def lists_folder(cfg, name):
+def lists_folder(cfg: CfgNode, name: str) -> Path:
     """The folder ``name`` in ``DATA.PATH_TO_DATA_DIR``, or that itself where there is none."""
     folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
     return folder / name if (folder / name).is_dir() else folder
 
 
-def videos_place(cfg, folder):
+def videos_place(cfg: CfgNode, folder: Path) -> Place:
     """The ``Place`` of the videos: ``DATA.PATH_PREFIX``; empty: ``folder``."""
     data = cfg.DATA
     return Place(data.PATH_PREFIX or folder, not data.PATH_PREFIX or data.ALLOW_ABSOLUTE_PATHS)
 
 
-def check_classes(path, names, cfg):
+def check_classes(path: Path, names: list[str], cfg: CfgNode) -> None:
     """Raises ``InputError`` unless ``path`` names as many classes as MODEL.NUM_CLASSES."""
     if len(names) != cfg.MODEL.NUM_CLASSES:
         raise InputError(
@@ -39,7 +41,7 @@ def check_classes(path, names, cfg):
         )
 
 
-def read_class_names(cfg):
+def read_class_names(cfg: CfgNode) -> list[str] | None:
     """Lines of ``classes.txt`` in ``DATA.PATH_TO_DATA_DIR``; ``None`` if there is no such file.
 
     Raises:

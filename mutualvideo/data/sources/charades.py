@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from fvcore.common.config import CfgNode
+
 from mutualvideo.data.annotations import Video, VideoList, check_label
 from mutualvideo.data.sources.archives import read_class_names, videos_place
 from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
@@ -10,7 +12,7 @@ from mutualvideo.errors import InputError
 
 
 @DATASET_REGISTRY.register()
-def charades(cfg, split):
+def charades(cfg: CfgNode, split: str) -> VideoList:
     """``train.csv``, or ``val.csv`` for val and test: frame lists of pictures.
 
     Paths are relative to ``DATA.PATH_PREFIX``; where that is empty, to the list. A list says
@@ -18,7 +20,7 @@ def charades(cfg, split):
 
     Raises:
         InputError: as :func:`~mutualvideo.data.sources.frame_lists.read_frame_list`, and for a
-            video that has not exactly one label.
+            video that does not have exactly one label.
     """
     folder = Path(cfg.DATA.PATH_TO_DATA_DIR)
     path = folder / ("train.csv" if split == "train" else "val.csv")

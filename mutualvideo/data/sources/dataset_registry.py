@@ -1,17 +1,30 @@
 """The registry of data sets."""
 
-from fvcore.common.registry import Registry
+from typing import Protocol
 
+from fvcore.common.config import CfgNode
+
+from mutualvideo.data.annotations import VideoList
 from mutualvideo.errors import InputError
-
-DATASET_REGISTRY = Registry("DATASET")
-DATASET_REGISTRY.__doc__ = """
-Data sets by name: functions ``(cfg, split) -> VideoList``, where split is ``train``, ``val`` or
-``test``.
-"""
+from mutualvideo.registry import DATASETS
 
 
-def read_videos(name, cfg, split):
+class DataSource(Protocol):
+    """A data set: a function that is registered under its own name."""
+
+    def __call__(self, cfg: CfgNode, split: str) -> VideoList:
+        """What is in ``split``, which is ``train``, ``val`` or ``test``.
+
+        Raises:
+            InputError: naming the file, and the line, that is wrong.
+        """
+
+
+# The registry of data sets, each a :class:`DataSource`.
+DATASET_REGISTRY = DATASETS
+
+
+def read_videos(name: str, cfg: CfgNode, split: str) -> VideoList:
     """What the registered data set ``name`` holds in ``split``.
 
     Args:
@@ -25,9 +38,13 @@ def read_videos(name, cfg, split):
     Raises:
         InputError: if the name is not registered, no folder is given, or as the source does.
     """
-    if name not in DATASET_REGISTRY:
-        known = ", ".join(sorted(key for key, _ in DATASET_REGISTRY))
-        raise InputError(f"DATASET {name!r} is unknown; choose from: {known}")
+    there = DATASET_REGISTRY.all()
+    if name not in there:
+        raise InputError(
+            f"DATASET {name!r} is unknown; choose from: {', '.join(sorted(there))} (one of your "
+            "own: name its file in EXTENSIONS)"
+        )
+    read: DataSource = there[name]
     if not cfg.DATA.PATH_TO_DATA_DIR:
         raise InputError("DATA.PATH_TO_DATA_DIR is empty: name the folder that holds the lists")
-    return DATASET_REGISTRY.get(name)(cfg, split)
+    return read(cfg, split)

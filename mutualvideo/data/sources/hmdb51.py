@@ -2,6 +2,8 @@
 
 import os
 
+from fvcore.common.config import CfgNode
+
 from mutualvideo.data.annotations import Video, VideoList, read_lines
 from mutualvideo.data.sources.archives import (
     check_classes,
@@ -20,7 +22,7 @@ _ADVICE = (
 
 
 @DATASET_REGISTRY.register()
-def hmdb51(cfg, split):
+def hmdb51(cfg: CfgNode, split: str) -> VideoList:
     """``CLASS_test_splitN.txt`` of every class; N is ``DATA.SPLIT``, val and test are the same.
 
     The lists lie in ``DATA.PATH_TO_DATA_DIR`` or ``testTrainMulti_7030_splits`` below it, the

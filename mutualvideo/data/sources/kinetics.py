@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from fvcore.common.config import CfgNode
+
 from mutualvideo.data.annotations import VideoList, read_annotations
 from mutualvideo.data.sources.archives import read_class_names
 from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
 
 
 @DATASET_REGISTRY.register()
-def kinetics(cfg, split):
+def kinetics(cfg: CfgNode, split: str) -> VideoList:
     """``train.csv``, ``val.csv`` and ``test.csv`` (val.csv where there is none).
 
     ``classes.txt`` beside them, if there, names the classes, one a line.
@@ -28,6 +30,6 @@ def kinetics(cfg, split):
 
 
 @DATASET_REGISTRY.register()
-def toy(cfg, split):
+def toy(cfg: CfgNode, split: str) -> VideoList:
     """What ``tools/toy_dataset.py`` writes: lists as :func:`kinetics` reads them."""
     return kinetics(cfg, split)

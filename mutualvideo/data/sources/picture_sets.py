@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torchvision
+from fvcore.common.config import CfgNode
 
 from mutualvideo.data.annotations import Video, VideoList
 from mutualvideo.data.sources.archives import check_classes, read_class_names
@@ -22,13 +23,13 @@ def open_file(video):
 
 
 @DATASET_REGISTRY.register()
-def imagelist(cfg, split):
+def imagelist(cfg: CfgNode, split: str) -> VideoList:
     """Lists of pictures, as :func:`~mutualvideo.data.sources.kinetics.kinetics` reads them."""
     return dataclasses.replace(kinetics(cfg, split), open_picture=open_file)
 
 
 @DATASET_REGISTRY.register()
-def imagefolder(cfg, split):
+def imagefolder(cfg: CfgNode, split: str) -> VideoList:
     """Folders of pictures, ``train/CLASS/...``, by torchvision's ``ImageFolder``.
 
     Val and test are both ``val``, or ``test`` where there is no ``val`` (that of ImageNet has no
@@ -95,13 +96,13 @@ class _InMemory:
 
 
 @DATASET_REGISTRY.register()
-def cifar10(cfg, split):
+def cifar10(cfg: CfgNode, split: str) -> VideoList:
     """CIFAR-10's files for Python, ``cifar-10-batches-py``; val and test are its test set."""
     return _cifar(torchvision.datasets.CIFAR10, cfg, split)
 
 
 @DATASET_REGISTRY.register()
-def cifar100(cfg, split):
+def cifar100(cfg: CfgNode, split: str) -> VideoList:
     """CIFAR-100's files for Python, ``cifar-100-python``, fine labels; as :func:`cifar10`."""
     return _cifar(torchvision.datasets.CIFAR100, cfg, split)
 

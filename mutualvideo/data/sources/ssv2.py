@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from fvcore.common.config import CfgNode
+
 from mutualvideo.data.annotations import Video, VideoList, unreadable
 from mutualvideo.data.sources.archives import check_classes, lists_folder, videos_place
 from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
@@ -24,7 +26,7 @@ _NUM_PROBED = 100
 
 
 @DATASET_REGISTRY.register()
-def ssv2(cfg, split):
+def ssv2(cfg: CfgNode, split: str) -> VideoList:
     """Train; val and test are both the official validation set, which the papers report.
 
     In ``DATA.PATH_TO_DATA_DIR``: ``something-something-v2-labels.json``, ``...-train.json`` and

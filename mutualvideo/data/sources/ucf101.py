@@ -1,5 +1,7 @@
 """UCF101 by its official lists, as UCF101TrainTestSplits-RecognitionTask.zip holds them."""
 
+from fvcore.common.config import CfgNode
+
 from mutualvideo.data.annotations import Video, VideoList, read_lines
 from mutualvideo.data.sources.archives import (
     check_classes,
@@ -17,7 +19,7 @@ _ADVICE = (
 
 
 @DATASET_REGISTRY.register()
-def ucf101(cfg, split):
+def ucf101(cfg: CfgNode, split: str) -> VideoList:
     """``trainlist0N.txt``, or ``testlist0N.txt`` for val and test; N is ``DATA.SPLIT``.
 
     The lists and ``classInd.txt`` lie in ``DATA.PATH_TO_DATA_DIR`` or ``ucfTrainTestlist``

@@ -14,6 +14,9 @@ seen the narrowest width alone.
 """
 
 import re
+from collections.abc import Callable, Collection
+
+from mutualvideo.models.weights.weights_format import WeightsFormat
 
 _BODY = re.compile(r"features\.(\d+)\.body\.(\d+)\.(\w+)")
 _SHORTCUT = re.compile(r"features\.(\d+)\.shortcut\.([01])\.(\w+)")
@@ -25,17 +28,17 @@ _V2_FIRST = {0: "0.0", 1: "0.1", 3: "1", 4: "2"}
 _RESNET = {0: "conv1", 1: "bn1", 3: "conv2", 4: "bn2", 6: "conv3", 7: "bn3"}
 
 
-def is_mutualnet(names):
+def is_mutualnet(names: Collection[str], own: Collection[str] = ()) -> bool:
     """Whether ``names``, of parameters, are MutualNet's."""
     return "classifier.0.weight" in names and any(map(_BODY.fullmatch, names))
 
 
-def is_statistic(name):
+def is_statistic(name: str) -> bool:
     """Whether ``name`` is of statistics, which calibration replaces."""
     return _STATISTIC.fullmatch(name) is not None
 
 
-def to_plain_network(names):
+def to_plain_network(names: Collection[str]) -> dict[str, str]:
     """``{MutualNet's name: name here}``.
 
     MobileNet v1 becomes :class:`~mutualvideo.models.mobilenet.MobileNetV1`, v2 and the ResNets
@@ -50,16 +53,16 @@ def to_plain_network(names):
     return {name: rename(name) for name in names}
 
 
-def _mobilenet_v1(name):
+def _mobilenet_v1(name: str) -> str:
     if (match := _BODY.fullmatch(name)) and int(match[2]) in _V1:
         return f"features.{match[1]}.{_V1[int(match[2])]}.{match[3]}"
     return _moved(name, {"classifier.0": "classifier"})
 
 
-def _mobilenet_v2(names):
+def _mobilenet_v2(names: Collection[str]) -> Callable[[str], str]:
     expanding = {match[1] for match in map(_BODY.fullmatch, names) if match and match[2] == "6"}
 
-    def rename(name):
+    def rename(name: str) -> str:
         if match := _BODY.fullmatch(name):
             layers = _V2 if match[1] in expanding else _V2_FIRST
             if int(match[2]) in layers:
@@ -69,7 +72,7 @@ def _mobilenet_v2(names):
     return rename
 
 
-def _resnet(names):
+def _resnet(names: Collection[str]) -> Callable[[str], str]:
     # Every stage begins with a block that has a shortcut, and no other block has one.
     blocks = sorted({int(match[1]) for match in map(_BODY.fullmatch, names) if match})
     starts = {int(match[1]) for match in map(_SHORTCUT.fullmatch, names) if match}
@@ -78,7 +81,7 @@ def _resnet(names):
         stage, index = (stage + 1, 0) if block in starts else (stage, index + 1)
         place[block] = f"layer{stage}.{index}"
 
-    def rename(name):
+    def rename(name: str) -> str:
         if (match := _BODY.fullmatch(name)) and int(match[2]) in _RESNET:
             return f"{place[int(match[1])]}.{_RESNET[int(match[2])]}.{match[3]}"
         if (match := _SHORTCUT.fullmatch(name)) and int(match[1]) in place:
@@ -88,6 +91,11 @@ def _resnet(names):
     return rename
 
 
-def _moved(name, modules):
+def _moved(name: str, modules: dict[str, str]) -> str:
     module, _, leaf = name.rpartition(".")
     return f"{modules[module]}.{leaf}" if module in modules else name
+
+
+MUTUALNET = WeightsFormat(
+    "MutualNet", is_mutualnet, to_plain_network, skip=is_statistic, has_statistics=False
+)

@@ -1,6 +1,11 @@
 """Parameter names of PySlowFast's released checkpoints, as PyTorchVideo's."""
 
 import re
+from collections.abc import Collection
+from functools import partial
+
+from mutualvideo.models.weights.inflate import is_pooled
+from mutualvideo.models.weights.weights_format import WeightsFormat
 
 _LAYERS = {
     "branch1": "branch1_conv",
@@ -27,12 +32,12 @@ _FUSE = re.compile(r"s(\d)_fuse\.(conv_f2s|bn)\.(\w+)")
 _TOP = re.compile(r"head\.(\w+)\.(\w+)")
 
 
-def is_pyslowfast(names):
+def is_pyslowfast(names: Collection[str], own: Collection[str] = ()) -> bool:
     """Whether ``names``, of parameters, are PySlowFast's."""
     return any(name.startswith("s1.pathway0_stem.") for name in names)
 
 
-def to_pytorchvideo(names, pooled=False):
+def to_pytorchvideo(names: Collection[str], pooled: bool = False) -> dict[str, str]:
     """``{PySlowFast's name: PyTorchVideo's}`` of a ResNet (Slow, C2D, I3D), SlowFast or X3D.
 
     A name that has no counterpart is kept, so that loading by name reports it.
@@ -46,8 +51,8 @@ def to_pytorchvideo(names, pooled=False):
     return {name: _rename(name, two_pathways, is_x3d, pooled) for name in names}
 
 
-def _rename(name, two_pathways, is_x3d, pooled):
-    def within(stage, pathway):
+def _rename(name: str, two_pathways: bool, is_x3d: bool, pooled: bool) -> str:
+    def within(stage: int | str, pathway: str) -> str:
         block = f"blocks.{int(stage) - 1 + (pooled and int(stage) > 2)}"
         return f"{block}.multipathway_blocks.{pathway}" if two_pathways else block
 
@@ -79,3 +84,15 @@ def _rename(name, two_pathways, is_x3d, pooled):
     if (match := _TOP.fullmatch(name)) and match[1] in _HEAD:
         return f"blocks.{6 if two_pathways or pooled else 5}.{_HEAD[match[1]]}.{match[2]}"
     return name
+
+
+def _fits(names: Collection[str], own: Collection[str]) -> bool:
+    return is_pyslowfast(names) and not is_pooled(own)
+
+
+def _fits_pooled(names: Collection[str], own: Collection[str]) -> bool:
+    return is_pyslowfast(names) and is_pooled(own)
+
+
+PYSLOWFAST = WeightsFormat("PySlowFast", _fits, to_pytorchvideo)
+PYSLOWFAST_POOLED = WeightsFormat("PySlowFast", _fits_pooled, partial(to_pytorchvideo, pooled=True))

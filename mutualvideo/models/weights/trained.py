@@ -1,41 +1,39 @@
 """Checkpoints of training here, whose configuration travels in them."""
 
+import os
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import nn
+
 from mutualvideo.config.load import cfg_from_dict
 from mutualvideo.errors import InputError, shown
-from mutualvideo.models.model_registry import build_model, count_numbers
+from mutualvideo.models.model_registry import (
+    MODEL_REGISTRY,
+    build_model,
+    count_numbers,
+    network_of,
+)
 from mutualvideo.models.weights.pretrained import load_weights
 from mutualvideo.models.weights.weights_file import read_checkpoint
+from mutualvideo.registry import from_outside
 from mutualvideo.slim import load_statistics
 
-# Keys that decide which network a checkpoint's weights fit, and how it is slimmed.
-_ARCHITECTURE = (
-    "MODEL.MODEL_NAME",
-    "MODEL.ARCH",
-    "MODEL.NUM_CLASSES",
-    "X3D.WIDTH_FACTOR",
-    "X3D.DEPTH_FACTOR",
-    "X3D.BOTTLENECK_FACTOR",
-    "X3D.DIM_C5",
-    "X3D.DIM_C1",
-    "RESNET.DEPTH",
-    "RESNET.NUM_BLOCK_TEMP_KERNEL",
-    "NONLOCAL.LOCATION",
-    "NONLOCAL.INSTANTIATION",
-    "NONLOCAL.POOL",
-    "MOBILENET.WIDTH_FACTOR",
-    "WIDERESNET.DEPTH",
-    "WIDERESNET.WIDEN_FACTOR",
-    "SLOWFAST.ALPHA",
-    "SLOWFAST.BETA_INV",
-    "SLOWFAST.FUSION_CONV_CHANNEL_RATIO",
-    "SLOWFAST.FUSION_KERNEL_SZ",
-    "MUTUAL.DIVISOR",
-    "MUTUAL.WIDTH_RANGE",
-)
+# Keys that decide which network a checkpoint's weights fit, beside the network's own.
+_ARCHITECTURE = ("MODEL.MODEL_NAME", "MODEL.NUM_CLASSES", "MUTUAL.DIVISOR")
 
 
-def adopt_checkpoint_cfg(cfg, checkpoint, origin):
+def needed_modules(cfg: CfgNode) -> list[str]:
+    """Modules outside of the package that the network of ``cfg`` is registered by."""
+    module = from_outside(type(network_of(cfg)))
+    return [] if module is None else [module]
+
+
+def adopt_checkpoint_cfg(cfg: CfgNode, checkpoint: dict[str, Any], origin: str) -> CfgNode:
     """``cfg`` with the width range of ``checkpoint``, after checking that the network is one.
+
+    Also with its MUTUAL.SUBNET, where it is of a sub-network that trained alone.
 
     Raises:
         InputError: naming the first architecture key that differs.
@@ -43,19 +41,24 @@ def adopt_checkpoint_cfg(cfg, checkpoint, origin):
     if "cfg" not in checkpoint or not isinstance(checkpoint["cfg"], dict):
         return cfg
     theirs = cfg_from_dict(checkpoint["cfg"], origin)
-    for key in _ARCHITECTURE:
+    for key in (*_ARCHITECTURE, *network_of(cfg).keys):
         section, leaf = key.split(".")
         here, there = cfg[section][leaf], theirs[section][leaf]
-        if here != there and key != "MUTUAL.WIDTH_RANGE":
+        if here != there:
             raise InputError(
                 f"{origin}: belongs to another architecture: {key} is {there} there, {here} here"
             )
     cfg = cfg.clone()
     cfg.MUTUAL.WIDTH_RANGE = list(theirs.MUTUAL.WIDTH_RANGE)
+    cfg.MUTUAL.SUBNET = theirs.MUTUAL.SUBNET
+    if cfg.MUTUAL.SUBNET:
+        cfg.MUTUAL.MODE = theirs.MUTUAL.MODE
     return cfg
 
 
-def load_model(path, statistics=None):
+def load_model(
+    path: str | os.PathLike[str], statistics: str | os.PathLike[str] | None = None
+) -> tuple[nn.Module, CfgNode]:
     """The slimmable network of a mutualvideo checkpoint, whose configuration travels in it.
 
     Args:
@@ -73,6 +76,7 @@ def load_model(path, statistics=None):
     if not isinstance(checkpoint.get("cfg"), dict):
         raise InputError(f"{path}: carries no configuration; give a checkpoint that training wrote")
     cfg = cfg_from_dict(checkpoint["cfg"], str(path))
+    _require_known(cfg, checkpoint, path)
     _require_fit(cfg, checkpoint["model_state"], path)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], str(path))
@@ -81,7 +85,22 @@ def load_model(path, statistics=None):
     return model.eval(), cfg
 
 
-def _require_fit(cfg, state, path):
+def _require_known(cfg: CfgNode, checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Refuses a network that is not registered, and says who has it: the file cannot load it."""
+    name, needs = cfg.MODEL.MODEL_NAME, checkpoint.get("needs")
+    if not needs or name in MODEL_REGISTRY.all():
+        return
+    named = f", which the extensions {shown(cfg.EXTENSIONS)} register" if cfg.EXTENSIONS else ""
+    raise InputError(
+        f"{path}: needs the network {name} of the module {shown(needs)}{named}; a checkpoint "
+        "cannot load it: name the file or module yourself, by EXTENSIONS, --extension or "
+        "mutualvideo.load_extensions(), or import it first"
+    )
+
+
+def _require_fit(
+    cfg: CfgNode, state: dict[str, torch.Tensor], path: str | os.PathLike[str]
+) -> None:
     """Refuses a configuration that asks for far more than the file holds: it may be hostile."""
     try:
         wanted = count_numbers(cfg)

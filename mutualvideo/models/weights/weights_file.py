@@ -6,6 +6,7 @@ import re
 import warnings
 import zipfile
 from itertools import islice
+from typing import Any, BinaryIO
 
 import torch
 
@@ -24,7 +25,7 @@ _CUT_OFF = "it is cut off, or damaged; fetch it again"
 _SAVE_AGAIN = "save the network's state_dict() alone, with torch.save"
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The dict in a checkpoint file, on the CPU.
 
     Files of ``torch.save``, of any age, whose content is tensors and plain values: those of
@@ -73,7 +74,7 @@ def read_checkpoint(path):
     )
 
 
-def _damaged_part(path):
+def _damaged_part(path: str | os.PathLike[str]) -> str | None:
     """Name of the first part of an archive whose checksum is wrong: torch does not look."""
     if not zipfile.is_zipfile(path):  # before torch 1.6, without checksums
         return None
@@ -84,7 +85,7 @@ def _damaged_part(path):
         return f"its parts ({type(error).__name__})"
 
 
-def _checked(state, path):
+def _checked(state: dict[Any, Any], path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             name = name if isinstance(name, str) else shown(name)
@@ -101,7 +102,7 @@ def _checked(state, path):
     return dict(state)
 
 
-def _why_not(path, error):
+def _why_not(path: str | os.PathLike[str], error: Exception) -> str:
     """Why ``torch.load`` raised ``error``: its own messages advise to read without checks."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
@@ -131,7 +132,7 @@ def _why_not(path, error):
     return f"it is a plain pickle, no file of torch.save; {_SAVE_AGAIN}"
 
 
-def _names_in(path):
+def _names_in(path: str | os.PathLike[str]) -> list[str]:
     """Names of the files in an archive, none if it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -140,7 +141,7 @@ def _names_in(path):
         return []
 
 
-def _what_it_wants(error):
+def _what_it_wants(error: Exception) -> str | None:
     if match := _GLOBAL.search(str(error)):
         return (
             f"it asks for the Python object {match[1]}, and only tensors and plain values are "
@@ -149,7 +150,7 @@ def _what_it_wants(error):
     return None
 
 
-def _strings(file):
+def _strings(file: BinaryIO) -> list[str] | None:
     """Strings of the pickle that ``file`` is at, in order; ``None`` if it is not a whole one."""
     try:
         return [arg for _, arg, _ in pickletools.genops(file) if isinstance(arg, str)]

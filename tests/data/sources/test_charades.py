@@ -4,7 +4,7 @@ from PIL import Image
 
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
-from mutualvideo.media.reading import open_source
+from mutualvideo.media.reading import open_reader
 
 HEADER = "original_vido_id video_id frame_id path labels\n"
 
@@ -39,7 +39,7 @@ def test_pictures_and_labels(prefix, cfg, write, tmp_path):
     found = read_videos("charades", cfg, "train")
     assert [(v.name, v.label, v.line) for v in found.videos] == [("46GP8", 77, 2), ("N11GT", 3, 3)]
     assert found.mirrored and not found.segments
-    with open_source(found.videos[0]) as reader:
+    with open_reader(found.videos[0]) as reader:
         # The sampling rate counts pictures, whatever rate they were taken at.
         assert len(reader) == 3 and reader.fps == cfg.DATA.TARGET_FPS
         means = reader.read([0, 1, 2]).mean(axis=(1, 2, 3))

@@ -8,7 +8,7 @@ from mutualvideo.data.annotations import Video
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
-from mutualvideo.media.reading import open_source
+from mutualvideo.media.reading import open_reader
 from tests.data.videos import encode
 
 HOLDING = "Holding something next to something"
@@ -68,7 +68,7 @@ def _pictures(folder, values, name="img_{:05d}.png"):
 
 
 def _reds(video):
-    with open_source(video) as reader:
+    with open_reader(video) as reader:
         return reader.read(range(len(reader)))[:, 0, 0, 0].tolist()
 
 

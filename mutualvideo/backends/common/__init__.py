@@ -1,0 +1,1 @@
+"""What backends share; every other module of ``mutualvideo.backends`` is one backend."""

@@ -1,0 +1,105 @@
+"""Runs what a plan asks for and is not there yet, several at a time."""
+
+import logging
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+import mutualvideo
+from mutualvideo.config import load_cfg
+from mutualvideo.config.load import cfg_to_dict, changed_keys
+from mutualvideo.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# What a finished run leaves last.
+_LAST = "results.json"
+# Keys that do not change what a run finds.
+_FREE = {"OUTPUT_DIR", "LOG_PERIOD", "DATA_LOADER.NUM_WORKERS", "DATA.PATH_TO_DATA_DIR"}
+_TOOL = Path(mutualvideo.__file__).parents[1] / "tools" / "run_net.py"
+
+
+def is_done(folder):
+    """Whether the run in ``folder`` has its table."""
+    return os.path.isfile(os.path.join(folder, _LAST))
+
+
+def execute(plan, output, jobs=1, arms=()):
+    """Runs all runs of ``plan`` that are not finished; a stopped one goes on where it was.
+
+    Args:
+        plan: :class:`~mutualvideo.comparison.plan.Plan`.
+        output: folder of all runs.
+        jobs: how many run at a time; they share the cores.
+        arms: those to run; empty: all.
+
+    Returns:
+        ``{folder of a run: why it failed}``.
+
+    Raises:
+        InputError: if a run in ``output`` was made with other keys, naming them.
+    """
+    for arm in arms:
+        if arm not in plan.arms:
+            raise InputError(f"{plan.path}: has no arm {arm}; it has {', '.join(plan.arms)}")
+    missing, wanted = [], [run for run in plan.runs if not arms or run.arm in arms]
+    for run in wanted:
+        folder = os.path.join(output, run.folder)
+        cfg = load_cfg(plan.base, [*run.overrides, "OUTPUT_DIR", folder])
+        _require_same(cfg, folder)
+        if not is_done(folder):
+            missing.append((run, folder))
+    logger.info("%d of %d runs are to be done, in %s", len(missing), len(wanted), output)
+    failures = {}
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        found = pool.map(lambda one: _run(plan, *one, jobs), missing)
+        for number, ((run, _), reason) in enumerate(zip(missing, found, strict=True), 1):
+            logger.info("%d/%d %s: %s", number, len(missing), run.folder, reason or "done")
+            if reason:
+                failures[run.folder] = reason
+    return failures
+
+
+def _require_same(cfg, folder):
+    """Refuses a run that was made, or begun, with other keys than ``cfg``."""
+    try:
+        with open(os.path.join(folder, "config.yaml"), encoding="utf-8") as file:
+            found = yaml.safe_load(file)
+    except OSError:
+        return
+    except yaml.YAMLError:
+        found = {}
+    changes = changed_keys(found, cfg_to_dict(cfg))
+    for key in list(changes):
+        if key in _FREE or changes[key][0] is None:  # a key of a later version has its default
+            del changes[key]
+    if changes:
+        key, (old, new) = next(iter(changes.items()))
+        raise InputError(
+            f"{folder}: was made with {key} {old}, the plan has {new}: remove that run, or give "
+            "another folder"
+        )
+
+
+def _run(plan, run, folder, jobs):
+    """Trains and evaluates; returns why that failed, or ``None``."""
+    os.makedirs(folder, exist_ok=True)
+    command = [sys.executable, str(_TOOL), "--cfg", plan.base]
+    command += ["--opts", *run.overrides, "OUTPUT_DIR", folder]
+    threads = str(max(1, (os.cpu_count() or 1) // max(1, jobs)))
+    environment = {"OMP_NUM_THREADS": threads, **os.environ}
+    log = os.path.join(folder, "run.log")
+    with open(log, "w", encoding="utf-8") as file:
+        code = subprocess.run(
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
+        ).returncode
+    if code == 0 and is_done(folder):
+        return None
+    with open(log, encoding="utf-8", errors="replace") as file:
+        lines = [line.strip() for line in file if line.strip()]
+    last = lines[-1] if lines else "it said nothing"
+    return f"ended with {code}, {last} (all of it: {log})"

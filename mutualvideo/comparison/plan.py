@@ -1,0 +1,191 @@
+"""A plan: which trainings are compared, as a YAML file."""
+
+import os
+from dataclasses import dataclass
+
+import yaml
+from fvcore.common.config import CfgNode
+
+from mutualvideo.config import load_cfg
+from mutualvideo.errors import InputError, shown
+from mutualvideo.subnet import Subnet
+
+_KEYS = {"BASE", "KEYS", "SEEDS", "FOLDS", "ROWS", "ARMS", "AGAINST"}
+_ARM_KEYS = {"KEYS", "SEEDS", "EACH_ROW", "SAME"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a plan, with its table.
+
+    Attributes:
+        arm: name of the arm that it belongs to.
+        seed: RNG_SEED.
+        fold: number of the fold, or ``None``.
+        alone: the sub-network that trains alone, as text, or ``None``.
+        folder: where it goes, relative to the folder of all runs.
+        overrides: ``[KEY, VALUE, ...]`` on top of the base configuration, texts.
+    """
+
+    arm: str
+    seed: int
+    fold: int | None
+    alone: str | None
+    folder: str
+    overrides: tuple
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a plan file says.
+
+    Attributes:
+        path: the file.
+        base: path of the base configuration.
+        rows: sub-networks that are reported, as texts; empty: all that any table has.
+        arms: ``{name: arm}``, in the order of the file.
+        same: ``{arm: {row: other arm}}``: rows that another arm's runs stand for, because they are
+            the same training.
+        pairs: ``[(arm, against), ...]``: differences that are reported.
+        runs: list of :class:`Run`.
+    """
+
+    path: str
+    base: str
+    rows: tuple
+    arms: tuple
+    same: dict
+    pairs: tuple
+    runs: tuple
+
+
+def read_plan(path, overrides=()):
+    """Reads a plan.
+
+    ``BASE`` is a configuration file, beside the plan or as the path says; ``KEYS`` overrides for
+    all arms. ``SEEDS`` (RNG_SEED) and ``FOLDS`` (a number; ``{fold}`` in values of keys is replaced
+    by 0 and on) are what every arm is repeated over. ``ARMS`` maps a name to ``KEYS`` of its own
+    (and ``SEEDS``, if it has others), and, if it trains sub-networks alone, to ``EACH_ROW``, a list
+    of them: one run for each.
+    ``SAME`` of such an arm names rows that another arm trains anyway, ``{1x32: single}``.
+    ``AGAINST`` lists pairs ``[arm, other]`` whose differences are reported, ``ROWS`` the rows.
+
+    Args:
+        path: the YAML file.
+        overrides: ``[KEY, VALUE, ...]`` for all arms, as typed on a command line.
+
+    Raises:
+        InputError: naming what is wrong; also for a key that an arm's configuration does not have.
+    """
+    content = _read(path)
+    _require_known(path, content, _KEYS, "")
+    for key in ("BASE", "ARMS"):
+        if key not in content:
+            raise InputError(f"{path}: has no {key}")
+    base = os.path.normpath(os.path.join(os.path.dirname(path), str(content["BASE"])))
+    seeds = _numbers(path, "SEEDS", content.get("SEEDS", [0]))
+    folds = content.get("FOLDS")
+    if folds is not None and (type(folds) is not int or folds < 2):
+        raise InputError(f"{path}: FOLDS is {shown(folds)}, expected a number from 2 on")
+    rows = _rows(path, "ROWS", content.get("ROWS", []))
+    arms = content["ARMS"]
+    if not isinstance(arms, dict) or not arms:
+        raise InputError(f"{path}: ARMS is {shown(arms)}, expected arms by name")
+    shared = _keys(path, "KEYS", content.get("KEYS", {}))
+    runs, same = [], {}
+    for name, arm in arms.items():
+        arm = arm or {}
+        place = f"ARMS.{name}"
+        if not isinstance(arm, dict):
+            raise InputError(f"{path}: {place} is {shown(arm)}, expected KEYS and others")
+        _require_known(path, arm, _ARM_KEYS, f"{place}.")
+        own = _keys(path, f"{place}.KEYS", arm.get("KEYS", {}))
+        own_seeds = _numbers(path, f"{place}.SEEDS", arm.get("SEEDS", seeds))
+        same[name] = arm.get("SAME", {})
+        for row, other in same[name].items():
+            _rows(path, f"{place}.SAME", [row])
+            if other not in arms:
+                raise InputError(f"{path}: {place}.SAME names {shown(other)}, which is no arm")
+        alone = _rows(path, f"{place}.EACH_ROW", arm.get("EACH_ROW", []))
+        for fold in range(folds) if folds else [None]:
+            for seed in own_seeds:
+                for row in [row for row in alone if row not in same[name]] or [None]:
+                    if alone and row is None:
+                        continue
+                    keys = {**shared, **own, "RNG_SEED": str(seed), **_of_row(row)}
+                    runs.append(_run(name, seed, fold, row, keys, overrides))
+    pairs = content.get("AGAINST", [])
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2 or not set(pair) <= set(arms):
+            raise InputError(
+                f"{path}: AGAINST contains {shown(pair)}, expected [ARM, OTHER] of {list(arms)}"
+            )
+    for run in runs:
+        load_cfg(base, run.overrides)  # a wrong key is found before the first run
+    return Plan(str(path), base, rows, tuple(arms), same, tuple(map(tuple, pairs)), tuple(runs))
+
+
+def _of_row(row):
+    """Overrides for a sub-network that trains alone, and is all that its table has."""
+    if row is None:
+        return {}
+    empty = {f"TABLE.{key}": "[]" for key in ("WIDTHS", "FRAMES", "SIZES", "SUBNETS")}
+    return {"MUTUAL.MODE": "single", "MUTUAL.SUBNET": row, **empty}
+
+
+def _run(arm, seed, fold, row, keys, overrides):
+    folder = os.path.join(arm, *([row] if row else []), f"seed{seed}")
+    if fold is not None:
+        folder += f"-fold{fold}"
+        keys = {key: value.replace("{fold}", str(fold)) for key, value in keys.items()}
+        overrides = [text.replace("{fold}", str(fold)) for text in overrides]
+    flat = [text for pair in keys.items() for text in pair]
+    return Run(arm, seed, fold, row, folder, (*flat, *overrides))
+
+
+def _read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = yaml.safe_load(file)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a plan ({' '.join(str(error).split())})"
+        ) from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a plan with BASE and ARMS")
+    return content
+
+
+def _require_known(path, values, known, prefix):
+    for key in values:
+        if key not in known:
+            raise InputError(
+                f"{path}: {prefix}{key} is unknown; a plan has {', '.join(sorted(known))} there"
+            )
+
+
+def _keys(path, place, values):
+    """``{KEY: text}`` of a mapping ``KEY: value``, or of sections with keys in them."""
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: {place} is {shown(values)}, expected KEY: value")
+    found = {}
+    for key, value in values.items():
+        inner = value.items() if isinstance(value, (dict, CfgNode)) else None
+        for name, one in [(key, value)] if inner is None else [(f"{key}.{k}", v) for k, v in inner]:
+            found[str(name)] = str(one)
+    return found
+
+
+def _numbers(path, place, values):
+    if not isinstance(values, list) or not values or any(type(n) is not int for n in values):
+        raise InputError(f"{path}: {place} is {shown(values)}, expected whole numbers")
+    return values
+
+
+def _rows(path, place, values):
+    if not isinstance(values, list):
+        raise InputError(f"{path}: {place} is {shown(values)}, expected sub-networks")
+    try:
+        return tuple(dict.fromkeys(str(Subnet.parse(value)) for value in values))
+    except InputError as error:
+        raise InputError(f"{path}: {place}: {error}") from None

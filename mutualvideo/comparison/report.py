@@ -1,0 +1,144 @@
+"""A comparison for people and machines: a Markdown table, a plot, ``json_compare`` lines."""
+
+import json
+import math
+
+from mutualvideo.budget import format_macs
+from mutualvideo.files import atomic_path
+
+# Okabe and Ito's colours, told apart by the colour-blind, and a marker each.
+_LOOKS = [
+    ("#0072B2", "o"),
+    ("#E69F00", "s"),
+    ("#000000", "*"),
+    ("#009E73", "^"),
+    ("#D55E00", "D"),
+    ("#CC79A7", "v"),
+    ("#56B4E9", "P"),
+    ("#F0E442", "X"),
+]
+
+
+def markdown(summary, differences):
+    """The tables: accuracies by row and arm, differences, budgets, what training took."""
+    head = ["sub-network", "MACs", *summary.arms]
+    head += [f"{one.arm} - {one.against}" for one in differences]
+    lines = [
+        "Top-1 in percent, mean and 95 % interval over runs and test videos.",
+        "",
+        *_head(head),
+    ]
+    for row, macs in summary.macs.items():
+        cells = [row, format_macs(macs)]
+        cells += [_text(summary.accuracy(arm, row)) for arm in summary.arms]
+        cells += [_signed(one.rows.get(row)) for one in differences]
+        lines.append(_line(cells))
+    means = [_signed(one.mean) for one in differences]
+    if differences:
+        lines.append(_line(["mean of these rows", "", *[""] * len(summary.arms), *means]))
+    for one in differences:
+        lines += ["", f"Budget by budget, {one.arm} - {one.against}:", ""]
+        lines += _head(["budget", one.arm, one.against, "difference"])
+        for budget, mine, theirs, found in one.budgets:
+            lines.append(_line([format_macs(budget), mine, theirs, _signed(found)]))
+    lines += ["", "What one seed of each arm took to train, all its networks together:", ""]
+    lines += _head(["arm", "runs", "epochs", "multiply-adds", "processor hours", "hours"])
+    for arm in summary.arms:
+        cost = summary.costs(arm)
+        runs = max(
+            found.runs for found in map(lambda r: summary.accuracy(arm, r), summary.macs) if found
+        )
+        hours = [f"{cost[key] / 3600:.2f}" for key in ("cpu_seconds", "wall_seconds")]
+        lines.append(_line([arm, runs, cost["epochs"], f"{cost['macs']:.2e}", *hours]))
+    return "\n".join(lines) + "\n"
+
+
+def _head(cells):
+    return [_line(cells), _line(["---"] * len(cells))]
+
+
+def _line(cells):
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _text(found):
+    if found is None:
+        return ""
+    if math.isnan(found.low):
+        return f"{found.mean:.1f}"
+    return f"{found.mean:.1f} ± {(found.high - found.low) / 2:.1f}"
+
+
+def _signed(found):
+    if found is None:
+        return ""
+    if math.isnan(found.low):
+        return f"{found.mean:+.1f}"
+    return f"{found.mean:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
+
+
+def json_line(difference):
+    """``json_compare: {...}``: one pair of arms, for programs."""
+    rows = {row: _fields(found) for row, found in difference.rows.items()}
+    content = {
+        "arm": difference.arm,
+        "against": difference.against,
+        "runs": difference.mean.runs,
+        "full": next(iter(rows.values())),
+        "mean": _fields(difference.mean),
+        "rows": rows,
+        "budgets": [
+            {"macs": budget, "row": mine, "against": theirs, **_fields(found)}
+            for budget, mine, theirs, found in difference.budgets
+        ],
+    }
+    return f"json_compare: {json.dumps(content)}"
+
+
+def _fields(found):
+    ends = {"low": found.low, "high": found.high}
+    ends = {key: None if math.isnan(value) else round(value, 3) for key, value in ends.items()}
+    return {"difference": round(found.mean, 3), **ends}
+
+
+def plot(summary, path):
+    """Accuracy against cost of every arm, with error bars and the chance line, as PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter
+
+    figure, axes = plt.subplots(figsize=(7.2, 4.6), constrained_layout=True)
+    for number, arm in enumerate(summary.arms):
+        color, marker = _LOOKS[number % len(_LOOKS)]
+        points = [(macs, summary.accuracy(arm, row)) for row, macs in summary.macs.items()]
+        points = sorted((macs, found) for macs, found in points if found is not None)
+        # Rows that nothing cheaper beats make the line.
+        line, best = [], -1.0
+        for macs, found in points:
+            if found.mean > best:
+                line.append((macs, found.mean))
+                best = found.mean
+        axes.plot(*zip(*line, strict=True), color=color, lw=1)
+        bars = [0 if math.isnan(f.low) else (f.high - f.low) / 2 for _, f in points]
+        axes.errorbar(
+            [macs for macs, _ in points],
+            [found.mean for _, found in points],
+            bars,
+            fmt=marker,
+            ms=10 if marker == "*" else 5,
+            color=color,
+            capsize=3,
+            lw=0.8,
+            label=arm,
+        )
+    axes.axhline(summary.chance, color="0.5", ls=":", lw=1, label="chance")
+    axes.set(xlabel="multiply-adds", ylabel="top-1 (%), 95 % intervals", xscale="log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda macs, _: format_macs(macs)))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda macs, _: ""))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+    plt.close(figure)

@@ -1,0 +1,161 @@
+"""What can be said of a plan's records: arms row by row, their differences, budget by budget."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from mutualvideo.comparison.intervals import Estimate, estimate
+from mutualvideo.errors import InputError
+from mutualvideo.subnet import Subnet
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one arm is than another, in percentage points.
+
+    Attributes:
+        arm, against: their names.
+        rows: ``{row: Estimate}`` of the rows that both have, the most expensive first.
+        mean: Estimate of the mean over these rows.
+        budgets: ``[(macs, row of arm, row of the other, Estimate), ...]``: the best row of each
+            within a budget, by its mean accuracy.
+    """
+
+    arm: str
+    against: str
+    rows: dict
+    mean: Estimate
+    budgets: tuple
+
+
+class Summary:
+    """The records of a plan, by arm, row and run.
+
+    Args:
+        plan: :class:`~mutualvideo.comparison.plan.Plan`.
+        records: list of :class:`~mutualvideo.comparison.records.Record`.
+
+    Attributes:
+        macs: ``{row: multiply-adds}``, the most expensive first.
+
+    Raises:
+        InputError: if there are none, or runs of a fold were tested on other lists.
+    """
+
+    def __init__(self, plan, records):
+        self.plan, self._records = plan, list(records)
+        self._found = defaultdict(dict)  # (arm, row) -> {(seed, fold): Record}
+        for record in self._records:
+            if not plan.rows or record.row in plan.rows:
+                self._found[record.arm, record.row][record.seed, record.fold] = record
+        for arm, rows in plan.same.items():
+            for row, other in rows.items():
+                if (other, row) in self._found:
+                    self._found[arm, row] = self._found[other, row]
+        if not self._found:
+            raise InputError(f"{plan.path}: there is no finished run to report")
+        self._check_lists()
+        macs = {row: next(iter(runs.values())).macs for (_, row), runs in self._found.items()}
+        self.macs = dict(sorted(macs.items(), key=lambda item: (-item[1], item[0])))
+        self.arms = [arm for arm in plan.arms if any(name == arm for name, _ in self._found)]
+
+    @property
+    def chance(self):
+        """Percent that guessing has."""
+        return 100 / self._records[0].classes
+
+    def _check_lists(self):
+        lists = {}
+        for runs in self._found.values():
+            for (_, fold), record in runs.items():
+                if lists.setdefault(fold, record.manifest) != record.manifest:
+                    raise InputError(
+                        f"{self.plan.path}: runs of {record.arm} were tested on another list than "
+                        "others: evaluate them on the same"
+                    )
+
+    def accuracy(self, arm, row):
+        """:class:`Estimate` of the top-1 accuracy, or ``None`` where the arm has no such row."""
+        runs = self._found.get((arm, row))
+        if not runs:
+            return None
+        return estimate([self._values(run, one.answers()) for run, one in runs.items()])
+
+    def difference(self, arm, against):
+        """:class:`Difference` over the runs that both have, or ``None`` if there are none."""
+        rows = [row for row in self.macs if self._pairs((arm, row), (against, row))]
+        if not rows:
+            return None
+        by_row = {row: self._pairs((arm, row), (against, row)) for row in rows}
+        common = set.intersection(*(set(pairs) for pairs in by_row.values()))
+        mean = estimate(
+            [
+                self._values(run, np.mean([by_row[row][run] for row in rows], axis=0))
+                for run in sorted(common)
+            ]
+        )
+        found = {
+            row: estimate([self._values(run, values) for run, values in pairs.items()])
+            for row, pairs in by_row.items()
+        }
+        return Difference(arm, against, found, mean, tuple(self._budgets(arm, against)))
+
+    def costs(self, arm):
+        """What all runs of one seed and fold of an arm take together, mean over those.
+
+        Returns:
+            dict of ``epochs`` (of the longest), ``macs``, ``cpu_seconds`` and ``wall_seconds``.
+        """
+        runs = defaultdict(dict)  # (seed, fold) -> {which training: Record}
+        for (name, _), found in self._found.items():
+            for run, record in found.items() if name == arm else ():
+                runs[run].setdefault((record.arm, record.alone), record)
+        parts = [list(found.values()) for found in runs.values()]
+        totals = {
+            key: float(np.mean([sum(getattr(r, name) for r in records) for records in parts]))
+            for key, name in (
+                ("macs", "train_macs"),
+                ("cpu_seconds", "cpu_seconds"),
+                ("wall_seconds", "wall_seconds"),
+            )
+        }
+        return {"epochs": max(r.epochs for records in parts for r in records), **totals}
+
+    def _pairs(self, one, other):
+        """``{run: difference by video}`` of the runs that two (arm, row) have in common."""
+        mine, theirs = self._found.get(one, {}), self._found.get(other, {})
+        return {
+            run: mine[run].answers().astype(float) - theirs[run].answers()
+            for run in mine
+            if run in theirs
+        }
+
+    def _budgets(self, arm, against):
+        """At each row's cost: the best affordable row of both arms."""
+        for budget in self.macs.values():
+            best = [self._best(name, budget) for name in (arm, against)]
+            if None in best:
+                continue
+            pairs = self._pairs((arm, best[0]), (against, best[1]))
+            if pairs:
+                values = [self._values(run, found) for run, found in pairs.items()]
+                yield budget, *best, estimate(values)
+
+    def _best(self, arm, budget):
+        means = {}
+        for (name, row), runs in self._found.items():
+            if name == arm and self.macs[row] <= budget:
+                means[row] = np.mean([record.top1 for record in runs.values()])
+        return max(means, key=means.get, default=None)
+
+    @staticmethod
+    def _values(run, values):
+        # Videos of different folds are different videos.
+        _, fold = run
+        return (fold + 1) * 10**7 + np.arange(len(values)), values
+
+
+def row_text(row, macs):
+    """``0.5x4x64 (6.8M)``."""
+    return f"{Subnet.parse(row)} ({macs / 1e6:.3g}M)"

@@ -1,0 +1,73 @@
+"""What a network says about itself: the one thing to write for a new one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from fvcore.common.config import CfgNode
+from torch import nn
+
+from mutualvideo.models.weights.weights_format import WeightsFormat
+
+# (name of a curve, [(GMACs of one clip or picture, top-1 in percent), ...])
+Curve = tuple[str, Sequence[tuple[float, float]]]
+# Lowest and highest value, both allowed.
+Bounds = tuple[float, float]
+
+
+class Network(ABC):
+    """A network by its name; subclass it in the network's own file and register the class.
+
+    Nothing else has to name the network: configurations, checks, loading of weights, activation
+    checkpointing, plots and the tests ask the registry.
+
+    Attributes:
+        name: what MODEL.MODEL_NAME says.
+        takes_pictures: it takes pictures (B, 3, H, W), not clips (B, 3, T, H, W); float32.
+        archs: what PySlowFast's files may say of it in MODEL.ARCH, the first one where they say
+            nothing; other values are refused. Empty: they should say nothing.
+        min_size: the least height and width in pixels, as many as the network reduces to one.
+        has_dropout: whether MODEL.DROPOUT_RATE means something; else it must be 0.
+        keys: ``{configuration key: bounds}`` of its own keys, which decide the shapes of its
+            weights. A checkpoint with other values is of another network. Bounds keep a damaged
+            or hostile checkpoint from asking for a network that takes all memory; ``None``: the
+            network itself checks the value.
+        blocks: classes of the blocks that it is made of, for activation checkpointing
+            (MODEL.ACT_CHECKPOINT): forwards that do nothing but return their output.
+        formats: what other libraries' files of its weights look like.
+        curves: published curves, by the name that ``tools/flops_table.py --overlay`` takes.
+    """
+
+    name: ClassVar[str]
+    takes_pictures: ClassVar[bool] = False
+    archs: ClassVar[tuple[str, ...]] = ()
+    min_size: ClassVar[int] = 32
+    has_dropout: ClassVar[bool] = True
+    keys: ClassVar[Mapping[str, Bounds | None]] = {}
+    blocks: ClassVar[tuple[type[nn.Module], ...]] = ()
+    formats: ClassVar[tuple[WeightsFormat, ...]] = ()
+    curves: ClassVar[Mapping[str, Curve]] = {}
+
+    @abstractmethod
+    def build(self, cfg: CfgNode) -> nn.Module:
+        """An ordinary network with random weights, not slimmable; returns logits (B, classes).
+
+        Raises:
+            InputError: for settings that go with no network.
+        """
+
+    def rules(self, network: nn.Module) -> dict[str, Any]:
+        """``rules`` for ``slimmable`` of what :meth:`build` made: by default none."""
+        return {}
+
+    def full_frames(self, cfg: CfgNode) -> int | None:
+        """Frames of the full sub-network, those of its clips; ``None``: it takes pictures."""
+        return None if self.takes_pictures else cfg.DATA.NUM_FRAMES
+
+    def min_frames(self, cfg: CfgNode) -> int:
+        """The fewest frames that a sub-network may have."""
+        return 1
+
+    def published(self, cfg: CfgNode) -> list[Curve]:
+        """Published curves of just this network and data set, to draw beside its own table."""
+        return []

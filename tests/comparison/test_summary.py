@@ -1,0 +1,107 @@
+"""What is said of records, against means and differences worked out by hand."""
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from mutualvideo.comparison.plan import Plan
+from mutualvideo.comparison.records import Record, load_records, save_records
+from mutualvideo.comparison.report import json_line, markdown, plot
+from mutualvideo.comparison.summary import Summary
+from mutualvideo.errors import InputError
+
+MACS = {"1x32": 4000, "0.5x32": 1000, "0.5x20": 400}
+# Which of four test pictures are right: {(arm, seed): {row: ...}}.
+RIGHT = {
+    ("mutual", 0): {"1x32": "1111", "0.5x32": "1110", "0.5x20": "1100"},
+    ("mutual", 1): {"1x32": "1110", "0.5x32": "1110", "0.5x20": "1000"},
+    ("single", 0): {"1x32": "1100"},
+    ("single", 1): {"1x32": "1110"},
+    ("alone", 0): {"0.5x32": "1100", "0.5x20": "1100"},
+    ("alone", 1): {"0.5x32": "0110", "0.5x20": "0000"},
+}
+
+
+def record(arm, seed, row, right, manifest="m"):
+    bits = np.array([int(bit) for bit in right], dtype=bool)
+    packed = base64.b64encode(np.packbits(bits)).decode()
+    alone = row if arm == "alone" else ""
+    fields = arm, seed, -1, alone, row, MACS[row], 10, 100 * bits.mean(), len(bits), 10, manifest
+    return Record(*fields, 5, 300 if arm == "mutual" else 100, 2.0, 1.0, packed)
+
+
+RECORDS = [record(*key, row, right) for key, rows in RIGHT.items() for row, right in rows.items()]
+PAIRS = (("mutual", "single"), ("mutual", "alone"))
+PLAN = Plan(
+    "plan.yaml", "base.yaml", (), ("single", "alone", "mutual"), {"alone": {"1x32": "single"}},
+    PAIRS, (),
+)  # fmt: skip
+
+
+def test_accuracies_and_differences():
+    summary = Summary(PLAN, RECORDS)
+    assert summary.macs == MACS
+    assert summary.chance == 10
+    assert summary.accuracy("mutual", "1x32").mean == pytest.approx(87.5)
+    assert summary.accuracy("single", "0.5x32") is None
+    found = summary.difference("mutual", "alone")
+    means = {row: one.mean for row, one in found.rows.items()}
+    assert means == pytest.approx({"1x32": 25, "0.5x32": 25, "0.5x20": 12.5})
+    assert found.mean.mean == pytest.approx(np.mean([25, 25, 12.5]))
+    assert found.mean.runs == 2
+    for one in found.rows.values():
+        assert one.low <= one.mean <= one.high
+    assert summary.difference("single", "alone").rows.keys() == {"1x32"}
+
+
+def test_budget_by_budget():
+    found = Summary(PLAN, RECORDS).difference("mutual", "single").budgets
+    assert [(macs, mine, theirs) for macs, mine, theirs, _ in found] == [(4000, "1x32", "1x32")]
+    found = Summary(PLAN, RECORDS).difference("mutual", "alone").budgets
+    assert [(macs, mine, theirs) for macs, mine, theirs, _ in found] == [
+        (4000, "1x32", "1x32"), (1000, "0.5x32", "0.5x32"), (400, "0.5x20", "0.5x20"),
+    ]  # fmt: skip
+
+
+def test_cost_of_networks_trained_alone_is_their_sum():
+    summary = Summary(PLAN, RECORDS)
+    assert summary.costs("mutual")["macs"] == 300
+    # Two of its own, and the one that another arm trained.
+    assert summary.costs("alone")["macs"] == 300
+    assert summary.costs("alone")["cpu_seconds"] == 6
+
+
+def test_other_lists_are_refused():
+    odd = record("single", 1, "1x32", "1111", manifest="other")
+    with pytest.raises(InputError, match="another list"):
+        Summary(PLAN, [*RECORDS[:3], odd])
+    with pytest.raises(InputError, match="no finished run"):
+        Summary(PLAN, [])
+
+
+def test_records_survive_the_csv(tmp_path):
+    save_records(RECORDS, tmp_path / "runs.csv")
+    found = load_records(tmp_path / "runs.csv")
+    assert found == RECORDS
+    assert found[0].answers().tolist() == [True] * 4
+    (tmp_path / "runs.csv").write_text("arm,seed\na,b\n")
+    with pytest.raises(InputError, match="cannot be read as the results of a comparison"):
+        load_records(tmp_path / "runs.csv")
+
+
+def test_report(tmp_path):
+    summary = Summary(PLAN, RECORDS)
+    differences = [summary.difference(*pair) for pair in PAIRS]
+    text = markdown(summary, differences)
+    assert "| 1x32 | 4.00K | 62.5 ±" in text
+    assert "+25.0" in text
+    line = json_line(differences[1])
+    assert line.startswith("json_compare: ")
+    content = json.loads(line.removeprefix("json_compare: "))
+    assert (content["arm"], content["against"], content["runs"]) == ("mutual", "alone", 2)
+    assert content["full"] == content["rows"]["1x32"]
+    assert content["rows"]["0.5x20"]["difference"] == 12.5
+    plot(summary, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"

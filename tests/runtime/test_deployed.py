@@ -1,0 +1,304 @@
+"""A folder of exported sub-networks answers as the checkpoint, and as nothing else."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mutualvideo.backends.common.base import softmax
+from mutualvideo.errors import InputError
+from mutualvideo.export import DifferenceError, Origin, export_folder, open_origin
+from mutualvideo.export.deploy_folder import choose_rows
+from mutualvideo.runtime import AdaptiveRecognizer
+from mutualvideo.runtime.deployed import locate
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.cascade import Cascade, CascadeCurve
+from mutualvideo.table.fingerprint import fingerprint
+from mutualvideo.table.query import QueryTable, Row
+from tests.runtime.conftest import CLASSES, FULL, GRID, curve
+
+SUBNETS = [GRID[0][0], FULL]
+ROOT = Path(__file__).resolve().parents[2]
+NEEDS = {"openvino": ["openvino"], "onnx": ["onnxruntime", "onnx", "onnxscript"]}
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
+
+# What a machine without torch does; the source is named first, so that nothing is installed.
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+import numpy as np
+from mutualvideo.runtime import AdaptiveRecognizer
+recognizer = AdaptiveRecognizer(sys.argv[1], device="cpu", backend=sys.argv[2] or None)
+clips, scores = np.load(sys.argv[3]), {}
+for row in recognizer.table:
+    recognizer.set_budget(macs=row.macs, wait=True)
+    prediction = recognizer.predict(clips)
+    assert prediction.subnet == row.subnet
+    scores[str(row.subnet)] = prediction.scores
+np.savez(sys.argv[4], labels=prediction.class_names, **scores)
+assert sys.modules["torch"] is None
+"""
+
+
+@pytest.fixture(scope="module")
+def run(run_dir, tmp_path_factory):
+    """The run with its cheapest and dearest row alone, and less certain of its answers."""
+    folder = Path(shutil.copytree(run_dir, tmp_path_factory.mktemp("unsure") / "run"))
+    checkpoint = torch.load(folder / "c.pyth", weights_only=True)
+    for name, value in checkpoint["model_state"].items():
+        if ".proj." in name:
+            value *= 0.1
+    torch.save(checkpoint, folder / "c.pyth")
+    table = QueryTable.load_json(folder / "query_table.json")
+    curve(Cascade(SUBNETS, (0.9,)), Cascade((SUBNETS[0], GRID[1][0]), (0.9,))).save_json(
+        folder / "cascades.json"
+    )
+    about = {
+        **table.metadata,
+        "fingerprint": fingerprint(folder / "c.pyth"),
+        "cascades": "cascades.json",
+    }
+    rows = [table[subnet] for subnet in SUBNETS]
+    QueryTable(rows, about).save_json(folder / "query_table.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def source(run):
+    return open_origin(run)
+
+
+@pytest.fixture(scope="module")
+def folders(source, tmp_path_factory):
+    """format -> folder that is exported once."""
+    made = {}
+
+    def export(name):
+        for package in NEEDS.get(name, ()):
+            pytest.importorskip(package)
+        if name not in made:
+            path = tmp_path_factory.mktemp("exported") / name
+            written = export_folder(source, name, path, report=lambda one: None)
+            assert [one.subnet for one in written] == SUBNETS
+            made[name] = path
+        return made[name]
+
+    return export
+
+
+@pytest.fixture
+def copied(folders, tmp_path):
+    """A copy of a folder, to be damaged."""
+    return Path(shutil.copytree(folders("torch_export"), tmp_path / "copy"))
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return np.random.default_rng(0).integers(0, 256, (2, 3, 9, 50, 60), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(run, clips):
+    """Scores of the checkpoint itself, in place in torch."""
+    table = run / "query_table.json"
+    recognizer = AdaptiveRecognizer(run / "c.pyth", table, device="cpu", backend="torch")
+    return {str(s): recognizer.predict(clips, subnet=s).scores for s in SUBNETS}
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"), [("openvino", ""), ("onnx", ""), ("onnx", "openvino")]
+)
+def test_answers_without_torch(folders, expected, clips, tmp_path, name, backend):
+    pytest.importorskip(backend or "numpy")
+    np.save(tmp_path / "clips.npy", clips)
+    files = [folders(name), backend, tmp_path / "clips.npy", tmp_path / "out.npz"]
+    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, files)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = dict(np.load(tmp_path / "out.npz"))
+    assert found.pop("labels").tolist() == CLASSES
+    assert found.keys() == expected.keys()
+    for subnet, scores in found.items():
+        # The issue asks for 1e-3; rounding leaves less.
+        np.testing.assert_allclose(scores, expected[subnet], atol=1e-4, err_msg=subnet)
+    scores = np.concatenate(list(expected.values()))
+    assert np.ptp(scores, 0).max() > 0.05 and scores.max() < 0.95
+
+
+def test_cascades_of_what_is_in_the_folder(folders, clips):
+    folder = folders("torch_export")
+    saved = CascadeCurve.load_json(folder / "query_table.cascade.json")
+    assert [point.cascade.stages for point in saved.points] == [tuple(SUBNETS)]
+    recognizer = AdaptiveRecognizer(folder, device="cpu")
+    recognizer.set_budget(macs=1000, cascade=True, wait=True)
+    # None of these answers is sure.
+    assert recognizer.predict(clips).subnets == (FULL, FULL)
+
+
+def test_torch_export(folders, expected, clips):
+    recognizer = AdaptiveRecognizer(folders("torch_export"), device="cpu")
+    for subnet in SUBNETS:
+        scores = recognizer.predict(clips, subnet=subnet).scores
+        np.testing.assert_allclose(scores, expected[str(subnet)], atol=1e-4)
+        runner = recognizer.backend.prepare(subnet)
+        x = np.random.default_rng(0).standard_normal(runner.blank(3).shape, np.float32)
+        np.testing.assert_allclose(runner(x), softmax(runner.logits(x)), atol=1e-6)
+    assert recognizer.backend.describe()["backend"] == "torch-exported"
+    data = recognizer.cfg.DATA
+    # What the demo cuts clips by.
+    assert (data.NUM_FRAMES, data.SAMPLING_RATE, data.TARGET_FPS, data.TEST_CROP_SIZE) == (
+        FULL.frames,
+        2,
+        30,
+        FULL.size,
+    )
+
+
+def test_table_and_manifest(folders, run):
+    folder = folders("torch_export")
+    table = QueryTable.load_json(folder / "query_table.json")
+    original = QueryTable.load_json(run / "query_table.json")
+    assert list(table) == [original[subnet] for subnet in SUBNETS]
+    assert not {"checkpoint", "statistics"} & set(table.metadata)
+    content = json.loads((folder / "manifest.json").read_text())
+    assert (content["version"], content["kind"], content["classes"]) == (1, "torch_export", CLASSES)
+    names = {file.name for file in folder.iterdir()} - {"manifest.json"}
+    assert content["sha256"] == {name: fingerprint(folder / name) for name in sorted(names)}
+    assert content["data"]["MEAN"] == [0.3, 0.4, 0.5]
+    for row in content["rows"]:
+        assert row["difference"]["scores"] < 1e-3 and set(row["files"]) <= names
+
+
+def test_a_table_of_this_machine(folders, expected, clips):
+    folder = folders("torch_export")
+    table = QueryTable([Row(FULL, 10, 10, 50.0, 50.0, 4.0)], {"classes": CLASSES})
+    recognizer = AdaptiveRecognizer(folder, table, device="cpu")
+    assert recognizer.set_budget(ms=4).subnet == FULL
+    assert recognizer.predict(clips).labels[0] in CLASSES
+    with pytest.raises(InputError, match="holds no sub-network 0.7x6x40; it has 0.5x3x32, "):
+        AdaptiveRecognizer(folder, QueryTable([Row(Subnet(0.7, 6, 40), 10, 10)]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"backend": "openvino"}, "'openvino': .* torch_export models, which torch-exported can"),
+        ({"backend": "abacus"}, "'abacus': .* torch_export models"),
+        ({"precision": "bf16"}, "precision 'bf16': backend 'torch-exported' has fp32 here"),
+        ({"device": "teapot"}, "device 'teapot'"),
+    ],
+)
+def test_what_cannot_run_it(folders, arguments, named):
+    with pytest.raises(InputError, match=named):
+        AdaptiveRecognizer(folders("torch_export"), **arguments)
+
+
+@pytest.mark.parametrize("name", ["0.5x3x32.pt2", "query_table.json"])
+def test_damaged_or_missing_files_are_named(copied, name):
+    content = bytearray((copied / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copied / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: is not the file that was exported"):
+        AdaptiveRecognizer(copied)
+    (copied / name).unlink()
+    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+        AdaptiveRecognizer(copied)
+
+
+def changed(**keys):
+    return lambda content: {**content, **keys}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (changed(version=2), "has version 2, this release reads 1: export it anew"),
+        (changed(version=True), "has version True"),
+        (changed(format="mutualvideo-query-table"), "is not a manifest"),
+        (lambda content: [content], "is not a manifest"),
+        (changed(kind="tflite"), "'tflite' models"),
+        (changed(data={"NUM_FRAMES": 6}), "SAMPLING_RATE is None"),
+        (changed(classes=["one"]), "classes must be null or 3 names"),
+        (changed(sha256={}), "has no sha256"),
+        (changed(rows=[{"subnet": "1x6x40"}]), "missing"),
+        (changed(extra=1), "extra"),
+        (lambda c: changed(sha256={**c["sha256"], "../x": "sha256:0"})(c), "'../x' is no file"),
+    ],
+)
+def test_wrong_manifests(copied, change, named):
+    path = copied / "manifest.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(InputError, match=named) as refused:
+        AdaptiveRecognizer(copied)
+    assert "\n" not in str(refused.value) and "copy" in str(refused.value)
+
+
+def test_no_manifest(tmp_path, copied):
+    with pytest.raises(InputError, match="folder without manifest.json"):
+        AdaptiveRecognizer(tmp_path)
+    (copied / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match="manifest.json: is not a JSON file"):
+        AdaptiveRecognizer(copied)
+
+
+def test_locate(run_dir, copied):
+    assert locate(copied) == (copied, None)
+    checkpoint, table = locate(run_dir)
+    assert checkpoint == run_dir / "c.pyth" and len(table) == 4
+    assert AdaptiveRecognizer(run_dir).set_budget(macs=1e12).subnet == table.rows[-2].subnet
+    assert locate(None, "a.pyth", run_dir / "query_table.json")[0] == "a.pyth"
+    with pytest.raises(InputError, match="both --checkpoint and --table"):
+        locate(None, "a.pyth")
+    with pytest.raises(InputError, match="holds exported sub-networks already"):
+        open_origin(copied)
+    with pytest.raises(InputError, match="give the query table"):
+        AdaptiveRecognizer(run_dir / "c.pyth")
+
+
+def test_rows_are_pareto_by_either_cost():
+    names = [Subnet(0.5, 4, 32 + number) for number in range(4)]
+    costs = [(10, 50.0, 9.0), (20, 40.0, 3.0), (30, 45.0, 5.0), (40, 44.0, 8.0)]
+    rows = [
+        Row(subnet, macs, 1, top1, 90.0, ms)
+        for subnet, (macs, top1, ms) in zip(names, costs, strict=True)
+    ]
+    assert choose_rows(QueryTable(rows), "pareto") == rows[:3]
+    assert choose_rows(QueryTable(rows), "all") == rows
+    unmeasured = [replace(row, latency_ms=None) for row in rows]
+    assert choose_rows(QueryTable(unmeasured), "pareto") == unmeasured[:1]
+    with pytest.raises(InputError, match="no top1"):
+        choose_rows(QueryTable([Row(FULL, 1, 1)]), "pareto")
+
+
+def test_what_cannot_be_exported_leaves_nothing(run_dir, source, tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    for arguments, named in (
+        ((open_origin(run_dir), "torch_export", tmp_path / "a", "all"), "was never calibrated"),
+        (
+            (source, "pytorchvideo", tmp_path / "a"),
+            "executes folders of torch_export, onnx, openvino$",
+        ),
+        ((source, "torch_export", tmp_path / "there"), "there: is there already"),
+        ((source, "torch_export", tmp_path / "a", "some"), "rows 'some'"),
+    ):
+        with pytest.raises(InputError, match=named):
+            export_folder(*arguments)
+    seen = []
+
+    def network(self, subnet, fold=True, original=Origin.network):
+        made = original(self, subnet, fold)
+        if len(seen) == 1:
+            # The second one is wrong.
+            next(p for p in made.parameters() if p.shape == (len(CLASSES),)).data[0] += 0.01
+        return made
+
+    monkeypatch.setattr(Origin, "network", network)
+    with pytest.raises(DifferenceError, match="1x6x40"):
+        export_folder(source, "torch_export", tmp_path / "a", report=seen.append)
+    assert len(seen) == 1 and [path.name for path in tmp_path.iterdir()] == ["there"]
