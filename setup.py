@@ -13,6 +13,10 @@ VERSION = re.search(
 OPENVINO = ["openvino>=2024.0"]
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"]
 WEB = ["gradio>=6.0"]
+# tools/make_folds.py
+FOLDS = ["scikit-learn>=1.3"]
+# Intervals of tools/compare.py.
+COMPARE = ["statsmodels>=0.14"]
 
 setup(
     name="mutualvideo",
@@ -60,11 +64,15 @@ setup(
             *OPENVINO,
             *ONNX,
             *WEB,
+            *FOLDS,
+            *COMPARE,
         ],
         "openvino": OPENVINO,
         "onnx": ONNX,
         "web": WEB,
+        "compare": COMPARE,
         "torchcodec": ["torchcodec>=0.11"],
+        "folds": FOLDS,
     },
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -1,13 +1,14 @@
-"""Write the toy video data set: eight classes of motion, see mutualvideo/data/prepare/toy.py.
+"""Write a toy video data set: the class is a motion, see mutualvideo/data/prepare/toy.py.
 
 python tools/toy_dataset.py --output data/toy --train 640 --val 160 --seed 0
+python tools/toy_dataset.py --output data/toy_hard --level hard --train 1200 --val 960
 python tools/toy_dataset.py --film film.mp4 --motions right,grow,down,clockwise --seed 3
 """
 
 import argparse
 
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.data.prepare.toy import CLASSES, make_toy_dataset, write_film
+from mutualvideo.data.prepare.toy import CLASSES, LEVELS, make_toy_dataset, write_film
 from mutualvideo.errors import InputError
 
 
@@ -18,6 +19,9 @@ def main():
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--output", help="folder to write the data set into")
     what.add_argument("--film", metavar="FILE", help="one mp4 instead, whose motion changes")
+    parser.add_argument(
+        "--level", choices=sorted(LEVELS), default="easy", help="8 classes, or 20 (%(default)s)"
+    )
     parser.add_argument("--train", type=int, default=640, help="training videos (%(default)s)")
     parser.add_argument("--val", type=int, default=160, help="validation videos (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="decides every byte (%(default)s)")
@@ -33,7 +37,9 @@ def main():
         write_film(args.film, labels_of(args.motions), args.motion_seconds, args.seed)
         print(f"wrote {args.film}")
         return
-    wrote = make_toy_dataset(args.output, args.train, args.val, args.seed, workers=args.workers)
+    wrote = make_toy_dataset(
+        args.output, args.train, args.val, args.seed, workers=args.workers, level=args.level
+    )
     count = f"{args.train} + {args.val} videos"
     if wrote:
         print(f"wrote {count} to {args.output}")

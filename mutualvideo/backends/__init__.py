@@ -1,9 +1,9 @@
 """Who executes a sub-network: every module here is one backend, ``common`` is what they share.
 
 Adding one is adding a file with a subclass of :class:`BackendKind`; no list names it. A module
-outside of the package declares one in the same way: it is known once it was imported. Packages
-name theirs by an entry point of the group ``mutualvideo.backends``, and a file may be named where
-a backend is asked for: ``backend="my_backend.py:MyBackend"``.
+outside of the package declares one in the same way: it is known once it was imported, as
+:mod:`mutualvideo.extensions` says. A file may also be named where a backend is asked for:
+``backend="my_backend.py:MyBackend"``.
 """
 
 from mutualvideo.backends.common.base import Backend, BackendKind, Runner

@@ -31,7 +31,6 @@ class OnnxRuntime(BackendKind):
     name = NAME
     extra = "onnx"
     packages = ("onnxruntime",)
-    modules = ("onnxruntime", "onnx", "onnxscript")
     formats = ("onnx",)
 
     def __init__(
@@ -42,7 +41,7 @@ class OnnxRuntime(BackendKind):
         super().__init__(device, precision, threads)
 
     def place(self, model: nn.Module) -> nn.Module:
-        for package in self.modules:
+        for package in ("onnx", "onnxscript"):
             import_extra(package, "onnx", self.name)
         return super().place(model)
 

@@ -35,7 +35,6 @@ class OpenVINO(BackendKind):
     name = NAME
     extra = "openvino"
     packages = ("openvino",)
-    modules = ("openvino",)
     formats = ("openvino", "onnx")
 
     def __init__(

@@ -28,9 +28,9 @@ _C.MODEL = CfgNode()
 # Name in MODEL_REGISTRY, such as X3D, ResNet (Slow, C2D, I3D), SlowFast or, of pictures,
 # MobileNetV2; each file in models/ says what it has.
 _C.MODEL.MODEL_NAME = "X3D"
-# Which of the networks of that name: of ResNet slow, c2d, i3d, slow_c2d or slow_i3d (the last two
-# do not pool over time). Of others it follows from MODEL_NAME. Files of PySlowFast have it; if it
-# is given it has to fit. Where it alone is given, it decides MODEL_NAME.
+# Follows from MODEL_NAME; of ResNet slow, c2d, i3d, slow_c2d or slow_i3d (the last two do not pool
+# over time). Files of PySlowFast have it; if it is given it has to fit. Where it alone is given, it
+# decides MODEL_NAME.
 _C.MODEL.ARCH = ""
 _C.MODEL.NUM_CLASSES = 400
 # Dropout before the classifier. Networks that have none want 0.
@@ -336,6 +336,10 @@ _C.TABLE.FRAMES = []
 _C.TABLE.SIZES = []
 # ... and these, written as 0.75x8x160, or these alone where all three lists are empty.
 _C.TABLE.SUBNETS = []
+# BatchNorm statistics of a sub-network: calibrated (averaged over training batches, for networks
+# whose sub-networks were trained), own (the full network's, for one that was trained at one width
+# and size) or best (of the two, whichever has the higher top-1 on the val list, row by row).
+_C.TABLE.STATISTICS = "calibrated"
 # Training batches that the BatchNorm statistics of a sub-network are averaged over.
 _C.TABLE.CALIBRATION_BATCHES = 8
 # Measure latency on this machine, one clip a time ...

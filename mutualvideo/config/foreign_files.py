@@ -2,7 +2,6 @@
 
 import logging
 
-from mutualvideo.config.architectures import name_of
 from mutualvideo.config.foreign_keys import (
     ABSENT,
     FREE,
@@ -14,6 +13,7 @@ from mutualvideo.config.foreign_keys import (
 )
 from mutualvideo.config.text_values import plain
 from mutualvideo.errors import InputError, shown
+from mutualvideo.registry import NETWORKS
 
 logger = logging.getLogger(__name__)
 
@@ -183,8 +183,8 @@ class _Translation:
         elif name is None and arch is None and self.is_foreign:
             self._add(found, "MODEL.MODEL_NAME", "SlowFast", origin)
             self._add(found, "MODEL.ARCH", "slowfast", origin)
-        elif name is None and arch is not None and name_of(arch):
-            self._add(found, "MODEL.MODEL_NAME", name_of(arch), origin)
+        elif name is None and arch and (only := _name_of(arch)):
+            self._add(found, "MODEL.MODEL_NAME", only, origin)
         if not self.is_foreign:
             return
         for key, value in ABSENT.items():
@@ -205,6 +205,12 @@ class _Translation:
 # Keys that were judged beside others and are none here.
 _TOGETHER = ("RESNET.TRANS_FUNC", "AUG.INTERPOLATION", "BN.NUM_SYNC_DEVICES", "BN.GLOBAL_SYNC")
 FOREIGN = {*FREE, *ONLY, *_TOGETHER, *RENAMED}
+
+
+def _name_of(arch):
+    """The one network that has this MODEL.ARCH; ``None`` where none or several have."""
+    names = [name for name, about in NETWORKS.all().items() if arch in about.archs]
+    return names[0] if len(names) == 1 else None
 
 
 def _hashable(value):

@@ -7,7 +7,6 @@ from typing import Any
 
 from fvcore.common.config import CfgNode
 
-from mutualvideo.config.architectures import arch_of
 from mutualvideo.config.defaults import get_cfg
 from mutualvideo.config.foreign_files import is_theirs, translate
 from mutualvideo.config.text_values import (
@@ -21,6 +20,7 @@ from mutualvideo.config.text_values import (
 from mutualvideo.errors import InputError, shown
 from mutualvideo.extensions import load_extensions, locate_extension, missing_extensions
 from mutualvideo.files import atomic_path
+from mutualvideo.registry import NETWORKS
 
 _BASE = "_BASE_"
 _COMMAND_LINE = "command line"
@@ -73,13 +73,17 @@ def trace_cfg(
     is_foreign = any(
         is_theirs(key) for key, _, origin in given if origin in (roots or [_COMMAND_LINE])
     )
-    found = translate({key: (value, origin) for key, value, origin in given}, is_foreign)
     cfg = get_cfg()
+    last: dict[Any, tuple[Any, str]] = {}
+    for key, value, origin in given:
+        last.pop(key, None)
+        last[key] = value, origin
+    found = translate(last, is_foreign)
     for key, (value, origin) in found.items():
         _assign(cfg, key, value, origin)
     cfg.EXTENSIONS = extensions
     _complete_arch(cfg)
-    return cfg, {key: origin for key, (_, origin) in found.items()}
+    return cfg, {str(key): origin for key, (_, origin) in found.items()}
 
 
 def save_cfg(cfg: CfgNode) -> None:
@@ -117,8 +121,8 @@ def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
 
 def _complete_arch(cfg):
     """MODEL.ARCH, where nobody gave it, follows from the network."""
-    if not cfg.MODEL.ARCH:
-        cfg.MODEL.ARCH = arch_of(cfg.MODEL.MODEL_NAME)
+    if not cfg.MODEL.ARCH and (about := NETWORKS.all().get(cfg.MODEL.MODEL_NAME)):
+        cfg.MODEL.ARCH = next(iter(about.archs), "")
 
 
 def _with_bases(path, above, roots):

@@ -4,13 +4,13 @@ A run may take days, and its evaluation comes last. What would end it then is lo
 keys, lists, backends, the folder and the room in it. No video is opened.
 """
 
-import importlib.util
 import logging
 import math
 import os
 import shutil
 
 from mutualvideo.backends import backend_kind, backend_names
+from mutualvideo.backends.common.base import import_extra
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.run_keys import check_test_keys, check_training_keys
 from mutualvideo.engine.train import build_sampler
@@ -22,6 +22,8 @@ from mutualvideo.run.checkpoint import checkpoints
 
 logger = logging.getLogger(__name__)
 
+# By extra: what converts a network for its backend, which that imports when it does.
+_CONVERTERS = {"onnx": ("onnx", "onnxscript")}
 # Of a checkpoint beside its tensors, and of all else that a run writes.
 _OVERHEAD_BYTES = 1 << 20
 _BYTES = 4  # of a number
@@ -59,9 +61,8 @@ def preflight(cfg, context):
         InputError: naming the key, list or folder.
     """
     reader_class(cfg.DATA.DECODING_BACKEND)
-    if cfg.TEST.ENABLE and cfg.TABLE.LATENCY and cfg.TABLE.LATENCY_BACKEND == "torch-cudagraph":
-        if context.device.type != "cuda":
-            raise InputError("TABLE.LATENCY_BACKEND torch-cudagraph: there is no CUDA device here")
+    if cfg.TEST.ENABLE and cfg.TABLE.LATENCY:
+        _check_backend(cfg.TABLE.LATENCY_BACKEND, context.device)
     splits = _check_lists(cfg, context)
     _check_folder(cfg.OUTPUT_DIR)
     if cfg.TRAIN.ENABLE:
@@ -70,20 +71,22 @@ def preflight(cfg, context):
         logger.warning("%s", warning)
 
 
-def _check_backend(name):
-    known = name in backend_names() or ":" in name  # file.py:Class
-    if not (known and backend_kind(name).takes_network):
-        raise InputError(
-            f"TABLE.LATENCY_BACKEND {name}: choose one of {', '.join(backend_names())}, or set "
-            "TABLE.LATENCY False"
-        )
-    kind = backend_kind(name)
-    for package in kind.modules:
-        if importlib.util.find_spec(package) is None:
+def _check_backend(name, device=None):
+    """Whether there is such a backend and, with ``device``, whether it can work there."""
+    try:
+        kind = backend_kind(name)
+        if not kind.takes_network:
             raise InputError(
-                f"TABLE.LATENCY_BACKEND {name}: {package} is not installed: pip install "
-                f"mutualvideo[{kind.extra}], or set TABLE.LATENCY False"
+                f"runs only exported files; choose one of {', '.join(backend_names())}"
             )
+        if device is not None:
+            kind(str(device) if name.startswith("torch") else None)
+            for package in _CONVERTERS.get(kind.extra, ()):
+                import_extra(package, kind.extra, name)
+    except InputError as error:
+        raise InputError(
+            f"TABLE.LATENCY_BACKEND {name}: {error}; or set TABLE.LATENCY False"
+        ) from error
 
 
 def _check_lists(cfg, context):

@@ -21,7 +21,8 @@ from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.board import show_table
 from mutualvideo.evaluation.cascade_fit import fit_cascades
-from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
+from mutualvideo.evaluation.choose_statistics import choose_statistics, require_choice
+from mutualvideo.evaluation.evaluate import evaluate
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.evaluation.results import RESULTS_NAME, library_versions, write_results
 from mutualvideo.evaluation.scores import Evaluation
@@ -102,6 +103,8 @@ def evaluate_grid(
 ) -> QueryTable:
     """Calibrates and evaluates every sub-network of the grid; writes the table to OUTPUT_DIR.
 
+    With TABLE.STATISTICS rows may keep the full network's statistics instead of calibrated ones.
+
     Files: ``query_table.json``, ``.csv`` and ``.md``; ``flops_accuracy.png``, and with latencies
     ``latency_accuracy.png``; ``query_table.bn.pyth``, the statistics of every sub-network;
     with TABLE.CASCADES ``query_table.cascade.json`` and ``cascades.png``; ``results.json`` and
@@ -127,6 +130,7 @@ def evaluate_grid(
     checkpoint = read_checkpoint(path)
     cfg = adopt_checkpoint_cfg(cfg, checkpoint, path)
     subnets = grid_subnets(cfg)
+    require_choice(cfg.TABLE.STATISTICS)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
     # torch's own annotation leaves out this form.
@@ -137,9 +141,8 @@ def evaluate_grid(
     key = work_key(cfg, fingerprint(path), manifest(listing), subnets, context.world_size)
     work = Work(cfg.OUTPUT_DIR, key, context.rank)
     if work.get("statistics") is None:
-        calibration = build_loader(cfg, "calibration", *shards)
-        calibrate_from(calibration, model, subnets, cfg, context)
-        work.save(statistics=get_statistics(model))
+        chosen = choose_statistics(model, subnets, cfg, context)
+        work.save(statistics=get_statistics(model), chosen=chosen)
     else:
         load_statistics(model, work.get("statistics"))
     evaluation = evaluate(model, subnets, loader, cfg, context, work)
@@ -154,6 +157,7 @@ def evaluate_grid(
             costs[subnet].macs,
             costs[subnet].params,
             macs_per_video=costs[subnet].macs * loader.dataset.num_views,
+            statistics=work.get("chosen")[str(subnet)],
             **asdict(evaluation.accuracies[subnet]),
             **times.get(str(subnet), {}),
         )

@@ -81,10 +81,6 @@ def module_text(
         InputError: if PyTorchVideo has no such network.
     """
     inputs = "clip"
-    if cfg.MODEL.MODEL_NAME == "ResNet" and cfg.MODEL.ARCH not in ("", "slow"):
-        raise InputError(
-            f"format pytorchvideo: does not have MODEL.ARCH {cfg.MODEL.ARCH}: choose another format"
-        )
     for key in ("NONLOCAL.LOCATION", "RESNET.NUM_BLOCK_TEMP_KERNEL"):
         section, leaf = key.split(".")
         if cfg[section][leaf]:
@@ -92,6 +88,10 @@ def module_text(
                 f"format pytorchvideo: {key} {cfg[section][leaf]} is beyond its builders: choose "
                 "another format"
             )
+    if cfg.MODEL.ARCH in ("c2d", "i3d", "slow_c2d", "slow_i3d"):
+        raise InputError(
+            f"format pytorchvideo: MODEL.ARCH {cfg.MODEL.ARCH} is not written: choose another"
+        )
     if cfg.MODEL.MODEL_NAME == "X3D":
         blocks = _x3d(network.blocks)
     elif cfg.MODEL.MODEL_NAME == "ResNet":

@@ -6,7 +6,6 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import nn
 
-from mutualvideo.config.architectures import names_of
 from mutualvideo.errors import InputError
 from mutualvideo.models.limits import require_plausible
 from mutualvideo.models.network import Network
@@ -101,7 +100,7 @@ def _upstream(about: Network, cfg: CfgNode) -> nn.Module:
     require_plausible(cfg, about.keys)
     if arch and arch not in about.archs:
         wanted = f"set it to {' or '.join(about.archs)}" if about.archs else "leave it out"
-        named = names_of(arch)
+        named = [one.name for one in all_networks() if arch in one.archs]
         other = f", or MODEL.MODEL_NAME to {' or '.join(named)}" if named else ""
         raise InputError(
             f"MODEL.ARCH {arch} does not go with MODEL.MODEL_NAME {about.name}: {wanted}{other}"

@@ -77,7 +77,7 @@ class Slow(Network):
 
     def refusal(self, cfg: CfgNode, subnet: Subnet) -> str | None:
         arch = self.arch(cfg)
-        if _ARCHS[arch][2] and subnet.frames == 1:
+        if arch in _ARCHS and _ARCHS[arch][2] and subnet.frames == 1:
             return f"MODEL.ARCH {arch} pools every two frames, {subnet} has one"
         return None
 

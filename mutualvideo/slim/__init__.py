@@ -14,6 +14,7 @@ from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.macs import Costs, count_costs, count_macs
 from mutualvideo.slim.memory_format import channels_last, weights_layout
 from mutualvideo.slim.order import order_channels
+from mutualvideo.slim.own_statistics import own_statistics
 from mutualvideo.slim.resampling import frame_indices, input_shape, resample_clip, subnet_input
 from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
 
@@ -36,6 +37,7 @@ __all__ = [
     "is_calibrated",
     "load_statistics",
     "order_channels",
+    "own_statistics",
     "require_calibrated",
     "resample_clip",
     "round_channels",

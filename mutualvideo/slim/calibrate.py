@@ -17,7 +17,7 @@ _FORMAT = "mutualvideo-statistics"
 
 
 @contextmanager
-def _as_before(model):
+def as_before(model):
     """Restores modes and the current sub-network on leaving."""
     state = slim_state(model)
     width, subnet, over_processes = state.width, state.subnet, state.over_processes
@@ -59,7 +59,7 @@ def calibrate(model, subnets, clips, over_processes=False):
     """
     subnets = list(dict.fromkeys(subnets))
     norms = [norm for _, norm in batch_norms(model)]
-    with _as_before(model) as state:
+    with as_before(model) as state:
         model.eval()
         state.over_processes = over_processes
         for norm in norms:

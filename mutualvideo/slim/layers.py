@@ -265,7 +265,7 @@ class BatchNormTwin(Twin):
 
     _parameters_in_use = _affine
 
-    def _population(self, arriving):
+    def population(self, arriving):
         """Mean and variance to normalise with in eval."""
         own = self.statistics.get(self.slim.subnet)
         return self._running(arriving) if own is None else own
@@ -319,7 +319,7 @@ class BatchNormTwin(Twin):
         return *self.in_use(arriving), False, 0.0
 
     def _sliced(self, arriving):
-        return *self._population(arriving), *self._affine(arriving)
+        return *self.population(arriving), *self._affine(arriving)
 
     def forward(self, x):
         if self.training and self.slim.over_processes:
@@ -344,7 +344,7 @@ class BatchNormTwin(Twin):
     def to_static(self, arriving):
         weight, bias = self._affine(arriving)
         if self.running_mean is not None:
-            mean, var = (tensor.detach().clone() for tensor in self._population(arriving))
+            mean, var = (tensor.detach().clone() for tensor in self.population(arriving))
             self.running_mean, self.running_var = mean, var
         if self.affine:
             self.weight, self.bias = self._own(weight), self._own(bias)

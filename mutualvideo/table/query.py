@@ -178,6 +178,10 @@ class QueryTable:
             )
         return bool(self.rows) and not missing
 
+    def has_own_statistics(self) -> bool:
+        """Whether a row runs on other than calibrated statistics: then there is a column of it."""
+        return any(row.statistics != "calibrated" for row in self.rows)
+
     def marked(self) -> set[Subnet]:
         """Sub-networks on the Pareto front, or none while accuracy is incomplete."""
         if any(row.top1 is None for row in self.rows) or not self.rows:
@@ -191,6 +195,9 @@ class QueryTable:
             InputError: if the file cannot be written or metadata is not JSON.
         """
         rows = [{**asdict(row), "subnet": str(row.subnet)} for row in self.rows]
+        if not self.has_own_statistics():
+            for row in rows:
+                del row["statistics"]
         content = {"format": FORMAT, "version": VERSION, "metadata": self.metadata, "rows": rows}
         try:
             text = json.dumps(content, indent=1, allow_nan=False)
@@ -228,7 +235,7 @@ class QueryTable:
 
     def save_csv(self, path: StrPath) -> None:
         """Writes one line per row (accuracy in percent, latency in ms, Pareto as 0 or 1)."""
-        marked = self.marked()
+        marked, column = self.marked(), self.has_own_statistics()
         with atomic_path(path) as temporary:
             with open(temporary, "w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
@@ -237,6 +244,7 @@ class QueryTable:
                     + ["top1", "top5", "latency_ms", "pareto"]
                     + ["clip_top1", "clip_top5", "macs_per_video"]
                     + ["latency_p90_ms", "batch_ms", "batch_p90_ms"]
+                    + ["statistics"] * column
                 )
                 for row in self.rows:
                     subnet = row.subnet
@@ -245,6 +253,7 @@ class QueryTable:
                         + [row.params, row.top1, row.top5, row.latency_ms, int(subnet in marked)]
                         + [row.clip_top1, row.clip_top5, row.macs_per_video]
                         + [row.latency_p90_ms, row.batch_ms, row.batch_p90_ms]
+                        + [row.statistics] * column
                     )
 
     def to_text(self) -> str:

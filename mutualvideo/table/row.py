@@ -18,6 +18,8 @@ _WHOLE: dict[str, tuple[float, float]] = {
 # The column that a budget in this unit is held against.
 COSTS = {"macs": "macs", "ms": "latency_ms"}
 PERCENT = ("top1", "top5", "clip_top1", "clip_top5")
+# Of BatchNorm: averaged over training clips at the row's size, or the full network's own.
+STATISTICS = ("calibrated", "own")
 TIMES = ("latency_ms", "latency_p90_ms", "batch_ms", "batch_p90_ms")
 _REAL: dict[str, tuple[float, float]] = {
     **dict.fromkeys(PERCENT, (0, 100)),
@@ -40,6 +42,7 @@ class Row:
         clip_top1, clip_top5: the same of single views; ``None`` where it was not evaluated.
         macs_per_video: multiply-adds of all views of a video; ``None`` where their number is
             not known.
+        statistics: which BatchNorm statistics it runs on, one of ``STATISTICS``.
         batch_ms, batch_p90_ms: the same as ``latency_ms`` of a whole call with several clips;
             the table's metadata says how many (``latency``).
 
@@ -59,6 +62,7 @@ class Row:
     latency_p90_ms: float | None = None
     batch_ms: float | None = None
     batch_p90_ms: float | None = None
+    statistics: str = "calibrated"
 
     def __post_init__(self) -> None:
         if not isinstance(self.subnet, Subnet):
@@ -69,6 +73,11 @@ class Row:
         for name, limits in _REAL.items():
             if getattr(self, name) is not None:
                 self._check(name, (int, float), "a number or null", limits)
+        if self.statistics not in STATISTICS:
+            raise InputError(
+                f"row {self.subnet}: statistics must be one of {', '.join(STATISTICS)}, got "
+                f"{shown(self.statistics)}"
+            )
 
     def cost(self, unit: str) -> float | None:
         """What one clip costs in ``unit``, ``"macs"`` or ``"ms"``; ``None``: not measured.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mutualvideo.table.query import FORMAT, VERSION
-from mutualvideo.table.row import PERCENT, TIMES
+from mutualvideo.table.row import PERCENT, STATISTICS, TIMES
 
 _SUBNET = r"^\d*\.?\d+(x\d+)?x\d+$"
 
@@ -26,6 +26,7 @@ def query_table_schema() -> dict[str, Any]:
         "macs_per_video": either("count"),
         **{name: either("top") for name in PERCENT},
         **{name: either("time") for name in TIMES},
+        "statistics": {"enum": list(STATISTICS)},
     }
     row = {
         "type": "object",

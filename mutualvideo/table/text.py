@@ -38,13 +38,15 @@ def _cells(table: Rows) -> tuple[bool, list[list[str]]]:
     batched = any(row.batch_ms is not None for row in table)
     tails = any(row.latency_p90_ms is not None for row in table)
     head = ["", "sub-network", "MACs", "params", "top-1 %", "top-5 %", "ms/clip"]
-    head += ["p90"] * tails + ["ms/batch"] * batched
+    column = table.has_own_statistics()
+    head += ["p90"] * tails + ["ms/batch"] * batched + ["statistics"] * column
     lines = [head]
     for row in sorted(table, key=lambda row: (row.macs, row.subnet.width)):
         line = ["*" if row.subnet in marked else "", str(row.subnet)]
         line += [format_macs(row.macs), format_macs(row.params)]
         line += [_number(row.top1, 2), _number(row.top5, 2), _number(row.latency_ms, 1)]
         line += [_number(row.latency_p90_ms, 1)] * tails + [_number(row.batch_ms, 1)] * batched
+        line += [row.statistics] * column
         lines.append(line)
     return bool(marked), lines
 

@@ -306,6 +306,22 @@ def test_what_absent_keys_of_its_files_mean(tmp_path, caplog):
     assert "as they are meant there: DATA.NUM_FRAMES 8" in caplog.text
 
 
+@pytest.mark.parametrize("text", ["", "NUM_GPUS: 2\nTENSORBOARD: {ENABLE: True}\n"])
+@pytest.mark.parametrize("overrides", [[], ["NUM_GPUS", "2"]])
+def test_its_keys_beside_a_file_of_ours_leave_the_rest_as_it_is(tmp_path, text, overrides):
+    """What is based on nothing decides what absent keys mean."""
+    base = ROOT / "configs" / "Toy" / "X3D_mutual.yaml"
+    (tmp_path / "a.yaml").write_text(f"_BASE_: {base}\n{text}")
+    assert load_cfg(tmp_path / "a.yaml", overrides) == load_cfg(base)
+
+
+def test_a_file_that_is_based_on_one_of_its_own_means_what_that_means(tmp_path):
+    (tmp_path / "base.yaml").write_text("NUM_GPUS: 8\n")
+    (tmp_path / "a.yaml").write_text("_BASE_: base.yaml\nDATA: {SAMPLING_RATE: 4}\n")
+    cfg = load_cfg(tmp_path / "a.yaml", ["NUM_GPUS", "2"])
+    assert (cfg.MODEL.MODEL_NAME, cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE) == ("SlowFast", 8, 4)
+
+
 if __name__ == "__main__":
     import tempfile
 

@@ -7,6 +7,7 @@ from mutualvideo.config import get_cfg
 from mutualvideo.data.loader import build_loader
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError, VideoReader
+from mutualvideo.media.picture_reader import ArrayReader, PictureReader
 
 from .videos import encode
 
@@ -121,6 +122,24 @@ def test_frames_that_nobody_asks_for_may_be_damaged(tmp_path):
         np.testing.assert_array_equal(reader.read([1, 3], short_side=24), expected[1])
         with pytest.raises(DecodeError, match="frame 11"):
             reader.read([12])
+
+
+def test_a_size_that_a_function_chooses_is_kept_once(tmp_path):
+    path = tmp_path / "picture.jpg"
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(path)
+    sizes = []
+    with PictureReader(path) as reader:
+        reader.keep(sizes.append)
+        found = [reader.read([0], lambda height, width: height // 2) for _ in range(3)]
+        assert reader.read([0], 20).shape == found[0].shape == (1, 20, 30, 3)
+        assert reader.read([0], lambda height, width: 10).shape == (1, 10, 15, 3)
+    assert sizes == [20 * 30 * 3, 10 * 15 * 3]
+
+
+def test_an_array_takes_a_function_too():
+    with ArrayReader("array", np.zeros((40, 60, 3), np.uint8)) as reader:
+        assert reader.read([0], lambda height, width: width // 3).shape == (1, 20, 30, 3)
+        assert reader.read([0], lambda height, width: width).shape == (1, 40, 60, 3)
 
 
 @pytest.mark.parametrize("kind", MAKE)

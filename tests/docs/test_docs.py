@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from mutualvideo import QueryTable
+from mutualvideo.backends import BackendKind, backend_names
 from mutualvideo.config import defaults, get_cfg
 from mutualvideo.registry import DATASETS, NETWORKS
 from mutualvideo.table.cascade import Cascade
@@ -24,6 +25,13 @@ from tests.runtime.conftest import GRID, curve, run_dir, tiny_cfg  # noqa: F401 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(python|yaml|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# Those that train and play take more than a few seconds.
+TEXTS = {page.name: page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md"))}
+PAGES = [
+    pytest.param(page, marks=pytest.mark.slow if "```console" in text else ())
+    for page, text in TEXTS.items()
+    if BLOCK.search(text)
+]
 FILE = re.compile(r"# (\w+\.\w+)\n")
 
 
@@ -41,22 +49,28 @@ def trained(run_dir, tmp_path):  # noqa: F811
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch):
+def nothing_stays(tmp_path, monkeypatch):
     """What a page registers is gone after it, and other tests see the package's own alone."""
     for registry in (NETWORKS, DATASETS):
         monkeypatch.setattr(registry, "_obj_map", registry.all())
     monkeypatch.setattr(defaults, "_C", get_cfg())
+    backend_names()  # all of the package's are there
+    monkeypatch.setattr(BackendKind, "declared", dict(BackendKind.declared))
     monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    # Modules of the page's own files, not libraries that were imported on the way.
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in (getattr(sys.modules[name], "__file__", None) or ""):
+            del sys.modules[name]
 
 
 @pytest.mark.usefixtures("trained")
-@pytest.mark.parametrize(
-    "page", sorted(p.name for p in DOCS.glob("*.md") if BLOCK.search(p.read_text("utf-8")))
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_code_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    text = (DOCS / page).read_text(encoding="utf-8")
+    text = TEXTS[page]
     names = {}
     for block in BLOCK.finditer(text):
         if file := FILE.match(block[2]):

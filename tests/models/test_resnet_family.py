@@ -9,8 +9,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mutualvideo.config import load_cfg
 from mutualvideo.errors import InputError
-from mutualvideo.models import build_model, full_subnet, load_weights, require_runnable
-from mutualvideo.models.model_registry import network_of
+from mutualvideo.models import (
+    build_model,
+    full_subnet,
+    load_weights,
+    network_of,
+    require_runnable,
+)
 from mutualvideo.models.non_local import NonLocalBlock
 from mutualvideo.models.weights.pyslowfast_names import to_pytorchvideo
 from mutualvideo.slim import (

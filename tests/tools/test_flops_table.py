@@ -147,7 +147,7 @@ def test_interrupted_it_goes_on_where_it_stopped(
         open_video(self, path, *rest)
 
     monkeypatch.setattr(with_pyav.VideoReader, "__init__", spy)
-    monkeypatch.setattr(build_module, "calibrate_from", None)
+    monkeypatch.setattr(build_module, "choose_statistics", None)
     assert table_of("--output", out, *arguments)[0] == 0
     # Four videos of two views, one video a batch.
     assert len(set(decoded)) == 4 - after

@@ -110,7 +110,6 @@ class BackendKind:
         name: what ``backend=`` calls it.
         extra: the extra of this package that installs what it needs; ``None``: nothing.
         packages: distributions whose versions a measured latency depends on.
-        modules: of the extra, that running a torch network imports.
         formats: of exported files that it opens (see ``mutualvideo.export.formats``). Of the
             backends that open a format, that which names it earliest is the default.
         takes_network: whether it runs sub-networks of a torch network.
@@ -126,7 +125,6 @@ class BackendKind:
     name: ClassVar[str]
     extra: ClassVar[str | None] = None
     packages: ClassVar[tuple[str, ...]] = ()
-    modules: ClassVar[tuple[str, ...]] = ()
     formats: ClassVar[tuple[str, ...]] = ()
     takes_network: ClassVar[bool] = True
     immediate: ClassVar[bool] = False

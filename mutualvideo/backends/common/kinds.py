@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import pkgutil
-from importlib.metadata import entry_points
+import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mutualvideo.backends.common.base import Backend, BackendKind
 from mutualvideo.backends.common.over_folder import ExportedFiles, FolderBackend
 from mutualvideo.errors import InputError
+from mutualvideo.extensions import load_entry_points, load_extensions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from mutualvideo.backends.common.over_network import NetworkBackend
 
 _ROOM = "mutualvideo.backends"
-# The group of entry points with which other packages declare theirs.
-GROUP = "mutualvideo.backends"
 
 
 @functools.cache
@@ -35,14 +32,14 @@ def _import_room() -> None:
 def _declared() -> dict[str, type[BackendKind]]:
     """{name: kind} of all that was imported; those that need no extra first."""
     _import_room()
+    load_entry_points()
     kinds = sorted(BackendKind.declared.values(), key=lambda kind: (bool(kind.extra), kind.name))
     return {kind.name: kind for kind in kinds}
 
 
 def backend_names() -> tuple[str, ...]:
     """What ``backend=`` takes for a torch network."""
-    names = [name for name, kind in _declared().items() if kind.takes_network]
-    return tuple(dict.fromkeys([*names, *(point.name for point in entry_points(group=GROUP))]))
+    return tuple(name for name, kind in _declared().items() if kind.takes_network)
 
 
 def exported_formats() -> tuple[str, ...]:
@@ -54,9 +51,8 @@ def backend_kind(name: str) -> type[BackendKind]:
     """The :class:`~mutualvideo.backends.BackendKind` called ``name``.
 
     Args:
-        name: of a file of this room, of a class that another module has declared and that was
-            imported, of an entry point of the group ``mutualvideo.backends``, or
-            ``module:Class`` or ``path/to/file.py:Class``.
+        name: of a file of this room, of a class of another module that was imported (see
+            :mod:`mutualvideo.extensions`), or ``module:Class`` or ``path/to/file.py:Class``.
 
     Raises:
         InputError: if there is none, or it cannot be imported.
@@ -64,13 +60,14 @@ def backend_kind(name: str) -> type[BackendKind]:
     kinds = _declared()
     if name in kinds:
         return kinds[name]
-    points = list(entry_points(group=GROUP, name=name))
     module, colon, attribute = name.rpartition(":")
-    if not points and not colon:
+    if not colon:
         raise InputError(f"backend {name!r}: expected one of {', '.join(backend_names())}")
     try:
-        kind = points[0].load() if points else getattr(_imported(module), attribute)
-    except (ImportError, AttributeError, OSError) as error:
+        load_extensions([module], "what it names")
+        imported = sys.modules[Path(module).stem if module.endswith(".py") else module]
+        kind = getattr(imported, attribute)
+    except (InputError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"backend {name!r}: cannot be imported ({reason})") from error
     if not isinstance(kind, type) or kind not in BackendKind.declared.values():
@@ -78,16 +75,6 @@ def backend_kind(name: str) -> type[BackendKind]:
             f"backend {name!r}: is no subclass of mutualvideo.backends.BackendKind with a name"
         )
     return kind
-
-
-def _imported(module: str) -> ModuleType:
-    if not module.endswith(".py"):
-        return importlib.import_module(module)
-    spec = importlib.util.spec_from_file_location(Path(module).stem, module)
-    assert spec is not None and spec.loader is not None  # for a name that ends in .py
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
 
 
 def make_backend(
@@ -159,5 +146,5 @@ def open_exported(
 
 def _opening(name: str) -> type[BackendKind] | None:
     """The kind called ``name``; ``None`` rather than an error if there is no such name."""
-    known = name in _declared() or ":" in name or entry_points(group=GROUP, name=name)
+    known = name in _declared() or ":" in name
     return backend_kind(name) if known else None

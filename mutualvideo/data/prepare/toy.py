@@ -1,4 +1,6 @@
-"""A small video data set whose class is a motion: made from a seed, encoded as real h264.
+"""Small video data sets whose class is a motion: made from a seed, encoded as real h264.
+
+The level ``easy`` is here, ``hard`` in :mod:`mutualvideo.data.prepare.toy_hard`.
 
 Every video shows one shape over a drifting texture, with slower small shapes around it. The
 state of the shape is four phases, each on a cycle: x and y (what leaves on one side comes in
@@ -8,18 +10,28 @@ uniform phase that is shifted stays uniform, so at every instant the state has t
 distribution for every class: **no single frame tells the class, by construction**.
 """
 
-import functools
 import json
-import math
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from mutualvideo.data.prepare import toy_hard
+from mutualvideo.data.prepare.toy_drawing import (
+    OVERSAMPLING,
+    draw_color,
+    draw_distractor,
+    draw_shape,
+    draw_texture,
+    draw_velocity,
+    paint,
+    turned,
+)
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.media.encode import VideoWriter
@@ -49,17 +61,35 @@ _SPEEDS = (0.55, 0.9)
 _EXTENTS = (0.22, 0.8)
 # At least, and below.
 _NUM_DISTRACTORS = (1, 3)
-# Frames are drawn this much larger and averaged, for smooth edges and half-pixel motion.
-_OVERSAMPLING = 2
+_X264 = {"crf": "20", "preset": "veryfast"}
 
 
-def make_toy_dataset(output, train, val, seed, progress=None, workers=None):
-    """Write the toy data set: ``train.csv``, ``val.csv``, ``classes.txt``, ``toy.json``, videos.
+@dataclass(frozen=True)
+class Level:
+    """One kind of toy videos.
 
-    Videos are h264 in mp4, 128x128, 30 fps, 60 frames, in ``output/train`` and ``output/val``;
-    their classes are balanced. Each is a function of (seed, split, number) alone, so any
-    number of processes writes the same bytes with the same libraries. ``toy.json`` is written
-    last: a folder that holds it is complete.
+    Attributes:
+        classes: names of the classes, by label.
+        size: of the frames, in pixels.
+        draw: the frames of (seed, label), an iterable of PIL images.
+        options: of libx264.
+        version: a folder of another one is not reused.
+    """
+
+    classes: tuple
+    size: int
+    draw: object
+    options: dict
+    version: int
+
+
+def make_toy_dataset(output, train, val, seed, progress=None, workers=None, level="easy"):
+    """Write a toy data set: ``train.csv``, ``val.csv``, ``classes.txt``, ``toy.json``, videos.
+
+    Videos are h264 in mp4 at 30 fps, easy ones 60 frames of 128x128, hard ones 48 of 64x64, in
+    ``output/train`` and ``output/val``; their classes are balanced. Each is a function of (seed,
+    split, number) alone, so any number of processes writes the same bytes with the same
+    libraries. ``toy.json`` is written last: a folder that holds it is complete.
 
     Args:
         output: folder, made if need be.
@@ -67,33 +97,39 @@ def make_toy_dataset(output, train, val, seed, progress=None, workers=None):
         seed: not negative.
         progress: show a bar; ``None``: if the standard error is a terminal.
         workers: processes; ``None``: one a CPU.
+        level: one of ``LEVELS``.
 
     Returns:
         True if it wrote, False if the folder already held exactly this data set.
 
     Raises:
-        InputError: for bad counts, a folder that holds a toy data set made with other
-            arguments, or one that cannot be written.
+        InputError: for bad counts, an unknown level, a folder that holds a toy data set made with
+            other arguments, or one that cannot be written.
     """
     output = Path(output)
     if min(train, val) < 1 or seed < 0:
         raise InputError(
             f"--train and --val must be at least 1 and --seed 0 or more: {train}, {val}, {seed}"
         )
+    if level not in LEVELS:
+        raise InputError(f"level {level!r} is unknown; choose from: {', '.join(LEVELS)}")
+    classes = LEVELS[level].classes
     counts = {"train": train, "val": val}
-    arguments = {"version": VERSION, "seed": seed, **counts}
+    arguments = {"version": LEVELS[level].version, "seed": seed, **counts}
+    if level != "easy":  # folders of the easy level do not say so: there was no other
+        arguments["level"] = level
     jobs = [
-        (output / split / f"{number:05d}.mp4", (seed, code, number), number % len(CLASSES))
+        (output / split / f"{number:05d}.mp4", (seed, code, number), number % len(classes), level)
         for code, (split, count) in enumerate(counts.items())
         for number in range(count)
     ]
-    if _holds(output, arguments) and all(path.exists() for path, _, _ in jobs):
+    if _holds(output, arguments) and all(path.exists() for path, *_ in jobs):
         return False
     _write_all(jobs, progress, workers)
     for split, count in counts.items():
-        lines = [f"{split}/{n:05d}.mp4 {n % len(CLASSES)}\n" for n in range(count)]
+        lines = [f"{split}/{n:05d}.mp4 {n % len(classes)}\n" for n in range(count)]
         _write_text(output / f"{split}.csv", "".join(lines))
-    _write_text(output / "classes.txt", "".join(f"{name}\n" for name in CLASSES))
+    _write_text(output / "classes.txt", "".join(f"{name}\n" for name in classes))
     _write_text(output / "toy.json", json.dumps(arguments) + "\n")
     return True
 
@@ -135,15 +171,17 @@ def _write_text(path, text):
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_video(path, seed, label):
+def write_video(path, seed, label, level="easy"):
     """Draw and encode one video; the file appears when it is whole.
 
     Args:
         path: the mp4 file.
         seed: int or tuple of ints; with the label it decides every byte.
         label: class index.
+        level: one of ``LEVELS``.
     """
-    _encode(path, draw_frames(seed, label))
+    kind = LEVELS[level]
+    _encode(path, kind.draw(seed, label), kind.options)
 
 
 def write_film(path, labels, seconds=3.0, seed=0):
@@ -166,12 +204,12 @@ def write_film(path, labels, seconds=3.0, seed=0):
         )
     rng = np.random.default_rng(seed)
     states = film_states(rng, labels, frames)
-    _encode(path, _draw_scene(rng, states, FILM_SIZE))
+    _encode(path, _draw_scene(rng, states, FILM_SIZE), _X264)
 
 
-def _encode(path, images):
+def _encode(path, images, options):
     # One thread: x264 gives other bytes with other numbers of threads.
-    options = {"crf": "20", "preset": "veryfast", "threads": "1"}
+    options = {**options, "threads": "1"}
     with (
         atomic_path(path) as temporary,
         VideoWriter(temporary, FPS, options=options, form="mp4") as writer,
@@ -188,18 +226,18 @@ def draw_frames(seed, label):
 
 def _draw_scene(rng, states, size):
     """The main shape in its states (frames, 4), over all that moves on its own."""
-    outline, color = _draw_shape(rng), _draw_color(rng)
-    distractors = [_draw_distractor(rng) for _ in range(rng.integers(*_NUM_DISTRACTORS))]
-    side = size * _OVERSAMPLING
-    texture, drift = _draw_texture(rng, side), _draw_velocity(rng, 0.1, 0.4)
+    outline, color = draw_shape(rng), draw_color(rng)
+    distractors = [draw_distractor(rng) for _ in range(rng.integers(*_NUM_DISTRACTORS))]
+    side = size * OVERSAMPLING
+    texture, drift = draw_texture(rng, side), draw_velocity(rng, 0.1, 0.4)
     for frame, state in enumerate(states):
         shift = np.rint(drift * frame / NUM_FRAMES * side).astype(int)
         image = Image.fromarray(np.roll(texture, shift[::-1], axis=(0, 1)))
         canvas = ImageDraw.Draw(image)
         for points, fill, start, velocity in distractors:
-            _paint(canvas, side, points, fill, start + velocity * frame / NUM_FRAMES)
-        _paint(canvas, side, _pose(outline, state), color, state[:2])
-        yield image.reduce(_OVERSAMPLING)
+            paint(canvas, side, points, fill, start + velocity * frame / NUM_FRAMES)
+        paint(canvas, side, _pose(outline, state), color, state[:2])
+        yield image.reduce(OVERSAMPLING)
 
 
 def film_states(rng, labels, frames):
@@ -237,82 +275,16 @@ def main_states(rng, label):
 
 def _pose(outline, state):
     low, high = _EXTENTS
-    return low * (high / low) ** state[_LOG_SIZE] * _turned(outline, state[_ANGLE])
+    return low * (high / low) ** state[_LOG_SIZE] * turned(outline, state[_ANGLE])
 
 
-def _paint(canvas, side, points, color, position):
-    """A polygon around ``position`` on the torus; both in units of the canvas's side (pixels)."""
-    position = position % 1.0
-    low, high = position + points.min(axis=0), position + points.max(axis=0)
-    # Every copy that reaches into the frame, so that what leaves comes in opposite.
-    for dx in range(math.floor(-high[0]) + 1, math.ceil(1 - low[0])):
-        for dy in range(math.floor(-high[1]) + 1, math.ceil(1 - low[1])):
-            corners = (points + position + (dx, dy)) * side
-            canvas.polygon([tuple(corner) for corner in corners.tolist()], fill=color)
-
-
-def _draw_distractor(rng):
-    points = rng.uniform(0.07, 0.11) * _turned(_draw_shape(rng), rng.random())
-    return points, _draw_color(rng), rng.random(2), _draw_velocity(rng, 0.05, 0.2)
-
-
-def _turned(outline, phase):
-    # y points down, so this turns clockwise on the screen as the phase grows.
-    turn = 2 * math.pi * phase
-    return outline @ np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-
-
-def _draw_velocity(rng, slowest, fastest):
-    """Frame sides a video, in any direction."""
-    angle, speed = 2 * math.pi * rng.random(), rng.uniform(slowest, fastest)
-    return speed * np.array([math.cos(angle), math.sin(angle)])
-
-
-def _draw_color(rng):
-    """A bright, saturated colour: one channel high, one low, one between."""
-    channels = [rng.integers(220, 256), rng.integers(120, 256), rng.integers(0, 80)]
-    return tuple(int(channel) for channel in rng.permutation(channels))
-
-
-def _draw_texture(rng, side):
-    """Periodic smooth noise of low contrast around a random grey: uint8 (side, side, 3)."""
-    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)) * side
-    spectrum = np.exp(-((frequency / 4) ** 2))[..., None]
-    noise = np.fft.rfft2(rng.standard_normal((side, side, 3)), axes=(0, 1)) * spectrum
-    noise = np.fft.irfft2(noise, s=(side, side), axes=(0, 1))
-    noise *= 10 / noise.std()
-    return np.clip(rng.uniform(40, 100) + noise, 0, 255).astype(np.uint8)
-
-
-def _draw_shape(rng):
-    shapes = _shapes()
-    return shapes[rng.integers(len(shapes))]
-
-
-@functools.cache
-def _shapes():
-    """Outlines around their centre, diameter 1: none looks the same after less than a turn."""
-    arc = np.linspace(0, math.pi, 13)
-    outlines = {
-        "arrow": [(0, -3), (2, -0.5), (0.8, -0.5), (0.8, 3), (-0.8, 3), (-0.8, -0.5), (-2, -0.5)],
-        "ell": [(-1.5, -3), (0, -3), (0, 1.5), (2.5, 1.5), (2.5, 3), (-1.5, 3)],
-        "wedge": [(0, -3), (1.4, 2.4), (-1.4, 2.4)],
-        "half disc": list(zip(np.cos(arc), np.sin(arc), strict=True)),
-        "flag": [(-1, -3), (2.5, -1.5), (0, -0.4), (0, 3), (-1, 3)],
-        "tee": [
-            (-2.5, -3),
-            (2.5, -3),
-            (2.5, -1.5),
-            (0.8, -1.5),
-            (0.8, 3),
-            (-0.8, 3),
-            (-0.8, -1.5),
-            (-2.5, -1.5),
-        ],
-    }
-    return [_normalised(np.array(points, dtype=float)) for points in outlines.values()]
-
-
-def _normalised(points):
-    points = points - (points.min(axis=0) + points.max(axis=0)) / 2
-    return points / (2 * np.hypot(*points.T).max())
+LEVELS = {
+    "easy": Level(CLASSES, SIZE, draw_frames, _X264, VERSION),
+    "hard": Level(
+        toy_hard.CLASSES,
+        toy_hard.SIZE,
+        toy_hard.draw_hard_frames,
+        toy_hard.X264,
+        toy_hard.VERSION,
+    ),
+}

@@ -1,8 +1,8 @@
 """Image weights in video networks, as in I3D (arXiv 1705.07750)."""
 
-import functools
 import re
 from collections.abc import Collection, Sequence
+from functools import partial
 
 import torch
 
@@ -80,8 +80,7 @@ def _fits_pooled(names: Collection[str], own: Collection[str]) -> bool:
     return is_image_resnet(names) and is_pooled(own)
 
 
-_NAME = "torchvision ResNet"
-IMAGE_RESNET = WeightsFormat(_NAME, _fits, to_slow_resnet, adapts=True)
+IMAGE_RESNET = WeightsFormat("torchvision ResNet", _fits, to_slow_resnet, adapts=True)
 IMAGE_RESNET_POOLED = WeightsFormat(
-    _NAME, _fits_pooled, functools.partial(to_slow_resnet, pooled=True), adapts=True
+    "torchvision ResNet", _fits_pooled, partial(to_slow_resnet, pooled=True), adapts=True
 )

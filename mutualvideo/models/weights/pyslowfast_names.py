@@ -1,8 +1,8 @@
 """Parameter names of PySlowFast's released checkpoints, as PyTorchVideo's."""
 
-import functools
 import re
 from collections.abc import Collection
+from functools import partial
 
 from mutualvideo.models.weights.inflate import is_pooled
 from mutualvideo.models.weights.weights_format import WeightsFormat
@@ -32,7 +32,7 @@ _FUSE = re.compile(r"s(\d)_fuse\.(conv_f2s|bn)\.(\w+)")
 _TOP = re.compile(r"head\.(\w+)\.(\w+)")
 
 
-def is_pyslowfast(names: Collection[str]) -> bool:
+def is_pyslowfast(names: Collection[str], own: Collection[str] = ()) -> bool:
     """Whether ``names``, of parameters, are PySlowFast's."""
     return any(name.startswith("s1.pathway0_stem.") for name in names)
 
@@ -94,8 +94,5 @@ def _fits_pooled(names: Collection[str], own: Collection[str]) -> bool:
     return is_pyslowfast(names) and is_pooled(own)
 
 
-_NAME = "PySlowFast"
-PYSLOWFAST = WeightsFormat(_NAME, _fits, to_pytorchvideo)
-PYSLOWFAST_POOLED = WeightsFormat(
-    _NAME, _fits_pooled, functools.partial(to_pytorchvideo, pooled=True)
-)
+PYSLOWFAST = WeightsFormat("PySlowFast", _fits, to_pytorchvideo)
+PYSLOWFAST_POOLED = WeightsFormat("PySlowFast", _fits_pooled, partial(to_pytorchvideo, pooled=True))

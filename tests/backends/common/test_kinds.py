@@ -54,7 +54,8 @@ def nothing_stays(monkeypatch):
 def file(tmp_path):
     path = tmp_path / "doubled.py"
     path.write_text(BACKEND)
-    return path
+    yield path
+    sys.modules.pop("doubled", None)
 
 
 def test_every_file_of_the_room_declares_its_backend():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mutualvideo.data.annotations import read_annotations
-from mutualvideo.data.prepare import toy
+from mutualvideo.data.prepare import toy, toy_drawing
 from mutualvideo.errors import InputError
 from mutualvideo.media import VideoReader
 
@@ -64,14 +64,14 @@ def test_the_class_moves_one_phase_and_changes_nothing_else():
 
 def test_a_growing_angle_turns_clockwise_on_the_screen():
     up = np.array([[0.0, -1.0]])  # y points down
-    np.testing.assert_allclose(toy._turned(up, 0.25), [[1.0, 0.0]], atol=1e-12)
+    np.testing.assert_allclose(toy_drawing.turned(up, 0.25), [[1.0, 0.0]], atol=1e-12)
 
 
 def test_shapes_show_every_rotation():
-    for outline in toy._shapes():
+    for outline in toy_drawing.shapes():
         assert np.hypot(*outline.T).max() == pytest.approx(0.5)
         for turn in np.arange(1, 8) / 8:
-            turned = toy._turned(outline, turn)
+            turned = toy_drawing.turned(outline, turn)
             gaps = np.linalg.norm(outline[:, None] - turned[None], axis=-1).min(axis=1)
             assert gaps.max() > 0.05
 
