@@ -9,8 +9,11 @@ from mutualvideo.errors import InputError
 
 StrPath = str | os.PathLike[str]
 
-# Quotas are not known to every system.
-_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+# Of the disk, while a file is written. Quotas are not known to every system.
+_OF_THE_DISK = {
+    *(errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)),
+    *(errno.EIO, errno.EROFS, getattr(errno, "ESTALE", errno.EIO)),
+}
 
 
 @contextmanager
@@ -26,8 +29,8 @@ def atomic_path(path, durable=False):
             power cut then finds the old file or the new one.
 
     Raises:
-        InputError: if the folder cannot be made or written to, or ``path`` is a folder; if the
-            disk is full.
+        InputError: if the folder cannot be made or written to, goes away meanwhile, or ``path`` is
+            a folder; if the disk is full or broken.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -47,7 +50,8 @@ def atomic_path(path, durable=False):
         if durable and os.name == "posix":  # elsewhere folders cannot be opened
             _sync(path.parent)
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        gone = isinstance(error, FileNotFoundError) and str(temporary) == str(error.filename)
+        if error.errno not in _OF_THE_DISK and not gone:
             raise
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); what was there before is as it was"

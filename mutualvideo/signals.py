@@ -26,3 +26,30 @@ def stop_on_signals():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Interrupted(BaseException):
+    """^C or SIGTERM came where nothing is in the making that must be brought to its end."""
+
+
+@contextmanager
+def end_on_signals():
+    """^C or SIGTERM raise :class:`Interrupted` in the block, so that what is open is closed.
+
+    A second one interrupts as usual. What stops by itself takes them first (see above).
+    """
+    before = {}
+
+    def handle(number, frame):
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        raise Interrupted
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

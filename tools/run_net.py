@@ -13,14 +13,15 @@ import logging
 from mutualvideo.commands.tool import run_tool
 from mutualvideo.config import format_cfg, save_cfg, trace_cfg
 from mutualvideo.engine.dry_run import dry_run
-from mutualvideo.engine.train import build_sampler, train
+from mutualvideo.engine.preflight import check_keys, preflight
+from mutualvideo.engine.train import train
 from mutualvideo.evaluation.build import evaluate_grid
 from mutualvideo.evaluation.ema_table import evaluate_average
-from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.run import distributed
 from mutualvideo.run.environment import write_environment
 from mutualvideo.run.lock import exclusive
 from mutualvideo.run.log import setup_logging
+from mutualvideo.signals import Interrupted, end_on_signals
 
 
 def parse_args():
@@ -33,7 +34,8 @@ def parse_args():
     add("--print-config", action="store_true", help="print every key, and where it comes from")
     add("--dry-run", action="store_true", help="say what a run would be, and write nothing")
     add("overrides", nargs="*", metavar="KEY VALUE", help="the same, bare")
-    return parser.parse_args()
+    # Overrides may stand on both sides of an option.
+    return parser.parse_intermixed_args()
 
 
 def main():
@@ -42,19 +44,17 @@ def main():
     if args.print_config:
         return print(format_cfg(cfg, origins), end="")
     # What can be wrong is found before hours of training, not after.
-    if cfg.TRAIN.ENABLE:
-        build_sampler(cfg)
-    elif cfg.TEST.ENABLE:
-        find_checkpoint(cfg)
-    if cfg.TEST.ENABLE and cfg.TRAIN.ENABLE:
-        grid_subnets(cfg)
+    check_keys(cfg)
     context = distributed.setup()
     try:
         if args.dry_run:
+            preflight(cfg, context)
             dry_run(cfg, context)
             return
-        with exclusive(cfg.OUTPUT_DIR, held=context.is_main):
+        with exclusive(cfg.OUTPUT_DIR, held=context.is_main), end_on_signals():
             run(cfg, context)
+    except Interrupted:
+        logging.info("ended early, asked to by a signal: the same command continues")
     finally:
         distributed.cleanup()
 
@@ -65,6 +65,7 @@ def run(cfg, context):
     if context.is_main:
         save_cfg(cfg)
         write_environment(cfg.OUTPUT_DIR, context)
+    preflight(cfg, context)
     trained = train(cfg, context) if cfg.TRAIN.ENABLE else None
     if cfg.TRAIN.ENABLE and trained is None:  # ended early
         return

@@ -25,10 +25,11 @@ _C.RNG_SEED = 0
 _C.LOG_PERIOD = 10
 
 _C.MODEL = CfgNode()
-# Name in MODEL_REGISTRY, such as X3D, ResNet (Slow-only), SlowFast or, of pictures, MobileNetV2;
-# each file in models/ says what it has.
+# Name in MODEL_REGISTRY, such as X3D, ResNet (Slow, C2D, I3D), SlowFast or, of pictures,
+# MobileNetV2; each file in models/ says what it has.
 _C.MODEL.MODEL_NAME = "X3D"
-# Follows from MODEL_NAME. Files of PySlowFast have it; if it is given it has to fit.
+# Follows from MODEL_NAME; of ResNet slow, c2d, i3d, slow_c2d or slow_i3d (the last two do not pool
+# over time). Files of PySlowFast have it; if it is given it has to fit.
 _C.MODEL.ARCH = ""
 _C.MODEL.NUM_CLASSES = 400
 # Dropout before the classifier. Networks that have none want 0.
@@ -58,6 +59,19 @@ _C.RESNET = CfgNode()
 _C.RESNET.DEPTH = 50
 # Start the last BatchNorm of every residual branch at 0.
 _C.RESNET.ZERO_INIT_FINAL_BN = False
+# How many blocks of each stage have temporal kernels, one list of pathways for each stage, such as
+# [[3], [4], [6], [3]]; empty: all of those that the architecture has in the stage.
+_C.RESNET.NUM_BLOCK_TEMP_KERNEL = []
+
+_C.NONLOCAL = CfgNode()
+# After which residual blocks of each stage and pathway a non-local block (arXiv 1711.07971) stands,
+# such as [[[]], [[1, 3]], [[1, 3, 5]], [[]]]; empty: nowhere.
+_C.NONLOCAL.LOCATION = []
+# dot_product or softmax.
+_C.NONLOCAL.INSTANTIATION = "dot_product"
+# Window over (frames, height, width) that is pooled for keys and values, of each stage and pathway;
+# empty: [1, 2, 2] everywhere.
+_C.NONLOCAL.POOL = []
 
 _C.MOBILENET = CfgNode()
 # Multiplies the channels of every layer, also beyond 1 (model scaling).
@@ -183,7 +197,7 @@ _C.TRAIN.DATASET = "kinetics"
 _C.TRAIN.BATCH_SIZE = 64
 # Evaluate the full and the narrowest network on val.csv every EVAL_PERIOD epochs; 0: never.
 _C.TRAIN.EVAL_PERIOD = 10
-# Write a checkpoint every CHECKPOINT_PERIOD epochs (and after the last).
+# Write a checkpoint every CHECKPOINT_PERIOD epochs (and after the last); 0: after the last alone.
 _C.TRAIN.CHECKPOINT_PERIOD = 1
 # And every CHECKPOINT_STEPS steps within an epoch; 0: only when the run is stopped.
 _C.TRAIN.CHECKPOINT_STEPS = 0
@@ -194,7 +208,8 @@ _C.TRAIN.AUTO_RESUME = True
 # Minutes after which training writes a checkpoint and ends; the same command continues. 0: never.
 _C.TRAIN.TIME_LIMIT = 0.0
 # A step whose loss or gradients are not finite changes nothing and is counted; the run ends when
-# an epoch has more of them than this.
+# an epoch has more of them than this, when they are more than half of an epoch, or when they are
+# more than this and a fifth of all steps so far.
 _C.TRAIN.MAX_SKIPPED_STEPS = 5
 # Compute in TRAIN.PRECISION where torch.autocast says so; losses stay float32.
 _C.TRAIN.MIXED_PRECISION = False
@@ -216,16 +231,23 @@ _C.TRAIN.COMPILE = False
 _C.TRAIN.COMPILE_GRAPHS = 32
 
 _C.SOLVER = CfgNode()
-# sgd: Nesterov momentum.
+# sgd (Nesterov momentum), adam or adamw.
 _C.SOLVER.OPTIMIZING_METHOD = "sgd"
+# Of adam and adamw: decay of the means of gradients and of their squares.
+_C.SOLVER.BETAS = [0.9, 0.999]
 # Peak learning rate for TRAIN.BATCH_SIZE clips.
 _C.SOLVER.BASE_LR = 0.1
 # BASE_LR, WARMUP_START_LR and COSINE_END_LR are for one machine's share of TRAIN.BATCH_SIZE: they
 # are multiplied by the number of machines (linear scaling, arXiv 1706.02677). Off: as written.
 _C.SOLVER.BASE_LR_SCALE_NUM_SHARDS = False
-# cosine: from BASE_LR to COSINE_END_LR, step by step.
+# cosine: from BASE_LR to COSINE_END_LR, step by step; steps_with_relative_lrs: from epoch STEPS[i]
+# on BASE_LR times LRS[i].
 _C.SOLVER.LR_POLICY = "cosine"
 _C.SOLVER.COSINE_END_LR = 0.0
+# The cosine begins where the warm-up ends, not before it.
+_C.SOLVER.COSINE_AFTER_WARMUP = False
+_C.SOLVER.STEPS = []
+_C.SOLVER.LRS = []
 # Epochs; the warm-up is part of them.
 _C.SOLVER.MAX_EPOCH = 300
 # Epochs during which the rate climbs linearly from WARMUP_START_LR.

@@ -1,23 +1,26 @@
 """Reads YAML files and command-line overrides into a checked configuration."""
 
-import ast
 import difflib
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
 from fvcore.common.config import CfgNode
 
 from mutualvideo.config.defaults import get_cfg
-from mutualvideo.config.foreign_keys import is_ignored
+from mutualvideo.config.foreign_files import translate
+from mutualvideo.config.text_values import (
+    Written,
+    from_command_line,
+    literal,
+    number_of,
+    of_yaml,
+    plain,
+)
 from mutualvideo.errors import InputError, shown
 from mutualvideo.extensions import load_extensions, locate_extension, missing_extensions
 from mutualvideo.files import atomic_path
 from mutualvideo.registry import NETWORKS
-
-logger = logging.getLogger(__name__)
 
 _BASE = "_BASE_"
 _COMMAND_LINE = "command line"
@@ -28,8 +31,10 @@ def load_cfg(path: str | os.PathLike[str] | None = None, overrides: Iterable[str
 
     A file may say ``_BASE_: other.yaml``, or a list of files: their values hold where it gives no
     other, as in fvcore's ``CfgNode``. Paths are relative to the file that names them. PySlowFast's
-    YAML files load unchanged: keys of theirs that mean nothing here are named in one warning.
-    Files and modules that EXTENSIONS names are imported first.
+    YAML files load unchanged, or are refused: keys of theirs that change nothing here are named in
+    one warning, values of theirs that decide about something that is not offered are errors, see
+    :mod:`mutualvideo.config.foreign_keys`. Files and modules that EXTENSIONS names are imported
+    first.
 
     Args:
         path: YAML file, or ``None``.
@@ -40,7 +45,8 @@ def load_cfg(path: str | os.PathLike[str] | None = None, overrides: Iterable[str
 
     Raises:
         InputError: for an unreadable file, files that are based on each other, an unknown key (the
-            nearest known one is named), a value of the wrong type, an override without a value,
+            nearest known one is named), a value of the wrong type or of PySlowFast's
+            that is not offered, an override without a value,
             or an extension that cannot be imported.
     """
     return trace_cfg(path, overrides)[0]
@@ -59,18 +65,19 @@ def trace_cfg(
     if len(overrides) % 2:
         raise InputError(f"{overrides[-1]}: this override has no value; give KEY VALUE pairs")
     for key, text in zip(overrides[::2], overrides[1::2], strict=True):
-        given.append((key, _literal(text), _COMMAND_LINE))
+        given.append((key, from_command_line(text), _COMMAND_LINE))
     extensions = _extensions(given)
     cfg = get_cfg()
-    ignored: list[str] = []
+    last: dict[Any, tuple[Any, str]] = {}
     for key, value, origin in given:
-        _assign(cfg, key, value, origin, ignored)
+        last.pop(key, None)
+        last[key] = value, origin
+    found = translate(last)
+    for key, (value, origin) in found.items():
+        _assign(cfg, key, value, origin)
     cfg.EXTENSIONS = extensions
     _complete_arch(cfg)
-    if ignored:
-        names = ", ".join(dict.fromkeys(ignored))
-        logger.warning("PySlowFast keys that mean nothing here, ignored: %s", names)
-    return cfg, {str(key): origin for key, _, origin in given if str(key) not in ignored}
+    return cfg, {str(key): origin for key, (_, origin) in found.items()}
 
 
 def save_cfg(cfg: CfgNode) -> None:
@@ -87,7 +94,7 @@ def cfg_from_dict(values: Mapping[str, Any], origin: str) -> CfgNode:
     cfg = get_cfg()
     try:
         for key, value in _flatten(values):
-            _assign(cfg, key, value, origin, [])
+            _assign(cfg, key, value, origin)
     except InputError as error:
         absent = missing_extensions(values.get("EXTENSIONS"))
         raise InputError(f"{error}{absent and '; '}{absent}") from error
@@ -118,7 +125,7 @@ def _with_bases(path, above):
     if place in above:
         raise InputError(f"{path}: is based on itself, through {_BASE}")
     values = _read_yaml(path)
-    bases = values.pop(_BASE, [])
+    bases = plain(values.pop(_BASE, []))
     bases = [bases] if isinstance(bases, str) else bases
     if not (isinstance(bases, list) and all(isinstance(base, str) for base in bases)):
         raise InputError(f"{path}: {_BASE} is {shown(bases)}, expected a file, or a list of files")
@@ -146,7 +153,7 @@ def _read_yaml(path):
         raise InputError(f"{path}: no such config file")
     try:
         with open(path, encoding="utf-8") as file:
-            values = yaml.safe_load(file)
+            values = of_yaml(file.read())
     # Beside its own errors PyYAML lets through whatever dates, numbers and tags raise.
     except Exception as error:
         reason = " ".join(str(error).split())
@@ -156,32 +163,21 @@ def _read_yaml(path):
     return values
 
 
-def _flatten(values, prefix=""):
-    """(key, value) of sections and what is in them; no deeper, for a file may refer to itself."""
+def _flatten(values, prefix="", depth=0):
+    """(key, value) of sections and what is in them; not endless: a file may refer to itself."""
     for key, value in values.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict) and not prefix:
-            yield from _flatten(value, f"{name}.")
+        if isinstance(value, dict) and depth < _DEPTH:
+            yield from _flatten(value, f"{name}.", depth + 1)
         else:
             yield name, value
-
-
-def _literal(text):
-    """The Python value a command-line string stands for, or the string itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text
 
 
 def _known_keys(cfg):
     return [key for key, _ in _flatten(cfg)]
 
 
-def _assign(cfg, key, value, origin, ignored):
-    if is_ignored(key, value):
-        ignored.append(key)
-        return
+def _assign(cfg, key, value, origin):
     *sections, leaf = str(key).split(".")
     node = cfg
     for section in sections:
@@ -197,18 +193,19 @@ def _assign(cfg, key, value, origin, ignored):
 def _convert(key, value, default, origin):
     """``value`` as the type of ``default``, where nothing is lost by it."""
     expected = type(default)
-    if expected is float and isinstance(value, str):
-        # YAML 1.1 reads 5e-5 as a string, for want of a dot.
-        try:
-            value = float(value)
-        except ValueError:
-            pass
+    if expected is str:
+        value = _text(key, value)
+    elif isinstance(value, Written):
+        is_number = type(value.value) in (int, float) and origin != _COMMAND_LINE
+        value = number_of(value, key, origin) if is_number else value.value
+    if isinstance(value, str) and expected in (float, list):
+        # YAML 1.1 reads 5e-5 as a string, for want of a dot, and (1, 2) for want of brackets.
+        read = literal(value)
+        value = read if isinstance(read, (int, float, tuple, list)) else value
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         value = _as_float(value)
     if expected is list and isinstance(value, tuple):
         value = list(value)
-    if expected is str and key in _TEXT_FROM_NUMBER and isinstance(value, (int, float)):
-        value = str(value) if abs(value) < 1e18 else value
     if type(value) is not expected:
         names = {float: "a number", int: "a whole number", bool: "True or False", str: "text"}
         wanted = names.get(expected, "a list such as [1, 2]")
@@ -218,12 +215,39 @@ def _convert(key, value, default, origin):
     return value
 
 
+def _text(key, value):
+    """A text as it was written, whatever else it could be read as; nothing is no text."""
+    if isinstance(value, Written):
+        value = value.text
+    value = "" if value is None else value
+    if key == "DATA.PATH_LABEL_SEPARATOR" and isinstance(value, str):
+        # Nobody can type a tab on a command line.
+        value = value.replace("\\t", "\t")
+    return value
+
+
 def _convert_item(key, item, default, origin):
     wanted = type(default[0]) if default else _ITEMS[key]
+    if wanted is list:
+        return _nested(key, plain(item), origin, depth=2)
+    if wanted is str:
+        item = item.text if isinstance(item, Written) else item
+    elif isinstance(item, Written):
+        is_number = type(item.value) in (int, float)
+        item = number_of(item, key, origin) if is_number else item.value
     item = _as_float(item) if wanted is float and type(item) is int else item
     if type(item) is not wanted:
         kind = {float: "numbers", int: "whole numbers", str: "texts"}[wanted]
         raise InputError(f"{origin}: {key} contains {shown(item)}, expected a list of {kind}")
+    return item
+
+
+def _nested(key, item, origin, depth):
+    """Whole numbers in lists, as deep as any key has them."""
+    if isinstance(item, list) and depth:
+        return [_nested(key, one, origin, depth - 1) for one in item]
+    if type(item) is not int or depth == 2:
+        raise InputError(f"{origin}: {key} contains {shown(item)}, expected lists of whole numbers")
     return item
 
 
@@ -235,6 +259,9 @@ def _as_float(number):
         return number
 
 
+# Of sections within sections: none here, two in PySlowFast.
+_DEPTH = 3
+
 # What lists that are empty by default hold.
 _ITEMS = {
     "DATA.TRAIN_JITTER_SCALES_RELATIVE": float,
@@ -243,11 +270,13 @@ _ITEMS = {
     "MUTUAL.WIDTHS": float,
     "MUTUAL.SIZES": int,
     "MUTUAL.FRAMES": int,
+    "NONLOCAL.LOCATION": list,
+    "NONLOCAL.POOL": list,
+    "RESNET.NUM_BLOCK_TEMP_KERNEL": list,
+    "SOLVER.LRS": float,
+    "SOLVER.STEPS": float,
     "TABLE.WIDTHS": float,
     "TABLE.FRAMES": int,
     "TABLE.SIZES": int,
     "TABLE.SUBNETS": str,
 }
-
-# A folder or file may be called 2026.
-_TEXT_FROM_NUMBER = {"OUTPUT_DIR", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX"}

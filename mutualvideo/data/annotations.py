@@ -1,10 +1,16 @@
 """Videos and lists of them; PySlowFast's CSV, one ``path label`` a line."""
 
+import errno
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mutualvideo.errors import InputError
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
+# A name that ends as names of files do.
+_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,8 @@ def unreadable(path, what, error, advice):
     if isinstance(error, FileNotFoundError):
         return InputError(f"{path}: no such file; {advice}")
     reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        reason += ": raise the limit (ulimit -n 65536)"
     return InputError(f"{path}: cannot be read as {what}: {reason}")
 
 
@@ -165,6 +173,33 @@ def check_label(label, where, num_classes):
         )
 
 
+def parse_label(text, where, or_else=""):
+    """The integer that ``text`` writes in plain digits: ``1_0`` is none.
+
+    Raises:
+        InputError: for anything else; ``or_else`` is what may be wrong beside it.
+    """
+    if not re.fullmatch("-?[0-9]{1,18}", text):
+        raise InputError(
+            f"{where}: the label {text!r} is not an integer; number the classes from 0{or_else}"
+        )
+    return int(text)
+
+
+def _check_path(path, line, where, separator):
+    """What is no path, but columns that nobody reads: no file of that name would ever be found."""
+    if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
+        raise InputError(f"{where}: the path {path} is in quotes; write it without them")
+    first = path
+    while (parts := first.rpartition(separator))[1] and _NUMBER.fullmatch(parts[2].strip()):
+        first = parts[0]
+    if first != path and _FILE.search(first.strip()):
+        raise InputError(
+            f"{where}: {line!r} has more columns than path and label; write 'path label' or set "
+            "DATA.PATH_LABEL_SEPARATOR"
+        )
+
+
 def _parse(line, where, number, separator, place, num_classes):
     path, found, label = line.rpartition(separator)
     if not (found and path.strip() and label.strip()):
@@ -172,13 +207,8 @@ def _parse(line, where, number, separator, place, num_classes):
             f"{where}: no label after {separator!r} in {line!r}; "
             "write 'path label' or set DATA.PATH_LABEL_SEPARATOR"
         )
-    try:
-        label = int(label)
-    except ValueError:
-        raise InputError(
-            f"{where}: the label {label!r} is not an integer; "
-            "number the classes from 0 or set DATA.PATH_LABEL_SEPARATOR"
-        ) from None
+    label = parse_label(label.strip(), where, " or set DATA.PATH_LABEL_SEPARATOR")
     check_label(label, where, num_classes)
     path = path.strip()
+    _check_path(path, line, where, separator)
     return Video(place.join(path, where), label, number, path)

@@ -187,7 +187,11 @@ class VideoDataset(Dataset):
     def _random_region(self, reader, geometry, generator):
         indices = self._random_indices(reader, generator)
         # The decoder scales down for next to nothing; what is left is a crop.
-        frames = reader.read(indices, geometry.short_side(reader.size))
+        if isinstance(geometry, RelativeGeometry) and reader.size is not None:
+            # How large a rotated video is shown, the first frame of it says.
+            frames = reader.read(indices, lambda *source: geometry.short_side(source))
+        else:
+            frames = reader.read(indices, geometry.short_side())
         rows, columns = (_reflected(side, geometry.padding) for side in frames.shape[1:3])
         top, left, height, width = geometry.region(len(rows), len(columns))
         if geometry.padding:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.regions import stack_regions
 from mutualvideo.data.sources import read_videos
+from mutualvideo.data.worker_faults import forget, is_death, limit_of, share, too_many_deaths
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError
 
@@ -161,19 +162,19 @@ class ClipLoader:
             try:
                 yield from _quiet_iter(loader)
                 return
-            except RuntimeError as error:
-                # What torch raises for it has no type of its own.
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, OSError, EOFError) as error:
+                if limit := limit_of(error):
+                    raise limit from error
+                if not is_death(error):
                     raise
                 deaths += 1
-                what = " ".join(str(error).split())
+                what = " ".join(str(error).split()) or type(error).__name__
                 if deaths > _MAX_DEATHS:
-                    raise InputError(
-                        f"workers of the loader died {deaths} times in an epoch ({what}); the "
-                        "system ends them where memory is short: lower DATA_LOADER.NUM_WORKERS or "
-                        "TRAIN.BATCH_SIZE"
-                    ) from error
+                    raise too_many_deaths(deaths, what) from error
                 logger.warning("workers of the loader are started anew: %s", what)
+                if loader is not self._loader:
+                    _end(loader)
+                _end(self._loader)
                 self._loader = self._of(self._order)  # of later iterations
                 loader = self._of(list(islice(self._order, self.position - first, None)))
 
@@ -268,11 +269,21 @@ def _collate(found):
     samples, failures = found
     if not samples:
         return None, failures
+    try:
+        return _batch_of(samples), failures
+    except (RuntimeError, OSError) as error:
+        if limit := limit_of(error):
+            return _Failure(InputError, str(limit))
+        raise
+
+
+def _batch_of(samples):
     clip, size = stack_regions([sample.pop("clip") for sample in samples])
     batch = {"clip": clip, **default_collate(samples)}
     if "seed" in batch:
         batch["size"] = size
-    return batch, failures
+    share(batch)
+    return batch
 
 
 def _quiet_iter(loader):
@@ -283,10 +294,20 @@ def _quiet_iter(loader):
     """
     mine = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGCHLD) if mine else None
-    found = iter(loader)
-    if mine:
-        signal.signal(signal.SIGCHLD, before)
-    return found
+    try:
+        return iter(loader)
+    except OSError as error:
+        forget(error)
+        raise
+    finally:
+        if mine:
+            signal.signal(signal.SIGCHLD, before)
+
+
+def _end(loader):
+    """Ends the workers of a loader one of which is gone: the others may wait for it for ever."""
+    for worker in getattr(loader._iterator, "_workers", ()):
+        worker.kill()
 
 
 def _start_worker(worker):

@@ -131,7 +131,8 @@ def _dry_run(cfg, context, say):
     estimate = Estimate(
         macs,
         steps,
-        weights * (3 + (updater.ema is not None)),
+        # Adam keeps two means for every weight, SGD one.
+        weights * (3 + (cfg.SOLVER.OPTIMIZING_METHOD != "sgd") + (updater.ema is not None)),
         round(kept * whole),
         step_s,
         data_s,

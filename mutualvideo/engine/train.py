@@ -9,7 +9,13 @@ from tqdm import tqdm
 
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.loader import build_loader
+from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
+    DivergedError,
+    diverged,
+    require_finite,
+)
 from mutualvideo.engine.optimizer import learning_rate
+from mutualvideo.engine.run_keys import check_alone, check_training_keys
 from mutualvideo.engine.update import Updater
 from mutualvideo.engine.watch import Watch
 from mutualvideo.errors import InputError
@@ -26,13 +32,13 @@ from mutualvideo.models import (
 from mutualvideo.mutual import SubnetSampler, compile_training
 from mutualvideo.run.checkpoint import (
     checkpoint_path,
-    newest_checkpoint,
     read_newest,
     resume,
     save_checkpoint,
 )
 from mutualvideo.run.cost import TrainingCost, training_macs
 from mutualvideo.run.distributed import barrier, from_main
+from mutualvideo.run.lock import require_same_folder
 from mutualvideo.run.log import Scalars, log_json_stats
 from mutualvideo.run.progress import Progress
 from mutualvideo.run.reduce import means_over_processes
@@ -55,6 +61,7 @@ def build_sampler(cfg, steps_per_epoch=0):
         InputError: naming the MUTUAL key that the network cannot take.
     """
     mutual = cfg.MUTUAL
+    check_alone(cfg)
     sampler = SubnetSampler(
         full_subnet(cfg),
         mutual.MODE,
@@ -96,24 +103,17 @@ def train(cfg, context):
 
     Raises:
         InputError: for bad configuration, data or checkpoints, or if a checkpoint cannot be
-            written; DivergedError if more than TRAIN.MAX_SKIPPED_STEPS steps of an epoch have
-            losses that are not finite.
+            written; DivergedError if more than TRAIN.MAX_SKIPPED_STEPS steps of an epoch, more than
+            half of an epoch or more than a fifth of all have losses that are not finite, or if a
+            weight is not.
     """
-    if cfg.MODEL.LOSS_FUNC != "cross_entropy":
-        raise InputError(f"MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC}: choose cross_entropy")
-    for key in ("TIME_LIMIT", "CHECKPOINT_STEPS", "KEEP_CHECKPOINTS", "MAX_SKIPPED_STEPS"):
-        if cfg.TRAIN[key] < 0:
-            raise InputError(f"TRAIN.{key} must not be negative, got {cfg.TRAIN[key]}")
+    check_training_keys(cfg)
     with stop_on_signals() as event:
         training = _Training(cfg, context, event)
         try:
             return training.run()
         finally:
             training.scalars.close()
-
-
-class DivergedError(InputError):
-    """Too many steps had losses that are not finite."""
 
 
 class _Training:
@@ -148,6 +148,12 @@ class _Training:
                     f"{newest[0]}: {self.progress.step} steps of an epoch are done, which has "
                     f"{self.steps} now: the list or TRAIN.BATCH_SIZE was changed"
                 )
+            if self._number() > cfg.SOLVER.MAX_EPOCH * self.steps:
+                raise InputError(
+                    f"{newest[0]}: {self.progress.epoch} epochs and {self.progress.step} steps are "
+                    f"done, more than SOLVER.MAX_EPOCH {cfg.SOLVER.MAX_EPOCH}: raise it, or choose "
+                    "another OUTPUT_DIR"
+                )
             logger.info(
                 "resumed from %s, %d epochs and %d steps done",
                 newest[0],
@@ -174,9 +180,11 @@ class _Training:
             if context.is_main:
                 self.watch.epoch_done(whole, self._rate(self._number() - 1))
             done = self.progress.epoch + 1
-            self.progress = Progress(done)
+            self._judge_epoch()
+            self.progress = Progress(done, skipped_before=self.progress.all_skipped)
             is_last = done == cfg.SOLVER.MAX_EPOCH
-            if done % cfg.TRAIN.CHECKPOINT_PERIOD == 0 or is_last or reason:
+            period = cfg.TRAIN.CHECKPOINT_PERIOD
+            if is_last or reason or (period and done % period == 0):
                 self._save(self.progress)
             if reason and not is_last:
                 logger.info("ended early, %s: the same command continues", reason)
@@ -203,7 +211,9 @@ class _Training:
 
     def _save(self, whole):
         """``whole``: of all processes, in the main one."""
+        require_finite(self.model, self.cfg.OUTPUT_DIR)  # within an epoch too
         if self.context.is_main:
+            require_same_folder(self.cfg.OUTPUT_DIR)
             logger.info("wrote %s", save_checkpoint(self.cfg, self.updater, whole))
             steps = self._number()
             macs = training_macs(self.model, self.sampler, steps, self.cfg.TRAIN.BATCH_SIZE)
@@ -258,13 +268,23 @@ class _Training:
         logger.warning("skipped step %d: %s", step, fault)
         limit = self.cfg.TRAIN.MAX_SKIPPED_STEPS
         if self.progress.skipped > limit:
-            newest = newest_checkpoint(self.cfg.OUTPUT_DIR)
-            raise DivergedError(
+            raise diverged(
                 f"step {step}: {fault}; {self.progress.skipped} steps of this epoch were skipped, "
-                f"TRAIN.MAX_SKIPPED_STEPS allows {limit}; {newest or 'no checkpoint'} is the last "
-                "good one. Lower SOLVER.BASE_LR, lengthen SOLVER.WARMUP_EPOCHS or set "
-                "SOLVER.CLIP_GRAD_L2NORM"
+                f"TRAIN.MAX_SKIPPED_STEPS allows {limit}",
+                self.cfg.OUTPUT_DIR,
             )
+
+    def _judge_epoch(self):
+        """Epochs may be shorter than TRAIN.MAX_SKIPPED_STEPS: then shares count."""
+        require_finite(self.model, self.cfg.OUTPUT_DIR)
+        skipped, whole, done = self.progress.skipped, self.progress.all_skipped, self._number()
+        if 2 * skipped > self.steps:
+            what = f"{skipped} of the {self.steps} steps of epoch {self.progress.epoch + 1}"
+        elif whole > self.cfg.TRAIN.MAX_SKIPPED_STEPS and 5 * whole > done:
+            what = f"{whole} of {done} steps so far"
+        else:
+            return
+        raise diverged(f"{what} were skipped", self.cfg.OUTPUT_DIR)
 
 
 def newest_of(cfg, context):

@@ -26,7 +26,6 @@ from mutualvideo.evaluation.evaluate import evaluate
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.evaluation.results import RESULTS_NAME, library_versions, write_results
 from mutualvideo.evaluation.scores import Evaluation
-from mutualvideo.files import atomic_path
 from mutualvideo.models import (
     adopt_checkpoint_cfg,
     build_model,
@@ -39,6 +38,7 @@ from mutualvideo.models.network import Curve
 from mutualvideo.run.distributed import Context, barrier
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.resume import Work, work_key
+from mutualvideo.run.tensor_file import write_tensors
 from mutualvideo.slim import (
     calibrate,
     count_costs,
@@ -167,8 +167,7 @@ def evaluate_grid(
     table = QueryTable(rows, about)
     origin = read_videos(cfg.TEST.DATASET, cfg, "test").origin
     if context.is_main:
-        with atomic_path(os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME)) as temporary:
-            torch.save(get_statistics(model), temporary)
+        write_tensors(get_statistics(model), os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME))
         if cfg.TABLE.CASCADES:
             _write_cascades(table, evaluation, cfg.OUTPUT_DIR)
         _write_table(table, cfg.OUTPUT_DIR, [*network_of(cfg).published(cfg), *overlays])

@@ -21,7 +21,8 @@ def plot_confusion(
     Args:
         matrix: integers (classes, classes): how many videos of class i were taken for j.
         path: the file to write.
-        names: of the classes; their numbers if left out.
+        names: of the classes; their numbers if left out, and for those whose letters the font does
+            not have.
         title: text above the picture.
 
     Raises:
@@ -49,10 +50,10 @@ def plot_confusion(
         interpolation="nearest",
     )
     if classes <= _NAMED:
-        labels = names or [str(label) for label in range(classes)]
+        labels = _drawable(names or [str(label) for label in range(classes)])
         size = 9 if classes <= _NUMBERED else 7
-        axes.set_xticks(range(classes), labels, rotation=90, fontsize=size)
-        axes.set_yticks(range(classes), labels, fontsize=size)
+        axes.set_xticks(range(classes), labels, rotation=90, fontsize=size, parse_math=False)
+        axes.set_yticks(range(classes), labels, fontsize=size, parse_math=False)
     else:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(20, integer=True))
@@ -75,3 +76,14 @@ def plot_confusion(
     bar.set_label("share of the class's videos (%)")
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
+
+
+def _drawable(names):
+    """Names that the font has all letters of; of others their number: boxes tell nothing."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    letters = get_font(findfont(FontProperties())).get_charmap()
+    return [
+        name if all(ord(letter) in letters for letter in name) else f"class {number}"
+        for number, name in enumerate(names)
+    ]

@@ -81,6 +81,17 @@ def module_text(
         InputError: if PyTorchVideo has no such network.
     """
     inputs = "clip"
+    for key in ("NONLOCAL.LOCATION", "RESNET.NUM_BLOCK_TEMP_KERNEL"):
+        section, leaf = key.split(".")
+        if cfg[section][leaf]:
+            raise InputError(
+                f"format pytorchvideo: {key} {cfg[section][leaf]} is beyond its builders: choose "
+                "another format"
+            )
+    if cfg.MODEL.ARCH in ("c2d", "i3d", "slow_c2d", "slow_i3d"):
+        raise InputError(
+            f"format pytorchvideo: MODEL.ARCH {cfg.MODEL.ARCH} is not written: choose another"
+        )
     if cfg.MODEL.MODEL_NAME == "X3D":
         blocks = _x3d(network.blocks)
     elif cfg.MODEL.MODEL_NAME == "ResNet":

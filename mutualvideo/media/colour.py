@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-from mutualvideo.media.reader import scaled_size
+from mutualvideo.media.reader import ShortSide, scaled_size
 
 # ISO/IEC 23091-2, matrix coefficients; 0 would be RGB.
 UNSPECIFIED = 2
@@ -24,15 +24,16 @@ class ToRgb:
         one_size: whether all frames take the size that the first one gets.
     """
 
-    def __init__(self, short_side: int | None = None, one_size: bool = True) -> None:
+    def __init__(self, short_side: ShortSide = None, one_size: bool = True) -> None:
         self._short_side, self._one_size = short_side, one_size
         self._size: tuple[int, int] | None = None
         self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         size = frame.width, frame.height
+        turns = round(frame.rotation / 90)
         if self._size is None or not self._one_size:
-            self._size = scaled_size(*size, self._short_side)
+            self._size = scaled_size(*size, self._short_side, turns)
         width, height = self._size
         # Deep colour takes another route than 8 bits, which smooths chroma unless told not to.
         is_deep = frame.format.components[0].bits > 8
@@ -45,7 +46,7 @@ class ToRgb:
             threads=1,  # starting a pool takes longer than converting a clip
         ).to_ndarray()
         # Degrees counter-clockwise, as np.rot90 turns; oblique angles go to the nearest side.
-        return np.rot90(rgb, round(frame.rotation / 90))
+        return np.rot90(rgb, turns)
 
 
 class ToUprightYuv:

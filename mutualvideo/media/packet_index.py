@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 from av.stream import Disposition
 
-from mutualvideo.media.reader import DecodeError
+from mutualvideo.media.reader import DecodeError, require_descriptors
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class FrameIndex:
         first: that of the first packet in the file, None if it has none.
         last_duration: of the last frame; 0 if unknown.
         time_base: seconds.
-        size: (height, width) as stored, before rotation, in pixels.
+        size: (height, width) as stored, before rotation, in pixels; ``None`` where only the frames
+            know.
     """
 
     pts: list[int]
@@ -28,7 +29,7 @@ class FrameIndex:
     first: int | None
     last_duration: int
     time_base: Fraction
-    size: tuple[int, int]
+    size: tuple[int, int] | None
 
     @property
     def timestamps(self):
@@ -58,6 +59,7 @@ def open_container(path):
     try:
         container = av.open(path)
     except (av.FFmpegError, OSError) as error:
+        require_descriptors(error, path)
         raise DecodeError(f"{path}: cannot be opened as a video ({say(error)})") from None
     streams = moving_streams(container)
     if not streams:
@@ -126,7 +128,7 @@ def index_frames(path, container, stream):
     if not shown:
         raise DecodeError(f"{path}: holds no video frame (empty or truncated file)")
     pts = sorted(shown)
-    size = context.height, context.width
+    size = (context.height, context.width) if context.height and context.width else None
     return FrameIndex(pts, sorted(keys), first, shown[pts[-1]] or 0, stream.time_base, size)
 
 

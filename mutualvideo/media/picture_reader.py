@@ -8,9 +8,15 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from mutualvideo.errors import InputError
-from mutualvideo.media.reader import DecodeError, SortedReader, scaled_size
+from mutualvideo.media.reader import DecodeError, SortedReader, require_descriptors, scaled_size
 
-_ENDINGS = (".jpg", ".jpeg", ".png")
+# Of files that count as pictures in a folder.
+PICTURE_ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif"),
+    *(".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
+)
+# EXIF orientations that exchange height and width.
+_TURNED = (5, 6, 7, 8)
 # A JPEG is decoded at a half, a quarter or an eighth if that leaves at least this much more than
 # is wanted: from two on the result is hardly to be told from that of all pixels.
 _REDUCING_GAP = 2
@@ -24,7 +30,7 @@ class FrameReader(SortedReader):
     Args:
         path: the folder.
         fps: frame rate of the pictures; the folder does not say it.
-        names: the pictures, in order, relative to the folder; ``None``: every JPEG and PNG of
+        names: the pictures, in order, relative to the folder; ``None``: every picture of
             the folder, in the order of the numbers in their names (``2.jpg`` before ``10.jpg``).
 
     Attributes:
@@ -45,7 +51,7 @@ class FrameReader(SortedReader):
         self.fps = float(fps)
         self._names = _list_pictures(self.path) if names is None else list(names)
         if not self._names:
-            raise DecodeError(f"{self.path}: holds no picture ({', '.join(_ENDINGS)})")
+            raise DecodeError(f"{self.path}: holds no picture ({', '.join(PICTURE_ENDINGS)})")
         self.size = None
         self.timestamps = [number / self.fps for number in range(len(self._names))]
 
@@ -157,20 +163,37 @@ def _errors_named(path, remedy):
         ) from None
     # Pillow says what is wrong with a picture in as many ways as it has formats.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        require_descriptors(error, path)
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DecodeError(f"{path}: does not decode ({reason}); {remedy}") from None
 
 
 def _rgb(image, short_side):
     """An opened picture, upright, in RGB and scaled down as :meth:`Reader.read` says."""
-    scaled = scaled_size(*image.size, short_side)
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) in _TURNED
+    scaled = scaled_size(*image.size, short_side, int(turned))
     drafted = image.draft(None, tuple(_REDUCING_GAP * side for side in scaled))
     # A reduced picture is rounded up to whole pixels: the box is what it shows.
     box = drafted[1] if drafted else None
-    rgb = image.convert("RGB")
+    rgb = _to_rgb(image)
     if rgb.size != scaled:
         rgb = rgb.resize(scaled, Image.Resampling.BILINEAR, box)
     return ImageOps.exif_transpose(rgb)
+
+
+def _to_rgb(image):
+    """Pixels of 8 bits, of any picture whose range of values is known.
+
+    Raises:
+        ValueError: for others.
+    """
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.uint16)
+        image = Image.fromarray(np.uint8((values + np.uint32(128)) // 257))
+    elif image.mode in ("I", "F"):
+        kind = "32-bit" if image.mode == "I" else "floating-point"
+        raise ValueError(f"its pixels are {kind} numbers of an unknown range; store 8 or 16 bits")
+    return image.convert("RGB")
 
 
 def _crop(image, region, size):
@@ -186,7 +209,7 @@ def _crop(image, region, size):
     # A reduced picture is rounded up to whole pixels: the box is what it shows.
     across, down = (drafted[1][2] / wide, drafted[1][3] / tall) if drafted else (1, 1)
     box = left * across, top * down, (left + width) * across, (top + height) * down
-    square = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box)
+    square = _to_rgb(image).resize((size, size), Image.Resampling.BILINEAR, box)
     return np.array(square)[None]
 
 
@@ -194,12 +217,13 @@ def _list_pictures(folder):
     try:
         names = os.listdir(folder)
     except OSError as error:
+        require_descriptors(error, folder)
         raise DecodeError(
             f"{folder}: no folder of pictures ({error.strerror}); correct the list or "
             "DATA.PATH_PREFIX"
         ) from None
     # A leading dot: macOS keeps its own notes about a picture in ._picture.jpg.
-    names = [n for n in names if n.lower().endswith(_ENDINGS) and not n.startswith(".")]
+    names = [n for n in names if n.lower().endswith(PICTURE_ENDINGS) and not n.startswith(".")]
     kinds = {}
     for name in names:
         kinds.setdefault(re.sub("[0-9]+", "0", name.lower()), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -10,10 +11,24 @@ import numpy as np
 from mutualvideo.errors import InputError
 
 Self = TypeVar("Self", bound="Reader")
+# Pixels; no limit; or a function of (height, width) as shown that returns pixels.
+ShortSide = int | Callable[[int, int], int] | None
 
 
 class DecodeError(InputError):
     """A video is missing, holds no video or does not decode; names the file."""
+
+
+def require_descriptors(error: BaseException, path: object) -> None:
+    """Raises ``InputError`` if ``error``, of opening ``path``, is no fault of the file.
+
+    Not a ``DecodeError``: another video in its place would not open either.
+    """
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        raise InputError(
+            f"{path}: cannot be opened, too many files are open: raise the limit (ulimit -n 65536) "
+            "or lower DATA_LOADER.NUM_WORKERS"
+        ) from error
 
 
 @runtime_checkable
@@ -28,7 +43,7 @@ class Reader(Protocol):
         timestamps: presentation time of every frame, in seconds, increasing.
         fps: average frame rate; of a single frame, one over its duration (30 if unknown).
         size: (height, width) as stored, before rotation, in pixels; ``None``: known when a frame
-            was decoded.
+            was decoded (a stream may say so itself, or say 0 x 0).
     """
 
     path: str
@@ -45,13 +60,15 @@ class Reader(Protocol):
     def close(self) -> None:
         """Close the video. May be called twice; reading afterwards opens it again."""
 
-    def read(self, indices: Iterable[int], short_side: int | None = None) -> np.ndarray:
+    def read(self, indices: Iterable[int], short_side: ShortSide = None) -> np.ndarray:
         """Decode frames.
 
         Args:
             indices: frame numbers from 0, in any order, repetitions allowed.
             short_side: scale the frames so that their short side has this many pixels, while
                 they are converted to RGB. Only ever downwards: a smaller video stays as it is.
+                Or a function of (height, width) of the earliest frame as it is shown, after
+                rotation, that returns this number.
 
         Returns:
             uint8 array (T, H, W, 3), RGB, rotated as the file says. Where the size changes
@@ -102,7 +119,7 @@ class SortedReader(Reader):
         """
         self._kept, self._count = {}, count
 
-    def read(self, indices: Iterable[int], short_side: int | None = None) -> np.ndarray:
+    def read(self, indices: Iterable[int], short_side: ShortSide = None) -> np.ndarray:
         numbers = [int(index) for index in indices]
         if not numbers or min(numbers) < 0 or max(numbers) >= len(self):
             raise IndexError(f"{self.path} has {len(self)} frames, asked for {numbers}")
@@ -111,13 +128,15 @@ class SortedReader(Reader):
         frames = dict(zip(wanted, decode(wanted, short_side), strict=True))
         return np.stack([frames[number] for number in numbers])
 
-    def _decode(self, numbers: list[int], short_side: int | None) -> Sequence[np.ndarray]:
+    def _decode(self, numbers: list[int], short_side: ShortSide) -> Sequence[np.ndarray]:
         """The uint8 (H, W, 3) frames of the sorted, distinct ``numbers``, in their order."""
         raise NotImplementedError
 
-    def _decode_once(self, numbers: list[int], short_side: int | None) -> Sequence[np.ndarray]:
+    def _decode_once(self, numbers: list[int], short_side: ShortSide) -> Sequence[np.ndarray]:
         """The same, kept: it serves again where the same frames are asked for at the same size."""
         assert self._kept is not None
+        if callable(short_side):  # a function of its own for every call
+            return self._decode(numbers, short_side)
         key = short_side, *numbers
         if key not in self._kept:
             frames = self._decode(numbers, short_side)
@@ -126,8 +145,16 @@ class SortedReader(Reader):
         return self._kept[key]
 
 
-def scaled_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
-    """(width, height) with a short side of at most ``short_side`` pixels; None: no limit."""
+def scaled_size(width: int, height: int, short_side: ShortSide, turns: int = 0) -> tuple[int, int]:
+    """(width, height) with a short side of at most ``short_side`` pixels.
+
+    Args:
+        width, height: as stored, in pixels.
+        short_side: pixels; ``None``: no limit; or a function, see :meth:`Reader.read`.
+        turns: quarter turns until the picture is upright.
+    """
+    if callable(short_side):
+        short_side = short_side(*((width, height) if turns % 2 else (height, width)))
     short = min(width, height)
     if short_side is None or short_side >= short:
         return width, height

@@ -12,6 +12,10 @@ from mutualvideo.media.colour import ToRgb
 from mutualvideo.media.packet_index import index_frames, open_container, packet_pts, say
 from mutualvideo.media.reader import DecodeError, SortedReader
 
+# Codecs whose decoders look at ``skip_frame`` packet by packet. That of AV1 (libdav1d) takes what
+# it is when it is opened, for good.
+_SKIPS = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "h263", "vp8", "vp9"}
+
 
 class VideoReader(SortedReader):
     """Frames of the first video stream of a file, decoded with PyAV.
@@ -121,11 +125,13 @@ class VideoReader(SortedReader):
         """As many of the ``wanted`` frames as come out, and why the rest does not."""
         remaining, frames = set(wanted), {}
         context = self._stream.codec_context
+        can_skip = context.codec.canonical_name in _SKIPS
         try:
             for packet in packets:
-                # No frame refers to a NONREF frame: skipping those leaves the rest exact.
-                skip = bool(packet.size) and packet_pts(packet) not in remaining
-                context.skip_frame = "NONREF" if skip else "DEFAULT"
+                if can_skip:
+                    # No frame refers to a NONREF frame: skipping those leaves the rest exact.
+                    skip = bool(packet.size) and packet_pts(packet) not in remaining
+                    context.skip_frame = "NONREF" if skip else "DEFAULT"
                 for frame in packet.decode():
                     if frame.pts not in remaining:
                         continue

@@ -99,9 +99,11 @@ def _upstream(about: Network, cfg: CfgNode) -> nn.Module:
     arch, rate = cfg.MODEL.ARCH, cfg.MODEL.DROPOUT_RATE
     require_plausible(cfg, about.keys)
     if arch and arch not in about.archs:
+        named = [one.name for one in all_networks() if arch in one.archs]
+        other = f", or MODEL.MODEL_NAME to {' or '.join(named)}" if named else ""
         wanted = f"set it to {' or '.join(about.archs)}" if about.archs else "leave it out"
         raise InputError(
-            f"MODEL.ARCH {arch} does not go with MODEL.MODEL_NAME {about.name}: {wanted}"
+            f"MODEL.ARCH {arch} does not go with MODEL.MODEL_NAME {about.name}: {wanted}{other}"
         )
     if rate and not about.has_dropout:
         raise InputError(f"MODEL.DROPOUT_RATE {rate:g}: {about.name} has no dropout: set it to 0")
@@ -147,6 +149,10 @@ def _require_shape(cfg: CfgNode, subnet: Subnet, key: str) -> None:
     elif subnet.frames is None or not 1 <= subnet.frames <= full.frames:
         raise InputError(
             f"{key}: {about.name} takes 1 to {full.frames} frames, {subnet} has {subnet.frames}"
+        )
+    if subnet.frames is not None and subnet.frames < about.min_frames(cfg):
+        raise InputError(
+            f"{key}: MODEL.ARCH {cfg.MODEL.ARCH} pools every two frames, {subnet} has one"
         )
     if not about.min_size <= subnet.size <= largest:
         raise InputError(

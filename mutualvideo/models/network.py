@@ -64,6 +64,10 @@ class Network(ABC):
         """Frames of the full sub-network, those of its clips; ``None``: it takes pictures."""
         return None if self.takes_pictures else cfg.DATA.NUM_FRAMES
 
+    def min_frames(self, cfg: CfgNode) -> int:
+        """The fewest frames that a sub-network may have."""
+        return 1
+
     def published(self, cfg: CfgNode) -> list[Curve]:
         """Published curves of just this network and data set, to draw beside its own table."""
         return []

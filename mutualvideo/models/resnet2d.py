@@ -73,7 +73,6 @@ class ImageResNet(Network):
     name = "ImageResNet"
     takes_pictures = True
     archs = ("2d",)
-    has_dropout = False
     keys = {"RESNET.DEPTH": None}
     blocks = (BasicBlock, Bottleneck)
     formats = (MUTUALNET,)
@@ -82,9 +81,13 @@ class ImageResNet(Network):
         depth = cfg.RESNET.DEPTH
         if depth not in _RESNETS:
             raise InputError(f"RESNET.DEPTH {depth}: choose one of {tuple(_RESNETS)}")
-        return _RESNETS[depth](
+        network = _RESNETS[depth](
             num_classes=cfg.MODEL.NUM_CLASSES, zero_init_residual=cfg.RESNET.ZERO_INIT_FINAL_BN
         )
+        if cfg.MODEL.DROPOUT_RATE:
+            # Between pooling and classifier, as PySlowFast's; upstream's names stay.
+            network.avgpool = nn.Sequential(network.avgpool, nn.Dropout(cfg.MODEL.DROPOUT_RATE))
+        return network
 
     def rules(self, network: nn.Module) -> dict[str, Ratio]:
         has_bottlenecks = any(isinstance(module, Bottleneck) for module in network.modules())

@@ -1,29 +1,31 @@
-"""Slow-only ResNet (arXiv 1812.03982), from PyTorchVideo's factory."""
+"""ResNets for clips with one pathway (arXiv 1812.03982, 1711.07971), by PyTorchVideo."""
 
 from fractions import Fraction
 from typing import Any
 
 from fvcore.common.config import CfgNode
-from pytorchvideo.models.resnet import ResBlock, create_resnet
+from pytorchvideo.models.resnet import ResBlock, ResStage, create_resnet
 from torch import nn
 
-from mutualvideo.errors import InputError
 from mutualvideo.models.final_norms import reset_final_norms
 from mutualvideo.models.model_registry import MODEL_REGISTRY
 from mutualvideo.models.network import Network
-from mutualvideo.models.weights.inflate import IMAGE_RESNET
+from mutualvideo.models.non_local import add_nonlocals
+from mutualvideo.models.temporal_kernels import require_depth, stage_kernels
+from mutualvideo.models.weights.inflate import IMAGE_RESNET, IMAGE_RESNET_POOLED
 from mutualvideo.models.weights.mutualnet_names import MUTUALNET
-from mutualvideo.models.weights.pyslowfast_names import PYSLOWFAST
+from mutualvideo.models.weights.pyslowfast_names import PYSLOWFAST, PYSLOWFAST_POOLED
 from mutualvideo.slim import Ratio
 
-DEPTHS = (50, 101, 152)
-
-
-def require_depth(cfg: CfgNode) -> int:
-    """RESNET.DEPTH, if PyTorchVideo can build it."""
-    if cfg.RESNET.DEPTH not in DEPTHS:
-        raise InputError(f"RESNET.DEPTH {cfg.RESNET.DEPTH}: choose one of {DEPTHS}")
-    return cfg.RESNET.DEPTH
+# By MODEL.ARCH: frames of the stem's kernel, temporal kernels of the blocks of each stage, and
+# whether every two frames are pooled after the first stage.
+_ARCHS = {
+    "slow": (1, ((1,), (1,), (3,), (3,)), False),
+    "c2d": (1, ((1,), (1,), (1,), (1,)), True),
+    "i3d": (5, ((3,), (3, 1), (3, 1), (1, 3)), True),
+    "slow_c2d": (1, ((1,), (1,), (1,), (1,)), False),
+    "slow_i3d": (5, ((3,), (3, 1), (3, 1), (1, 3)), False),
+}
 
 
 def bottleneck_rules(prefix: str, channels: int) -> dict[str, Ratio]:
@@ -46,13 +48,20 @@ def plain_strides(network: nn.Module) -> None:
 
 @MODEL_REGISTRY.register()
 class Slow(Network):
-    """Slow-only ResNet: temporal kernels in the last two stages alone."""
+    """Slow-only ResNet, C2D or I3D, with non-local blocks where NONLOCAL.LOCATION says so."""
 
     name = "ResNet"
-    archs = ("slow",)
-    keys = {"RESNET.DEPTH": None}
+    archs = tuple(_ARCHS)
+    keys = {
+        "MODEL.ARCH": None,
+        "RESNET.DEPTH": None,
+        "RESNET.NUM_BLOCK_TEMP_KERNEL": None,
+        "NONLOCAL.LOCATION": None,
+        "NONLOCAL.INSTANTIATION": None,
+        "NONLOCAL.POOL": None,
+    }
     blocks = (ResBlock,)
-    formats = (PYSLOWFAST, MUTUALNET, IMAGE_RESNET)
+    formats = (PYSLOWFAST, PYSLOWFAST_POOLED, MUTUALNET, IMAGE_RESNET, IMAGE_RESNET_POOLED)
     # Of Slow 8x8 on Kinetics-400, read off the figures of MutualNet (arXiv 2105.07085) and A3D
     # (arXiv 2011.12384) to 0.05 GMACs and 0.03 points.
     curves = {
@@ -65,21 +74,42 @@ class Slow(Network):
         ),
     }  # fmt: skip
 
+    def min_frames(self, cfg: CfgNode) -> int:
+        return 2 if _of_arch(cfg)[2] else 1
+
     def build(self, cfg: CfgNode) -> nn.Module:
+        stem, basis, pools = _of_arch(cfg)
         network = create_resnet(
             model_depth=require_depth(cfg),
             model_num_class=cfg.MODEL.NUM_CLASSES,
             dropout_rate=cfg.MODEL.DROPOUT_RATE,
-            stem_conv_kernel_size=(1, 7, 7),
+            stem_conv_kernel_size=(stem, 7, 7),
+            stage1_pool=nn.MaxPool3d if pools else None,
+            stage_conv_a_kernel_size=stage_kernels(cfg, basis),
             head_pool=nn.AdaptiveAvgPool3d,
         )
         plain_strides(network)
         if not cfg.RESNET.ZERO_INIT_FINAL_BN:
             reset_final_norms(network)
+        for number, (place, stage) in enumerate(_stages(network)):
+            network.blocks[place] = add_nonlocals(cfg, number, stage, _channels(stage))
         return network
 
     def rules(self, network: nn.Module) -> dict[str, Any]:
         rules: dict[str, Any] = {}
-        for stage in range(4):
-            rules |= bottleneck_rules(f"blocks.{stage + 1}", 256 * 2**stage)
+        for place, stage in _stages(network):
+            rules |= bottleneck_rules(f"blocks.{place}", _channels(stage))
         return rules
+
+
+def _of_arch(cfg: CfgNode) -> tuple[int, Any, bool]:
+    return _ARCHS.get(cfg.MODEL.ARCH, _ARCHS["slow"])
+
+
+def _stages(network: nn.Module) -> list[tuple[int, ResStage]]:
+    """Places and stages; pooling, where there is any, is a block of its own."""
+    return [(n, block) for n, block in enumerate(network.blocks) if isinstance(block, ResStage)]
+
+
+def _channels(stage: ResStage) -> int:
+    return stage.res_blocks[0].branch2.conv_c.out_channels

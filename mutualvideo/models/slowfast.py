@@ -13,12 +13,16 @@ from mutualvideo.errors import InputError
 from mutualvideo.models.final_norms import reset_final_norms
 from mutualvideo.models.model_registry import MODEL_REGISTRY, whole_subnet
 from mutualvideo.models.network import Network
-from mutualvideo.models.slow import bottleneck_rules, plain_strides, require_depth
+from mutualvideo.models.non_local import add_nonlocals
+from mutualvideo.models.slow import bottleneck_rules, plain_strides
+from mutualvideo.models.temporal_kernels import require_depth, stage_kernels
 from mutualvideo.models.weights.pyslowfast_names import PYSLOWFAST
 from mutualvideo.slim import Fixed, frame_indices, resample_clip
 from mutualvideo.subnet import Subnet
 
 _STAGES = 4
+# Temporal kernels of the blocks of each stage, of the Slow and of the Fast pathway.
+_KERNELS = ((1,), (1,), (3,), (3,)), ((3,), (3,), (3,), (3,))
 
 
 class AdaptiveFusion(FuseFastToSlow):
@@ -94,6 +98,10 @@ class SlowFast(Network):
     archs = ("slowfast",)
     keys = {
         "RESNET.DEPTH": None,
+        "RESNET.NUM_BLOCK_TEMP_KERNEL": None,
+        "NONLOCAL.LOCATION": None,
+        "NONLOCAL.INSTANTIATION": None,
+        "NONLOCAL.POOL": None,
         "SLOWFAST.ALPHA": (1, 1_000),
         "SLOWFAST.BETA_INV": (1, 1_000),
         "SLOWFAST.FUSION_CONV_CHANNEL_RATIO": (1, 100),
@@ -134,6 +142,9 @@ class SlowFast(Network):
             model_num_class=cfg.MODEL.NUM_CLASSES,
             dropout_rate=cfg.MODEL.DROPOUT_RATE,
             stem_dim_outs=(64, 64 // beta_inv),
+            stage_conv_a_kernel_sizes=tuple(
+                stage_kernels(cfg, basis, pathway) for pathway, basis in enumerate(_KERNELS)
+            ),
             head_pool=nn.AdaptiveAvgPool3d,
         )
         plain_strides(network)
@@ -142,6 +153,11 @@ class SlowFast(Network):
         for module in network.modules():
             if type(module) is FuseFastToSlow:
                 module.__class__ = AdaptiveFusion
+        for stage in range(_STAGES):
+            pathways = network.blocks[stage + 1].multipathway_blocks
+            channels = 256 * 2**stage, 256 * 2**stage // beta_inv
+            for number, count in enumerate(channels):
+                pathways[number] = add_nonlocals(cfg, stage, pathways[number], count, number)
         return SlowFastNet(network.blocks, alpha, whole_subnet(cfg))
 
     def rules(self, network: nn.Module) -> dict[str, Any]:

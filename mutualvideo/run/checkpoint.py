@@ -9,7 +9,6 @@ import torch
 
 from mutualvideo.config.load import cfg_from_dict, cfg_to_dict, changed_keys
 from mutualvideo.errors import InputError, shown
-from mutualvideo.files import atomic_path
 from mutualvideo.models import (
     adopt_checkpoint_cfg,
     load_weights,
@@ -17,12 +16,15 @@ from mutualvideo.models import (
     read_checkpoint,
 )
 from mutualvideo.run.progress import Progress
+from mutualvideo.run.tensor_file import write_tensors
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"checkpoint_epoch_(\d{5,})(?:_step_(\d{6,}))?\.pyth")
 _FORMAT = "mutualvideo-checkpoint"
 _VERSION = 2
+# What Adam and AdamW keep for every parameter.
+_ADAM = {"step", "exp_avg", "exp_avg_sq"}
 
 
 def checkpoint_path(output_dir, epoch, step=0):
@@ -82,7 +84,7 @@ def save_checkpoint(cfg, updater, progress):
         content["needs"] = needs
     if updater.ema is not None:
         content["ema_state"] = updater.ema.state_dict()
-    _write(content, path)
+    write_tensors(content, path, durable=True)
     _remove_old(cfg, (progress.epoch, progress.step))
     return path
 
@@ -106,14 +108,8 @@ def save_average(path, output_dir):
     if "needs" in content:
         kept["needs"] = content["needs"]
     found = os.path.join(output_dir, "checkpoints", os.path.basename(path))
-    _write({**kept, "model_state": state}, found)
+    write_tensors({**kept, "model_state": state}, found, durable=True)
     return found
-
-
-def _write(content, path):
-    # Through a file of Python's, whose errors say what is wrong with the disk.
-    with atomic_path(path, durable=True) as temporary, open(temporary, "wb") as file:
-        torch.save(content, file)
 
 
 def _remove_old(cfg, newest):
@@ -223,7 +219,11 @@ def _load_optimizer(optimizer, state):
     optimizer.load_state_dict(state)
     for group, values in zip(optimizer.param_groups, groups, strict=True):
         group.update(values)
+    expected = {"momentum_buffer"} if isinstance(optimizer, torch.optim.SGD) else _ADAM
     for parameter, found in optimizer.state.items():
-        momentum = found.get("momentum_buffer")
-        if momentum is not None and momentum.shape != parameter.shape:
-            raise ValueError(f"momentum of shape {tuple(momentum.shape)}")
+        if found and not found.keys() <= expected:
+            raise ValueError("it is of another SOLVER.OPTIMIZING_METHOD")
+        for name in expected - {"step"}:
+            mean = found.get(name)
+            if mean is not None and mean.shape != parameter.shape:
+                raise ValueError(f"momentum of shape {tuple(mean.shape)}")

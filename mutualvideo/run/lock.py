@@ -16,6 +16,10 @@ LOCK_NAME = ".lock"
 _PATIENCE_S = 12.0
 
 
+# Device and number of the lock files that this process holds, by absolute folder.
+_held = {}
+
+
 @contextmanager
 def exclusive(folder, patience_s=_PATIENCE_S, held=True):
     """Holds the folder. The system lets go of it when the process ends, however it ends.
@@ -59,10 +63,44 @@ def exclusive(folder, patience_s=_PATIENCE_S, held=True):
         raise InputError(
             f"OUTPUT_DIR {folder}: cannot be written to ({error.strerror}); choose another folder"
         ) from error
+    place = os.path.abspath(folder)
+    try:
+        _write_holder(file, path)
+        _held[place] = _number(path)
+        yield
+    finally:
+        _held.pop(place, None)
+        lock.release()
+
+
+def _write_holder(file, path):
     try:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-        yield
-    finally:
-        lock.release()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _number(path):
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def require_same_folder(folder):
+    """Whether what this process holds as ``folder`` is still there under that name.
+
+    Raises:
+        InputError: if the folder was moved or removed while a run was writing to it: what comes
+            would lie elsewhere than what is there.
+    """
+    place = os.path.abspath(folder)
+    if place in _held and _number(os.path.join(place, LOCK_NAME)) != _held[place]:
+        raise InputError(
+            f"OUTPUT_DIR {folder}: was moved or removed while the run was writing to it; start it "
+            "again with OUTPUT_DIR where the folder is now, and it goes on from its newest "
+            "checkpoint"
+        )

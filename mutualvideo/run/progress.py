@@ -20,6 +20,7 @@ class Progress:
         correct, clips: clips that it got right, and all; those of skipped steps do not count.
         skipped: steps that were skipped.
         replaced: ``{row: message}`` of unreadable videos.
+        skipped_before: steps that were skipped in the epochs before.
     """
 
     epoch: int = 0
@@ -29,6 +30,12 @@ class Progress:
     clips: int = 0
     skipped: int = 0
     replaced: dict = field(default_factory=dict)
+    skipped_before: int = 0
+
+    @property
+    def all_skipped(self):
+        """Steps that were skipped since the very beginning."""
+        return self.skipped_before + self.skipped
 
     @classmethod
     def from_dict(cls, values, origin):
@@ -38,6 +45,8 @@ class Progress:
             InputError: if it is something else.
         """
         kinds = {one.name: one.type for one in fields(cls)}
+        if isinstance(values, dict):  # checkpoints may be older than this field
+            values = {"skipped_before": 0, **values}
         if not isinstance(values, dict) or values.keys() != kinds.keys():
             raise InputError(f"{origin}: its progress is {shown(values)}, not that of a run")
         for name, value in values.items():
@@ -65,7 +74,7 @@ class Progress:
         found = gather_to_main(asdict(self))
         if found is None:
             return None
-        whole = Progress(self.epoch, self.step, skipped=self.skipped)
+        whole = self._counts()
         for one in found:
             whole.loss += one["loss"]
             whole.correct += one["correct"]
@@ -75,4 +84,10 @@ class Progress:
 
     def share_of(self, rank):
         """What process ``rank`` goes on with: the sums are the main one's, once."""
-        return self if rank == 0 else Progress(self.epoch, self.step, skipped=self.skipped)
+        return self if rank == 0 else self._counts()
+
+    def _counts(self):
+        """What is the same in all processes."""
+        return Progress(
+            self.epoch, self.step, skipped=self.skipped, skipped_before=self.skipped_before
+        )

@@ -10,7 +10,7 @@ import torch
 
 from mutualvideo.config.load import cfg_to_dict
 from mutualvideo.errors import InputError
-from mutualvideo.files import atomic_path
+from mutualvideo.run.tensor_file import write_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,7 @@ class Work:
             InputError: if the file cannot be written.
         """
         self._content.update(values)
-        with atomic_path(self._path) as temporary:
-            torch.save(self._content, temporary)
+        write_tensors(self._content, self._path)
         self._saved_s = self._clock()
 
     def remove(self):

@@ -129,4 +129,66 @@ def test_pyslowfasts_something_something_files_load(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         cfg = load_cfg(write(tmp_path, PYSLOWFAST_SSV2))
     assert cfg.DATA.INV_UNIFORM_SAMPLE and not cfg.DATA.RANDOM_FLIP
-    assert "DATA.REVERSE_INPUT_CHANNEL, SOLVER.LRS, SOLVER.STEPS" in caplog.text
+    assert "DATA.REVERSE_INPUT_CHANNEL" in caplog.text
+    assert cfg.SOLVER.LRS == [1, 0.1, 0.01] and cfg.SOLVER.STEPS == [0, 14, 18]
+    assert cfg.SOLVER.LR_POLICY == "steps_with_relative_lrs"
+    assert (cfg.MODEL.MODEL_NAME, cfg.MODEL.ARCH) == ("SlowFast", "slowfast")
+
+
+FOLDERS = ["20241126_1530", "2026.10", "3.50", "1e3", "0x10", "2026", "007", "None", "on", "-1"]
+TEXTS = ["OUTPUT_DIR", "DATA.PATH_TO_DATA_DIR", "DATA.PATH_PREFIX", "TRAIN.CHECKPOINT_FILE_PATH"]
+
+
+@pytest.mark.parametrize("key", TEXTS)
+@pytest.mark.parametrize("text", FOLDERS)
+def test_a_text_is_what_was_typed(key, text):
+    section, _, leaf = key.rpartition(".")
+    cfg = load_cfg(None, [key, text])
+    assert (cfg[section] if section else cfg)[leaf] == text
+
+
+@pytest.mark.parametrize(
+    "text", [*FOLDERS[:-1], "2024_11_26", "0123", "12:30", "2024-11-26", "yes", ".5", "1_0", "~x"]
+)
+def test_a_text_of_yaml_is_what_was_written(tmp_path, text):
+    cfg = load_cfg(write(tmp_path, f"OUTPUT_DIR: {text}\nDATA: {{PATH_PREFIX: {text}}}\n"))
+    assert cfg.OUTPUT_DIR == cfg.DATA.PATH_PREFIX == text
+
+
+@pytest.mark.parametrize("text", ["'a b'", '"a b"', "a b"])
+def test_quotes_around_a_text_are_taken_off(tmp_path, text):
+    assert load_cfg(None, ["OUTPUT_DIR", text]).OUTPUT_DIR == "a b"
+    assert load_cfg(write(tmp_path, f"OUTPUT_DIR: {text}\n")).OUTPUT_DIR == "a b"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("SOLVER: {MAX_EPOCH: 0123}", "SOLVER.MAX_EPOCH is '0123', which YAML reads as 83"),
+        ("SOLVER: {BASE_LR: 1:30.5}", "SOLVER.BASE_LR is '1:30.5', which YAML reads as 90.5"),
+        ("TABLE: {SIZES: [0100]}", "TABLE.SIZES is '0100', which YAML reads as 64"),
+        ("TRAIN: {BATCH_SIZE: 12:30}", "TRAIN.BATCH_SIZE is '12:30', which YAML reads as 750"),
+        ("SOLVER: {BASE_LR: 2024-11-26}", "SOLVER.BASE_LR is datetime.date"),
+        ("NONLOCAL: {LOCATION: [[[a]]]}", "NONLOCAL.LOCATION contains 'a', expected lists"),
+        ("NONLOCAL: {LOCATION: &a [*a]}", "NONLOCAL.LOCATION contains"),
+        ("NONLOCAL: {LOCATION: [1]}", "NONLOCAL.LOCATION contains 1, expected lists"),
+    ],
+)
+def test_numbers_of_another_base_are_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        load_cfg(write(tmp_path, text))
+
+
+def test_numbers_that_everybody_reads_alike(tmp_path):
+    text = "SOLVER: {MAX_EPOCH: 1_000, BASE_LR: 1.5e-3, MOMENTUM: .9, WEIGHT_DECAY: 5e-5}\n"
+    cfg = load_cfg(write(tmp_path, f"{text}TRAIN: {{BATCH_SIZE: 0x10, ENABLE: off}}\n"))
+    assert (cfg.SOLVER.MAX_EPOCH, cfg.SOLVER.BASE_LR) == (1000, 0.0015)
+    assert (cfg.SOLVER.MOMENTUM, cfg.SOLVER.WEIGHT_DECAY) == (0.9, 5e-5)
+    assert cfg.TRAIN.BATCH_SIZE == 16 and cfg.TRAIN.ENABLE is False
+
+
+@pytest.mark.parametrize("text", [r"\t", "\t"])
+def test_a_typed_tab_is_a_tab(tmp_path, text):
+    assert load_cfg(None, ["DATA.PATH_LABEL_SEPARATOR", text]).DATA.PATH_LABEL_SEPARATOR == "\t"
+    path = write(tmp_path, f"DATA: {{PATH_LABEL_SEPARATOR: '{text}'}}\n")
+    assert load_cfg(path).DATA.PATH_LABEL_SEPARATOR == "\t"

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from mutualvideo.data.annotations import Video, read_annotations
@@ -73,3 +75,33 @@ def test_missing_and_unreadable(tmp_path):
         read_annotations(tmp_path)
     with pytest.raises(InputError, match="PATH_LABEL_SEPARATOR"):
         read_annotations(tmp_path / "bytes.csv", separator="")
+
+
+@pytest.mark.parametrize(
+    "line, separator, message",
+    [
+        ("'a b.mp4' 3", " ", "the path 'a b.mp4' is in quotes"),
+        ('"a.mp4",3', ",", 'the path "a.mp4" is in quotes'),
+        ("a.mp4 120 3", " ", "'a.mp4 120 3' has more columns than path and label"),
+        ("a.mp4 0.5 10. 3", " ", "has more columns than path and label"),
+        ("dir/a.webm,-1,3", ",", "has more columns"),
+        ("a.mp4 1_0", " ", "the label '1_0' is not an integer"),
+        ("a.mp4 ١", " ", "is not an integer"),
+        ("a.mp4 1.0", " ", "the label '1.0' is not an integer"),
+        ("a.mp4 +1", " ", "is not an integer"),
+    ],
+)
+def test_what_no_line_of_a_list_is(tmp_path, line, separator, message):
+    path = tmp_path / "list.csv"
+    path.write_text(f"good.mp4{separator}1\n{line}\n")
+    with pytest.raises(InputError, match=rf"list.csv:2: .*{re.escape(message)}"):
+        read_annotations(path, separator)
+
+
+@pytest.mark.parametrize(
+    "name", ["my video 3.mp4", "take 3", "2024 11 26.mp4", "it's.mp4", "a.b 3.mp4", "'tis.mp4"]
+)
+def test_paths_that_look_odd_and_are_paths(tmp_path, name):
+    path = tmp_path / "list.csv"
+    path.write_text(f"{name} 1\n")
+    assert [(video.name, video.label) for video in read_annotations(path)] == [(name, 1)]

@@ -85,3 +85,91 @@ def test_bad_input(key):
     with pytest.raises(InputError, match=f"{key} magic"):
         build_optimizer(nn.Linear(2, 2), cfg)
         learning_rate(cfg, 0)
+
+
+STEPWISE = {
+    "SOLVER__LR_POLICY": "steps_with_relative_lrs",
+    "SOLVER__STEPS": [0, 94, 154, 196],
+    "SOLVER__LRS": [1, 0.1, 0.01, 0.001],
+    "SOLVER__BASE_LR": 0.1,
+    "SOLVER__MAX_EPOCH": 196,
+    "SOLVER__WARMUP_EPOCHS": 34.0,
+    "SOLVER__WARMUP_START_LR": 0.01,
+}
+
+
+@pytest.mark.parametrize(
+    "epoch, wanted",
+    # Of PySlowFast's stepwise SlowFast 8x8; the warm-up is the line from 0.01 to 0.1.
+    [(0, 0.01), (17, 0.055), (34, 0.1), (93.9, 0.1), (94, 0.01), (153, 0.01), (195.9, 0.001)],
+)
+def test_steps_with_relative_rates(epoch, wanted):
+    assert learning_rate(make_cfg("X3D", **STEPWISE), epoch) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("epoch, share", [(34, 1), (115, 0.5), (196, 0)])
+def test_a_cosine_after_the_warm_up(epoch, share):
+    cfg = load_cfg(None, [*SOLVER, "SOLVER.COSINE_AFTER_WARMUP", "True"])
+    assert learning_rate(cfg, epoch) == pytest.approx(0.1 * share)
+    assert learning_rate(cfg, 17) == pytest.approx(0.055)
+
+
+@pytest.mark.parametrize("method, kind", [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_adam(method, kind):
+    cfg = make_cfg(
+        "X3D",
+        SOLVER__OPTIMIZING_METHOD=method,
+        SOLVER__BETAS=[0.8, 0.95],
+        SOLVER__WEIGHT_DECAY=0.05,
+        SOLVER__BASE_LR=0.001,
+    )
+    optimizer = build_optimizer(build_model(cfg), cfg)
+    assert type(optimizer) is kind
+    assert [group["betas"] for group in optimizer.param_groups] == [(0.8, 0.95)] * 3
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, 0.05, 0.05]
+
+
+NO_SCHEDULE = [
+    ({"WARMUP_EPOCHS": 35.0, "MAX_EPOCH": 35}, "WARMUP_EPOCHS 35 of SOLVER.MAX_EPOCH 35"),
+    ({"WARMUP_EPOCHS": 35.0, "MAX_EPOCH": 12}, "WARMUP_EPOCHS 35 of SOLVER.MAX_EPOCH 12"),
+    ({"WARMUP_EPOCHS": -1.0}, "SOLVER.WARMUP_EPOCHS -1"),
+    ({"MAX_EPOCH": 0}, "SOLVER.MAX_EPOCH must be at least 1, got 0"),
+    ({"MAX_EPOCH": -3}, "SOLVER.MAX_EPOCH must be at least 1"),
+    ({"LR_POLICY": "exponential"}, "choose one of cosine, steps_with_relative_lrs"),
+    ({"COSINE_END_LR": 0.5}, "SOLVER.COSINE_END_LR 0.5 is above SOLVER.BASE_LR 0.1"),
+    ({"WARMUP_START_LR": -0.1}, "SOLVER.WARMUP_START_LR must not be negative"),
+    ({"LR_POLICY": "steps_with_relative_lrs"}, "SOLVER.STEPS must be epochs that begin with 0"),
+    (
+        {"LR_POLICY": "steps_with_relative_lrs", "STEPS": [0, 9, 5], "LRS": [1, 1, 1]},
+        "SOLVER.STEPS must be epochs",
+    ),
+    (
+        {"LR_POLICY": "steps_with_relative_lrs", "STEPS": [0, 10, 20], "LRS": [1, 0.1]},
+        "SOLVER.LRS .1.0, 0.1. must hold a rate for every one of SOLVER.STEPS",
+    ),
+]
+
+
+@pytest.mark.parametrize("keys, message", NO_SCHEDULE)
+def test_schedules_that_make_no_sense(keys, message):
+    cfg = make_cfg("X3D", **{f"SOLVER__{key}": value for key, value in keys.items()})
+    with pytest.raises(InputError, match=message):
+        learning_rate(cfg, 0)
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        ({"OPTIMIZING_METHOD": "lamb"}, "choose one of sgd, adam, adamw"),
+        ({"OPTIMIZING_METHOD": "adam", "BETAS": [0.9]}, "SOLVER.BETAS must be two numbers"),
+        ({"OPTIMIZING_METHOD": "adamw", "BETAS": [0.9, 1.0]}, "SOLVER.BETAS must be two numbers"),
+        ({"BASE_LR": -0.1}, "SOLVER.BASE_LR must not be negative"),
+        ({"BASE_LR": "1e999"}, "SOLVER.BASE_LR must not be negative, got inf"),
+        ({"MOMENTUM": 0.0}, "SOLVER.NESTEROV True needs SOLVER.MOMENTUM above 0"),
+        ({"DAMPENING": 0.5}, "SOLVER.NESTEROV True needs"),
+    ],
+)
+def test_solvers_that_do_not_exist(keys, message):
+    cfg = make_cfg("ImageResNet", **{f"SOLVER__{key}": value for key, value in keys.items()})
+    with pytest.raises(InputError, match=message):
+        build_optimizer(nn.Linear(2, 2), cfg)

@@ -24,10 +24,10 @@ from mutualvideo.runtime.manifest import Manifest
 from mutualvideo.slim import calibrate, get_statistics, load_statistics
 from mutualvideo.table.cascade import CascadeCurve
 
-# The same examples in every run. The deadline is of one of them, in milliseconds.
+# The same examples in every run. No deadline: a busy machine breaks any.
 fuzz = settings(
     max_examples=150,
-    deadline=5000,
+    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -1,6 +1,8 @@
 """The command line: both forms of overrides, and bad input in one line with exit code 2."""
 
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -182,3 +184,46 @@ def test_every_config_is_complete_and_opens_with_what_to_expect(path):
 @pytest.mark.parametrize("tool", sorted(ROOT.glob("tools/*.py")), ids=lambda path: path.stem)
 def test_tools_only_parse_arguments(tool):
     assert len(tool.read_text().splitlines()) < 80
+
+
+def test_overrides_on_both_sides_of_an_option(run_net, tmp_path):
+    code, error = run_net("RNG_SEED", "5", "--dry-run", "SOLVER.WARMUP_EPOCHS", "2.0")
+    assert code == 2 and "SOLVER.WARMUP_EPOCHS 2 of SOLVER.MAX_EPOCH 1" in error
+    code, error = run_net("--opts", "RNG_SEED", "5", "--dry-run", "TEST.ENABLE", "maybe")
+    assert code == 2 and "TEST.ENABLE is 'maybe'" in error
+
+
+@pytest.mark.parametrize(
+    "number, where",
+    [
+        (signal.SIGTERM, "evaluate"),
+        (signal.SIGINT, "_latencies"),
+        pytest.param(signal.SIGTERM, "_write_table", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "calibrate_from", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, "evaluate", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_in_evaluation_ends_the_run_and_the_command_continues(
+    run_net,
+    tmp_path,
+    monkeypatch,
+    number,
+    where,
+):
+    handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+    function = getattr(build_module, where)
+
+    def interrupted(*args, **kwargs):
+        os.kill(os.getpid(), number)
+        return function(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build_module, where, interrupted)
+        code, error = run_net()
+    log = (tmp_path / "run" / "stdout.log").read_text()
+    assert code == 0 and "Traceback" not in error and "the same command continues" in log
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == handlers
+    if number == signal.SIGTERM:
+        assert run_net()[0] == 0 and (tmp_path / "run" / "results.json").exists()
+        assert not list((tmp_path / "run").glob(".*.pyth"))  # nothing half written

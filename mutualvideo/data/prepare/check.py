@@ -11,6 +11,7 @@ from mutualvideo.data.prepare.jobs import Failure, run_jobs
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.media import DecodeError, VideoReader
+from mutualvideo.media.packet_index import moving_streams
 
 
 def check_list(
@@ -54,7 +55,8 @@ def check_list(
 def check_video(path):
     """Why some frame of a video cannot be read; ``None`` if all can.
 
-    Every frame is decoded once, from first to last; none is kept or converted to RGB.
+    Every frame is decoded once, from first to last; none is kept or converted to RGB. Then some are
+    read as training reads them: by readers that have just been opened, the last frame first.
     """
     try:
         try:
@@ -64,9 +66,17 @@ def check_video(path):
             # What decides is the reader that training uses. Small, because it keeps them all.
             with VideoReader(path) as reader:
                 reader.read(range(len(reader)), short_side=16)
+        _read_as_training_does(path)
     except DecodeError as error:
         return reason_of(error, path)
     return None
+
+
+def _read_as_training_does(path):
+    with VideoReader(path) as reader:
+        last = len(reader) - 1
+        reader.read([last], short_side=16)
+        reader.read([last // 2], short_side=16)
 
 
 def all_frames(path):
@@ -83,7 +93,7 @@ def all_frames(path):
     remaining = set(times)
     try:
         with av.open(str(path)) as container:
-            stream = container.streams.video[0]
+            stream = moving_streams(container)[0]
             stream.thread_type = "NONE"  # as VideoReader decodes
             stream.codec_context.thread_count = 1
             for frame in container.decode(stream):

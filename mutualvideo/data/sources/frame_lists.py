@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mutualvideo.data.annotations import unreadable
+from mutualvideo.data.annotations import parse_label, unreadable
 from mutualvideo.errors import InputError
 
 # The first column's name is spelt in two ways.
@@ -95,9 +95,4 @@ def _add(videos, columns, path, number):
     # Nearly every line of a long list: nothing to do.
     labels = labels.strip('"')
     for label in labels.split(",") if labels else ():
-        try:
-            video.labels.add(int(label))
-        except ValueError:
-            raise InputError(
-                f"{path}:{number}: the label {label!r} is not an integer; number the classes from 0"
-            ) from None
+        video.labels.add(parse_label(label.strip(), f"{path}:{number}"))

@@ -1,6 +1,8 @@
 """Labelled pictures: folders of classes (ImageNet's layout), CIFAR's own files, lists."""
 
 import dataclasses
+import functools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from mutualvideo.data.sources.archives import check_classes, read_class_names
 from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
 from mutualvideo.data.sources.kinetics import kinetics
 from mutualvideo.errors import InputError
-from mutualvideo.media.picture_reader import ArrayReader, PictureReader
+from mutualvideo.media.picture_reader import PICTURE_ENDINGS, ArrayReader, PictureReader
 
 
 def open_file(video):
@@ -31,8 +33,8 @@ def imagefolder(cfg: CfgNode, split: str) -> VideoList:
     """Folders of pictures, ``train/CLASS/...``, by torchvision's ``ImageFolder``.
 
     Val and test are both ``val``, or ``test`` where there is no ``val`` (that of ImageNet has no
-    labels). Labels are the rank of a class's folder in ``train``; ``classes.txt`` beside it, if
-    there, gives the classes other names, one a line.
+    labels). Labels are the rank of a class's folder in ``train``, without hidden ones (``.name``);
+    ``classes.txt`` beside it, if there, gives the classes other names, one a line.
 
     Raises:
         InputError: for missing or empty folders, or classes that are not those of ``train``.
@@ -42,9 +44,9 @@ def imagefolder(cfg: CfgNode, split: str) -> VideoList:
     if split != "train":
         folder = top / "val" if (top / "val").is_dir() else top / "test"
     try:
-        classes = torchvision.datasets.folder.find_classes(top / "train")[0]
+        classes = _visible_classes(top / "train")[0]
         check_classes(top / "train", classes, cfg)
-        found = torchvision.datasets.ImageFolder(folder)
+        found = _Folders(folder, is_valid_file=functools.partial(_is_picture, folder))
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: holds no folders of pictures ({' '.join(str(error).split())}); point "
@@ -59,6 +61,28 @@ def imagefolder(cfg: CfgNode, split: str) -> VideoList:
     ]
     names = read_class_names(cfg) or classes
     return VideoList(str(folder), videos, classes=names, open_picture=open_file)
+
+
+class _Folders(torchvision.datasets.ImageFolder):
+    """``ImageFolder`` for which a hidden folder (``.ipynb_checkpoints``) is no class."""
+
+    def find_classes(self, directory):
+        return _visible_classes(directory)
+
+
+def _visible_classes(folder):
+    names = sorted(
+        entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
+    )
+    if not names:
+        raise FileNotFoundError("there is no folder of a class in it")
+    return names, {name: number for number, name in enumerate(names)}
+
+
+def _is_picture(top, path):
+    """Whether ``path`` has the ending of one, and neither it nor a folder on the way is hidden."""
+    parts = Path(path).relative_to(top).parts
+    return path.lower().endswith(PICTURE_ENDINGS) and not any(part[0] == "." for part in parts)
 
 
 class _InMemory:

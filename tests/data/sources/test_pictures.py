@@ -270,3 +270,27 @@ def test_bad_keys(cfg, folder, write, keys, message):
         cfg[section][leaf] = value
     with pytest.raises(InputError, match=message):
         build_loader(cfg, "train"), build_loader(cfg, "test")
+
+
+@pytest.mark.parametrize("hidden", [".ipynb_checkpoints", ".git", "._cat"])
+def test_hidden_folders_are_no_classes(cfg, folder, write, hidden):
+    """Nor is what lies in them, nor hidden files, a picture."""
+    before = {split: read_videos("imagefolder", cfg, split) for split in ("train", "val")}
+    copied = encoded(picture(48, 60))
+    write(
+        {
+            f"train/{hidden}/0.png": copied,
+            f"val/{hidden}/0.png": copied,
+            f"train/ant/{hidden}/0-checkpoint.png": copied,
+            "train/bee/._1.png": b"notes of a desktop",
+        }
+    )
+    for split, wanted in before.items():
+        found = read_videos("imagefolder", cfg, split)
+        assert found.classes == CLASSES and found.videos == wanted.videos
+
+
+def test_folders_of_hidden_folders_alone(cfg, write):
+    write({"train/.git/0.png": encoded(picture(48, 60))})
+    with pytest.raises(InputError, match="train: holds no folders of pictures"):
+        read_videos("imagefolder", cfg, "train")

@@ -1,0 +1,98 @@
+"""What goes wrong between a loader and its worker processes, told apart by what torch raises.
+
+None of it has a type of its own, and what is raised when a worker is gone depends on what it was
+doing: a ``RuntimeError`` that names it, or whatever the hand-over of a file descriptor comes to
+when nobody is left at the other end.
+"""
+
+import errno
+import os
+
+import torch
+
+from mutualvideo.errors import InputError
+
+_GONE = (ConnectionError, EOFError, FileNotFoundError)
+_GONE_TEXTS = ("DataLoader worker", "Pin memory thread exited")
+_NO_FILES = {errno.EMFILE, errno.ENFILE}
+# Open for a moment while a tensor is handed over: sockets and their files.
+_MORE_FILES = 6
+_NO_SHARED_MEMORY = ("shared memory", "Bus error", "/dev/shm", "unable to write to file </torch")
+_SHM_ADVICE = (
+    "the shared memory that batches go through (/dev/shm) is too small: enlarge it (docker run "
+    "--shm-size, or mount -o remount,size=), or lower TRAIN.BATCH_SIZE or DATA_LOADER.NUM_WORKERS; "
+    "DATA_LOADER.NUM_WORKERS 0 needs none"
+)
+
+
+def is_death(error):
+    """Whether ``error``, of asking for a batch, means that a worker is gone."""
+    if isinstance(error, _GONE):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _GONE_TEXTS)
+
+
+def limit_of(error):
+    """The ``InputError`` for an ``error`` that means a limit of the system, or ``None``."""
+    text = " ".join(str(error).split())
+    if getattr(error, "errno", None) in _NO_FILES or "Too many open files" in text:
+        return InputError(
+            "too many open files: raise the limit (ulimit -n 65536) or lower "
+            "DATA_LOADER.NUM_WORKERS"
+        )
+    if "unable to write to file </torch" in text or "unable to allocate shared memory" in text:
+        return InputError(_SHM_ADVICE)
+    if getattr(error, "errno", None) in (errno.EAGAIN, errno.ENOMEM):
+        return InputError(
+            f"workers of the loader cannot be started ({error.strerror}): lower "
+            "DATA_LOADER.NUM_WORKERS, or raise the limits of processes (ulimit -u) and memory"
+        )
+    return None
+
+
+def too_many_deaths(deaths, text):
+    """The ``InputError`` for workers that died so often; ``text``: what was said at the last."""
+    if any(words in text for words in _NO_SHARED_MEMORY):
+        advice = _SHM_ADVICE
+    else:
+        advice = (
+            "the system ends them where memory is short: lower DATA_LOADER.NUM_WORKERS or "
+            "TRAIN.BATCH_SIZE"
+        )
+    return InputError(f"workers of the loader died {deaths} times in an epoch ({text}); {advice}")
+
+
+def share(batch):
+    """Moves the tensors of ``batch`` to shared memory, in a worker; nothing elsewhere.
+
+    torch would do it in a thread of its queue, whose errors nobody sees: the batch would never
+    come.
+
+    Raises:
+        RuntimeError, OSError: as :func:`limit_of` takes them.
+    """
+    if torch.utils.data.get_worker_info() is None:
+        return
+    held = []
+    try:
+        for tensor in batch.values():
+            tensor.share_memory_()
+        # Of every tensor a descriptor is handed over, by that thread again.
+        for _ in range(len(batch) + _MORE_FILES):
+            held.append(os.dup(0))
+    finally:
+        for handle in held:
+            os.close(handle)
+
+
+def forget(error):
+    """Ends what there is of torch's iterator, if ``error`` came up while it was made."""
+    trace = error.__traceback__
+    while trace is not None:
+        found = trace.tb_frame.f_locals.get("self")
+        if isinstance(found, torch.utils.data.dataloader._MultiProcessingDataLoaderIter):
+            found._shutdown = True
+            for worker in getattr(found, "_workers", ()):
+                if worker.pid is not None:
+                    worker.kill()
+        trace = trace.tb_next

@@ -1,0 +1,85 @@
+"""Keys of a run whose values can be judged without data, network or device."""
+
+import math
+
+from mutualvideo.engine.optimizer import check_schedule, check_solver
+from mutualvideo.errors import InputError
+
+# Smallest value that means something; of periods 0 means: never.
+_AT_LEAST = {
+    "LOG_PERIOD": 1,
+    "TRAIN.EVAL_PERIOD": 0,
+    "TRAIN.CHECKPOINT_PERIOD": 0,
+    "TRAIN.TIME_LIMIT": 0,
+    "TRAIN.CHECKPOINT_STEPS": 0,
+    "TRAIN.KEEP_CHECKPOINTS": 0,
+    "TRAIN.MAX_SKIPPED_STEPS": 0,
+    "TRAIN.MICRO_BATCHES": 1,
+    "TRAIN.COMPILE_GRAPHS": 1,
+    "MUTUAL.ALONE_EPOCHS": 0,
+    "DATA.NUM_FRAMES": 1,
+    "DATA.SAMPLING_RATE": 1,
+    "DATA.TARGET_FPS": 1,
+    "DATA.TRAIN_CROP_SIZE": 1,
+    "DATA.TEST_CROP_SIZE": 1,
+    "DATA_LOADER.NUM_WORKERS": 0,
+    "TABLE.CALIBRATION_BATCHES": 1,
+    "TABLE.LATENCY_BATCH": 1,
+    "TEST.BATCH_SIZE": 1,
+    "TEST.NUM_ENSEMBLE_VIEWS": 1,
+}
+
+
+def check_training_keys(cfg):
+    """Raises InputError, naming the key, for what training could not do or would not say.
+
+    Also for pairs of keys: a warm-up or a time alone as long as the run.
+    """
+    if cfg.MODEL.LOSS_FUNC != "cross_entropy":
+        raise InputError(f"MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC}: choose cross_entropy")
+    _check_least(cfg, lambda key: not key.startswith(("TABLE.", "TEST.")))
+    if not 0 <= cfg.MODEL.LABEL_SMOOTHING <= 1:
+        raise InputError(
+            f"MODEL.LABEL_SMOOTHING must be from 0 to 1, not {cfg.MODEL.LABEL_SMOOTHING:g}"
+        )
+    _check_colours(cfg.DATA)
+    check_solver(cfg.SOLVER)
+    check_schedule(cfg.SOLVER)
+    check_alone(cfg)
+
+
+def check_alone(cfg):
+    """Raises InputError if MUTUAL.ALONE_EPOCHS leaves no epoch for the sub-networks."""
+    alone, epochs = cfg.MUTUAL.ALONE_EPOCHS, cfg.SOLVER.MAX_EPOCH
+    if cfg.MUTUAL.MODE != "single" and alone and alone >= epochs:
+        raise InputError(
+            f"MUTUAL.ALONE_EPOCHS {alone} of SOLVER.MAX_EPOCH {epochs}: no sub-network would ever "
+            "be trained; shorten it in the same proportion, or set MUTUAL.MODE single"
+        )
+
+
+def check_test_keys(cfg):
+    """Raises InputError, naming the key of ``TEST`` or ``TABLE`` that no evaluation can have."""
+    _check_least(cfg, lambda key: key.startswith(("TABLE.", "TEST.", "DATA", "LOG")))
+    _check_colours(cfg.DATA)
+    if cfg.TEST.NUM_SPATIAL_CROPS not in (1, 3):
+        raise InputError(f"TEST.NUM_SPATIAL_CROPS must be 1 or 3, not {cfg.TEST.NUM_SPATIAL_CROPS}")
+
+
+def _check_least(cfg, is_meant):
+    for key, least in _AT_LEAST.items():
+        if not is_meant(key):
+            continue
+        section, _, leaf = key.rpartition(".")
+        value = (cfg[section] if section else cfg)[leaf]
+        if not least <= value < math.inf:
+            bound = "not be negative" if least == 0 else f"be at least {least}"
+            raise InputError(f"{key} must {bound}, got {value}")
+
+
+def _check_colours(data):
+    for key in ("MEAN", "STD"):
+        if len(data[key]) != 3:
+            raise InputError(f"DATA.{key} must have 3 values (red, green, blue), got {data[key]}")
+    if min(data.STD) <= 0:
+        raise InputError(f"DATA.STD must be above 0, got {data.STD}")
