@@ -41,7 +41,8 @@ def choose_statistics(
     require_choice(kind)
     shards = (context.rank, context.world_size)
     calibration = build_loader(cfg, "calibration", *shards)
-    found, top1 = {}, {}
+    found: dict[str, dict] = {}
+    top1: dict[str, dict[str, float]] = {}
     for name in ("calibrated", "own") if kind == "best" else (kind,):
         if name == "calibrated":
             calibrate_from(calibration, model, subnets, cfg, context)
@@ -57,6 +58,9 @@ def choose_statistics(
         key: "own" if top1["own"][key] > top1["calibrated"][key] else "calibrated"
         for key in map(str, subnets)
     }
+    for key in chosen:
+        one, other = (f"{name} {top1[name][key]:.2f} %" for name in ("calibrated", "own"))
+        logger.info("statistics of %s, top-1 on the val list: %s, %s", key, one, other)
     parts = {key: found[name]["subnets"][key] for key, name in chosen.items()}
     load_statistics(model, {**found["own"], "subnets": parts})
     logger.info(
