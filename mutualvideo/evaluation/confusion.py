@@ -78,7 +78,7 @@ def plot_confusion(
         figure.savefig(temporary)
 
 
-def _drawable(names):
+def _drawable(names: Sequence[str]) -> list[str]:
     """Names that the font has all letters of; of others their number: boxes tell nothing."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 

@@ -1,5 +1,9 @@
 """Non-local blocks (arXiv 1711.07971) between the residual blocks of a stage."""
 
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
 from pytorchvideo.layers.nonlocal_net import NonLocal, create_nonlocal
 from pytorchvideo.models.resnet import ResStage
 from pytorchvideo.models.weight_init import init_net_weights
@@ -19,7 +23,7 @@ class NonLocalBlock(NonLocal):
     Where a clip has fewer frames or pixels than the pooling window, the window is what is there.
     """
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, T, H, W) float -> the same shape."""
         query = self.conv_theta(x).flatten(2)
         pooled = self._pooled(x)
@@ -32,7 +36,7 @@ class NonLocalBlock(NonLocal):
         gathered = (value @ affinity.transpose(1, 2)).unflatten(2, x.shape[2:])
         return x + self.norm(self.conv_out(gathered))
 
-    def _pooled(self, x):
+    def _pooled(self, x: torch.Tensor) -> torch.Tensor:
         if self.pool is None:
             return x
         windows = [min(pair) for pair in zip(self.pool.kernel_size, x.shape[2:], strict=True)]
@@ -47,11 +51,11 @@ class NonLocalStage(ResStage):
         nonlocals: ``{number of the residual block before it: NonLocalBlock}``.
     """
 
-    def __init__(self, res_blocks, nonlocals):
+    def __init__(self, res_blocks: nn.ModuleList, nonlocals: dict[int, NonLocalBlock]) -> None:
         super().__init__(res_blocks)
         self.nonlocals = nn.ModuleDict({str(number): nonlocals[number] for number in nonlocals})
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, T, H, W) float -> (B, C', T, H', W')."""
         for number, block in enumerate(self.res_blocks):
             x = block(x)
@@ -60,7 +64,9 @@ class NonLocalStage(ResStage):
         return x
 
 
-def add_nonlocals(cfg, stage_number, stage, channels, pathway=0):
+def add_nonlocals(
+    cfg: CfgNode, stage_number: int, stage: Any, channels: int, pathway: int = 0
+) -> nn.Module:
     """``stage``, with the non-local blocks that NONLOCAL.LOCATION wants in it.
 
     Args:
@@ -96,7 +102,7 @@ def add_nonlocals(cfg, stage_number, stage, channels, pathway=0):
     return NonLocalStage(stage.res_blocks, blocks)
 
 
-def _make(channels, window, kind, starts_as_identity):
+def _make(channels: int, window: list[int], kind: str, starts_as_identity: bool) -> NonLocalBlock:
     made = create_nonlocal(
         dim_in=channels, dim_inner=channels // 2, pool_size=window, instantiation=kind
     )
@@ -106,7 +112,7 @@ def _make(channels, window, kind, starts_as_identity):
     return made
 
 
-def _of_pathway(lists, key, stage_number, pathway):
+def _of_pathway(lists: Any, key: str, stage_number: int, pathway: int) -> Any:
     """What a list of [stage][pathway] says; ``None`` where the list is empty."""
     if not lists:
         return None

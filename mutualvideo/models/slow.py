@@ -106,7 +106,7 @@ def _of_arch(cfg: CfgNode) -> tuple[int, Any, bool]:
     return _ARCHS.get(cfg.MODEL.ARCH, _ARCHS["slow"])
 
 
-def _stages(network: nn.Module) -> list[tuple[int, ResStage]]:
+def _stages(network: Any) -> list[tuple[int, ResStage]]:
     """Places and stages; pooling, where there is any, is a block of its own."""
     return [(n, block) for n, block in enumerate(network.blocks) if isinstance(block, ResStage)]
 

@@ -1,19 +1,25 @@
 """Temporal kernels of ResNets for clips: which blocks look at other frames."""
 
+from collections.abc import Sequence
+
+from fvcore.common.config import CfgNode
+
 from mutualvideo.errors import InputError, shown
 
 # Residual blocks of the stages res2 to res5.
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-def require_depth(cfg):
+def require_depth(cfg: CfgNode) -> int:
     """RESNET.DEPTH, if PyTorchVideo can build it."""
     if cfg.RESNET.DEPTH not in DEPTHS:
         raise InputError(f"RESNET.DEPTH {cfg.RESNET.DEPTH}: choose one of {tuple(DEPTHS)}")
     return cfg.RESNET.DEPTH
 
 
-def stage_kernels(cfg, basis, pathway=0):
+def stage_kernels(
+    cfg: CfgNode, basis: Sequence[Sequence[int]], pathway: int = 0
+) -> tuple[list[tuple[int, int, int]], ...]:
     """Kernels of the first convolution of every block, as PyTorchVideo takes them.
 
     Args:
@@ -38,7 +44,7 @@ def stage_kernels(cfg, basis, pathway=0):
     return tuple(found)
 
 
-def _counts(cfg, pathway):
+def _counts(cfg: CfgNode, pathway: int) -> Sequence[int | None]:
     lists, depth = cfg.RESNET.NUM_BLOCK_TEMP_KERNEL, require_depth(cfg)
     if not lists:
         return (None,) * 4

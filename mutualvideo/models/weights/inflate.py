@@ -41,7 +41,7 @@ def to_slow_resnet(names: Collection[str], pooled: bool = False) -> dict[str, st
 
 
 def _rename(name: str, pooled: bool) -> str:
-    def within(stage: str) -> str:
+    def within(stage: int | str) -> str:
         return f"blocks.{int(stage) + (pooled and int(stage) > 1)}"
 
     if match := _BLOCK.fullmatch(name):
