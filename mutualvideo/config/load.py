@@ -134,12 +134,10 @@ def _with_bases(path, above, roots):
     if place in above:
         raise InputError(f"{path}: is based on itself, through {_BASE}")
     values = _read_yaml(path)
-    bases = values.pop(_BASE, [])
+    bases = plain(values.pop(_BASE, []))
     bases = [bases] if isinstance(bases, str) else bases
     if not (isinstance(bases, list) and all(isinstance(base, str) for base in bases)):
-        raise InputError(
-            f"{path}: {_BASE} is {shown(plain(bases))}, expected a file, or a list of files"
-        )
+        raise InputError(f"{path}: {_BASE} is {shown(bases)}, expected a file, or a list of files")
     if not bases:
         roots.append(path)
     for base in bases:

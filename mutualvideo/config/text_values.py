@@ -56,7 +56,11 @@ def of_yaml(text):
     Raises:
         Exception: whatever PyYAML lets through for a text that is no YAML.
     """
-    return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 class _Loader(yaml.SafeLoader):

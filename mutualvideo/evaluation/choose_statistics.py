@@ -1,19 +1,27 @@
 """Which BatchNorm statistics the rows of a table run on: TABLE.STATISTICS."""
 
 import logging
+from collections.abc import Sequence
+
+from fvcore.common.config import CfgNode
+from torch import nn
 
 from mutualvideo.data.augment import plain_input
 from mutualvideo.data.loader import build_loader
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
+from mutualvideo.run.distributed import Context
 from mutualvideo.slim import get_statistics, load_statistics, own_statistics
+from mutualvideo.subnet import Subnet
 
 logger = logging.getLogger(__name__)
 
 CHOICES = ("calibrated", "own", "best")
 
 
-def choose_statistics(model, subnets, cfg, context):
+def choose_statistics(
+    model: nn.Module, subnets: Sequence[Subnet], cfg: CfgNode, context: Context
+) -> dict[str, str]:
     """Gives every sub-network the statistics that TABLE.STATISTICS asks for.
 
     Args:
@@ -33,7 +41,8 @@ def choose_statistics(model, subnets, cfg, context):
     require_choice(kind)
     shards = (context.rank, context.world_size)
     calibration = build_loader(cfg, "calibration", *shards)
-    found, top1 = {}, {}
+    found: dict[str, dict] = {}
+    top1: dict[str, dict[str, float]] = {}
     for name in ("calibrated", "own") if kind == "best" else (kind,):
         if name == "calibrated":
             calibrate_from(calibration, model, subnets, cfg, context)
@@ -49,6 +58,9 @@ def choose_statistics(model, subnets, cfg, context):
         key: "own" if top1["own"][key] > top1["calibrated"][key] else "calibrated"
         for key in map(str, subnets)
     }
+    for key in chosen:
+        one, other = (f"{name} {top1[name][key]:.2f} %" for name in ("calibrated", "own"))
+        logger.info("statistics of %s, top-1 on the val list: %s, %s", key, one, other)
     parts = {key: found[name]["subnets"][key] for key, name in chosen.items()}
     load_statistics(model, {**found["own"], "subnets": parts})
     logger.info(
@@ -59,7 +71,7 @@ def choose_statistics(model, subnets, cfg, context):
     return chosen
 
 
-def require_choice(kind):
+def require_choice(kind: str) -> None:
     """Raises ``InputError`` for a TABLE.STATISTICS that there is not."""
     if kind not in CHOICES:
         raise InputError(f"TABLE.STATISTICS {kind!r} is unknown; choose from: {', '.join(CHOICES)}")

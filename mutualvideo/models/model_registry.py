@@ -99,9 +99,9 @@ def _upstream(about: Network, cfg: CfgNode) -> nn.Module:
     arch, rate = cfg.MODEL.ARCH, cfg.MODEL.DROPOUT_RATE
     require_plausible(cfg, about.keys)
     if arch and arch not in about.archs:
-        wanted = f"set it to {' or '.join(about.archs)}" if about.archs else "leave it out"
         named = [one.name for one in all_networks() if arch in one.archs]
         other = f", or MODEL.MODEL_NAME to {' or '.join(named)}" if named else ""
+        wanted = f"set it to {' or '.join(about.archs)}" if about.archs else "leave it out"
         raise InputError(
             f"MODEL.ARCH {arch} does not go with MODEL.MODEL_NAME {about.name}: {wanted}{other}"
         )

@@ -20,7 +20,7 @@ from mutualvideo.subnet import Subnet
 
 # By MODEL.ARCH: frames of the stem's kernel, temporal kernels of the blocks of each stage, and
 # whether every two frames are pooled after the first stage.
-_ARCHS: dict[str, tuple[int, tuple[tuple[int, ...], ...], bool]] = {
+_ARCHS = {
     "slow": (1, ((1,), (1,), (3,), (3,)), False),
     "c2d": (1, ((1,), (1,), (1,), (1,)), True),
     "i3d": (5, ((3,), (3, 1), (3, 1), (1, 3)), True),
@@ -95,18 +95,21 @@ class Slow(Network):
         plain_strides(network)
         if not cfg.RESNET.ZERO_INIT_FINAL_BN:
             reset_final_norms(network)
-        for stage, place in enumerate(_stage_places(network)):
-            channels = 256 * 2**stage
-            network.blocks[place] = add_nonlocals(cfg, stage, network.blocks[place], channels)
+        for number, (place, stage) in enumerate(_stages(network)):
+            network.blocks[place] = add_nonlocals(cfg, number, stage, _channels(stage))
         return network
 
     def rules(self, network: nn.Module) -> dict[str, Any]:
         rules: dict[str, Any] = {}
-        for stage, place in enumerate(_stage_places(network)):
-            rules |= bottleneck_rules(f"blocks.{place}", 256 * 2**stage)
+        for place, stage in _stages(network):
+            rules |= bottleneck_rules(f"blocks.{place}", _channels(stage))
         return rules
 
 
-def _stage_places(network: Any) -> list[int]:
-    """Numbers of the blocks that are stages: pooling is a block of its own."""
-    return [number for number, block in enumerate(network.blocks) if isinstance(block, ResStage)]
+def _stages(network: Any) -> list[tuple[int, ResStage]]:
+    """Places and stages; pooling, where there is any, is a block of its own."""
+    return [(n, block) for n, block in enumerate(network.blocks) if isinstance(block, ResStage)]
+
+
+def _channels(stage: ResStage) -> int:
+    return stage.res_blocks[0].branch2.conv_c.out_channels

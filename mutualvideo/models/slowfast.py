@@ -155,7 +155,8 @@ class SlowFast(Network):
                 module.__class__ = AdaptiveFusion
         for stage in range(_STAGES):
             pathways = network.blocks[stage + 1].multipathway_blocks
-            for number, count in enumerate((256 * 2**stage, 256 * 2**stage // beta_inv)):
+            channels = 256 * 2**stage, 256 * 2**stage // beta_inv
+            for number, count in enumerate(channels):
                 pathways[number] = add_nonlocals(cfg, stage, pathways[number], count, number)
         return SlowFastNet(network.blocks, alpha, whole_subnet(cfg))
 

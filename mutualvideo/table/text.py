@@ -38,7 +38,7 @@ def _cells(table: Rows) -> tuple[bool, list[list[str]]]:
     batched = any(row.batch_ms is not None for row in table)
     tails = any(row.latency_p90_ms is not None for row in table)
     head = ["", "sub-network", "MACs", "params", "top-1 %", "top-5 %", "ms/clip"]
-    column = table.has_own_statistics()
+    column = any(row.statistics != "calibrated" for row in table)
     head += ["p90"] * tails + ["ms/batch"] * batched + ["statistics"] * column
     lines = [head]
     for row in sorted(table, key=lambda row: (row.macs, row.subnet.width)):
