@@ -5,9 +5,18 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
 from mutualvideo.errors import InputError
+from mutualvideo.mutual.any_output import (
+    as_float,
+    count_correct,
+    imitation_loss,
+    per_position,
+    teacher_of,
+)
 from mutualvideo.slim import set_subnet, slim_state, subnet_input
+from mutualvideo.slim.resampling import batch_length, run_on
 
 
 @dataclass(frozen=True)
@@ -16,9 +25,10 @@ class PassResult:
 
     Attributes:
         subnet: the sub-network that ran.
-        loss: float32 scalar: cross-entropy for the full network, KL divergence else.
-        correct: int64 scalar: clips whose label (the largest share of a mixed one) got the
-            highest score.
+        loss: float32 scalar: cross-entropy for the full network, KL divergence else; or what
+            the caller's own losses gave.
+        correct: int64 scalar: clips (of dense labels: positions) whose label (the largest share
+            of a mixed one) got the highest score; 0 where the answer is no scores of classes.
     """
 
     subnet: object
@@ -30,12 +40,15 @@ def distillation_loss(logits, teacher):
     """KL divergence of a sub-network's answer from the full network's.
 
     Args:
-        logits: (B, classes), the sub-network's, any floating dtype.
-        teacher: (B, classes) float32 probabilities, detached.
+        logits: (B, classes), the sub-network's, any floating dtype; or a map of scores
+            (B, classes, ...), of any size.
+        teacher: (B, classes) float32 probabilities, detached; or a map of them.
 
     Returns:
-        Scalar float32, mean over the batch.
+        Scalar float32, mean over the batch (and the positions).
     """
+    if logits.dim() > 2:
+        logits, teacher = per_position(logits, teacher)
     return F.kl_div(F.log_softmax(logits.float(), 1), teacher, reduction="batchmean")
 
 
@@ -61,7 +74,9 @@ class Passes:
 _PLAIN = Passes()
 
 
-def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, passes=_PLAIN):
+def mutual_step(
+    model, clips, targets, subnets, label_smoothing=0.0, passes=_PLAIN, loss=None, distill=None
+):
     """Accumulates the gradients of one step.
 
     The full network learns from the targets; every other sub-network, on an input of its own
@@ -71,29 +86,38 @@ def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, passes=_PLA
 
     Args:
         model: the slimmable network, in training mode, gradients zeroed.
-        clips: full-size float (B, C, T, H, W) or (B, C, H, W).
-        targets: labels, int64 (B,), or shares of the classes, float (B, classes).
+        clips: full-size float (B, C, T, H, W) or (B, C, H, W), or a nest of tensors as
+            :func:`~mutualvideo.slim.subnet_input` takes it.
+        targets: labels, int64 (B,), or shares of the classes, float (B, classes), or dense
+            labels, int64 (B, ...); with a loss of the caller's, any nest of tensors.
         subnets: as :meth:`SubnetSampler.draw` gives them; the first is the full network.
-        label_smoothing: of the full network's loss.
+        label_smoothing: of the full network's cross-entropy.
         passes: :class:`Passes`.
+        loss: the full network's, a function of (output, targets) that gives a scalar, a mean
+            over the batch; by default the cross-entropy.
+        distill: the sub-networks', a function of (output, the full network's detached output);
+            by default :func:`distillation_loss` on its probabilities or, with a ``loss`` of the
+            caller's, the mean squared error.
 
     Returns:
         list of :class:`PassResult`, one for each sub-network, in order, of all clips.
 
     Raises:
-        InputError: if there are fewer clips than parts.
+        InputError: if there are fewer clips than parts, or a sub-network cannot imitate an
+            output of another shape.
     """
-    parts = passes.parts
-    if not 1 <= parts <= len(clips):
+    parts, count = passes.parts, batch_length(clips)
+    losses = _losses(loss, distill, label_smoothing)
+    if not 1 <= parts <= count:
         raise InputError(
-            f"TRAIN.MICRO_BATCHES {parts}: a process has {len(clips)} clips a step, expected 1 to "
+            f"TRAIN.MICRO_BATCHES {parts}: a process has {count} clips a step, expected 1 to "
             "as many"
         )
     found = []
-    pairs = zip(clips.tensor_split(parts), targets.tensor_split(parts), strict=True)
+    pairs = zip(_split(clips, parts), _split(targets, parts), strict=True)
     for number, (some, wanted) in enumerate(pairs, 1):
-        share, last = len(some) / len(clips), number == parts
-        found.append(_part(model, some, wanted, subnets, label_smoothing, passes, share, last))
+        share, last = batch_length(some) / count, number == parts
+        found.append(_part(model, some, wanted, subnets, losses, passes, share, last))
     set_subnet(model, slim_state(model).full or subnets[0])
     return [
         PassResult(of_one[0].subnet, sum(r.loss for r in of_one), sum(r.correct for r in of_one))
@@ -101,11 +125,37 @@ def mutual_step(model, clips, targets, subnets, label_smoothing=0.0, passes=_PLA
     ]
 
 
-def _part(model, clips, targets, subnets, label_smoothing, passes, share, last):
+def _split(nest, parts):
+    """``nest`` in ``parts``, along the first dimension of its tensors."""
+
+    def part(number):
+        def take(value):
+            batched = isinstance(value, torch.Tensor) and value.dim()
+            return value.tensor_split(parts)[number] if batched else value
+
+        return take
+
+    return [nest] if parts == 1 else [tree_map(part(number), nest) for number in range(parts)]
+
+
+def _losses(loss, distill, label_smoothing):
+    """(of the full network, what it teaches, of a sub-network), by default the paper's."""
+    teach = teacher_of
+    if loss is None and distill is None:
+        distill, teach = distillation_loss, lambda logits: logits.detach().softmax(1)
+    if loss is None:
+
+        def loss(logits, targets):
+            return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+
+    return loss, teach, distill or imitation_loss
+
+
+def _part(model, clips, targets, subnets, losses, passes, share, last):
     """All sub-networks on a part of the clips; losses count as its ``share`` of the step's."""
     forward = model if passes.parallel is None else passes.parallel
-    device, precision = clips.device.type, passes.precision
-    labels = targets if targets.dim() == 1 else targets.argmax(1)
+    device, precision = next(model.parameters()).device.type, passes.precision
+    own_loss, teach, distill = losses
     results, teacher = [], None
     for position, subnet in enumerate(subnets):
         reduces = last and position == len(subnets) - 1
@@ -113,19 +163,18 @@ def _part(model, clips, targets, subnets, label_smoothing, passes, share, last):
         silent = passes.parallel is not None and not reduces
         with passes.parallel.no_sync() if silent else nullcontext():
             with torch.autocast(device, precision, enabled=precision is not None):
-                logits = forward(subnet_input(model, clips, subnet)).float()
+                output = as_float(run_on(forward, subnet_input(model, clips, subnet)))
             if teacher is None:
-                loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
-                teacher = logits.detach().softmax(1)
+                loss = own_loss(output, targets)
+                teacher = teach(output)
             else:
-                loss = distillation_loss(logits, teacher)
+                loss = distill(output, teacher)
             loss = loss * share
             found = loss.detach()
             scaled = loss if passes.scale is None else passes.scale(loss)
             # 1, or NaN: gradients of an infinite loss may be finite, and nobody else would know.
             scaled.backward(1 + (found - found))
-        correct = (logits.detach().argmax(1) == labels).sum()
-        results.append(PassResult(subnet, found, correct))
+        results.append(PassResult(subnet, found, count_correct(output, targets)))
     return results
 
 
