@@ -11,7 +11,7 @@ from mutualvideo.slim.convert import slim_state
 from mutualvideo.slim.every_subnet import each_subnet
 from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.resampling import batch_length, run_on
-from mutualvideo.slim.sync_norm import count_over_processes
+from mutualvideo.slim.statistics.sync_norm import count_over_processes
 from mutualvideo.subnet import Subnet
 
 _FORMAT = "mutualvideo-statistics"
