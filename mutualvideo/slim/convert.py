@@ -12,7 +12,7 @@ from mutualvideo.slim.rules import Fixed, Segment, Segments
 from mutualvideo.slim.state import SlimState, begin_forward, end_forward
 from mutualvideo.slim.subclass import LENT, plain_class, twin_of
 from mutualvideo.slim.tracing.settle import settle
-from mutualvideo.slim.trials import trials
+from mutualvideo.slim.tracing.trials import trials
 from mutualvideo.slim.unsupported import is_within, keeps_forward, refuse, whole_because
 
 # Below this share of multiply-adds that follow the width, slimmable() warns.
@@ -95,7 +95,7 @@ def slimmable(
         if reason:
             whole[name] = reason
     layers = [n for n, m in chosen.items() if plain_class(m) is not None and n not in whole]
-    names = [n for n in chosen if n not in layers and not is_within(n, whole)]
+    names = [n for n in chosen if n not in layers and not is_within(n, [*whole, *left])]
     told = {name: Segments(parts) for name, parts in _by_layer(segments, layers).items()}
     by_layer = _by_layer(rules, layers)
 

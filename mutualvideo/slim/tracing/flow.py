@@ -139,7 +139,7 @@ class ChannelFlow(TorchDispatchMode):
         try:
             shadows = rule(call) if rule is not None else []
         except Unfollowed as lost:
-            why = partial(self._why, call.name, str(lost))
+            why = self.why(call, str(lost))
             for shadow in call.shadows:
                 self.pin(shadow, why)
             shadows = []
@@ -156,7 +156,13 @@ class ChannelFlow(TorchDispatchMode):
             self.on_event(event, call)
         self.events.append(event)
 
+    def why(self, call, text):
+        """A reason that is written out when it is needed: finding the line takes time."""
+        return partial(self._why, call.name, text)
+
     def _why(self, name, lost):
+        if lost.startswith("has parameters"):
+            return f"{self.where} {lost} ({name})"
         return f"{name} {lost}, in {self.where}"
 
     def _write(self, call, tensor, shadow):
@@ -173,7 +179,7 @@ class ChannelFlow(TorchDispatchMode):
         if self.alone_on_storage(tensor):
             self.set(tensor, shadow)
             return
-        why = partial(self._why, call.name, "writes into a part of other channels")
+        why = self.why(call, "writes into a part of other channels")
         self.pin(shadow, why)
         self.forget_storage(tensor, why)
 

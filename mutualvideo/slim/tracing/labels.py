@@ -54,15 +54,26 @@ class Labels:
             self.pin(np.concatenate([b[ours_whole], a[theirs_whole]]), why)
         both = (a >= _FIRST) & (b >= _FIRST)
         a, b = a[both], b[both]
-        while not np.array_equal(a, b):
-            low, high = np.minimum(a, b), np.maximum(a, b)
-            stands_for = np.arange(len(self), dtype=np.int32)
-            stands_for[high] = low
-            stands_for[low] = stands_for[stands_for[low]]
-            while not np.array_equal(following := stands_for[stands_for], stands_for):
-                stands_for = following
-            self._canonical = stands_for[self._canonical]
-            a, b = self.canonical(a), self.canonical(b)
+        new = a != b
+        root = {}
+
+        def find(label):
+            path = []
+            while (above := root.get(label, label)) != label:
+                path.append(label)
+                label = above
+            for passed in path:
+                root[passed] = label
+            return label
+
+        for one, other in zip(a[new].tolist(), b[new].tolist(), strict=True):
+            one, other = find(one), find(other)
+            if one != other:
+                root[max(one, other)] = min(one, other)
+        stands_for = np.arange(len(self), dtype=np.int32)
+        for label in list(root):
+            stands_for[label] = find(label)
+        self._canonical = stands_for[self._canonical]
 
     def pin(self, labels, reason):
         """Channels that must be there at every width, and why."""

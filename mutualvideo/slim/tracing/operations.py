@@ -129,7 +129,7 @@ def combine(call, operands, out_shape):
         if operands and all(is_free(shadow) for _, shadow in operands):
             return torch.full((1,) * dims, FREE, dtype=torch.int32)
         return None
-    why = _reason(call, "combines its channels with others that are whole")
+    why = call.flow.why(call, "combines its channels with others that are whole")
     result = None
     for _, shadow in labelled:
         shadow = aligned(shadow, dims)
@@ -154,11 +154,6 @@ def combine(call, operands, out_shape):
             flow.pin(result, why)
             break
     return result
-
-
-def _reason(call, text):
-    """A reason that is written out when it is needed: finding the line takes time."""
-    return lambda: f"{call.name} {text}, in {call.flow.where}"
 
 
 # Operations that move entries: the same operation moves their labels.
@@ -197,7 +192,7 @@ def _move(call, args=None):
 def _moved(call, shadow):
     """What a movement left; a single channel is one that has to be there at every width."""
     if is_labelled(shadow) and not varying(shadow) and not call.flow.narrow:
-        call.flow.pin(shadow, _reason(call, "takes one channel"))
+        call.flow.pin(shadow, call.flow.why(call, "takes one channel"))
         return None
     return shadow
 
@@ -391,7 +386,7 @@ def _reduce(call):
         for dim in sorted(over):
             first = shadow.narrow(dim, 0, 1)
             one, other = torch.broadcast_tensors(first, shadow)
-            why = _reason(call, "combines its channels with others that are whole")
+            why = call.flow.why(call, "combines its channels with others that are whole")
             call.flow.book.unite(flat(one), flat(other), why)
             shadow = first
     elif over:
@@ -451,7 +446,7 @@ def _functional_norm(dim_of):
         if dim is None:
             return [shadow, *rest]
         ours = _channel_vector(call, shadow, dim, shape[dim])
-        why = _reason(call, "has numbers for all of its channels")
+        why = call.flow.why(call, "has parameters for all of its channels")
         for tensor, theirs in zip(call.tensors[1:], call.shadows[1:], strict=True):
             if tensor is x or is_free(theirs) or tensor.numel() != shape[dim]:
                 continue
@@ -478,12 +473,14 @@ def _layer_norm_dim(call):
             raise Unfollowed("scales whole channels")
         return None
     if len(normalized) > 1 and len(call.tensors) > 1:
-        raise Unfollowed("has numbers for all of its channels")
+        raise Unfollowed("has parameters for all of its channels")
     return len(shape) - 1 if len(normalized) == 1 else None
 
 
 def _group_norm(call):
     if call.arg("group") != 1 and is_labelled(call.shadows[0]):
+        if len(call.tensors) > 1:
+            raise Unfollowed("has parameters for all of its channels")
         raise Unfollowed("ties its groups to the number of channels")
     return _functional_norm(lambda call: 1)(call)
 
@@ -499,7 +496,7 @@ def _glu(call):
     view[dim] = -1
     call.flow.book.cut(flat(shadow), pieces.view(view).expand(shadow.shape).reshape(-1).numpy())
     one, other = shadow.narrow(dim, 0, size), shadow.narrow(dim, size, size)
-    call.flow.book.unite(flat(one), flat(other), _reason(call, "combines its channels with others that are whole"))
+    call.flow.book.unite(flat(one), flat(other), call.flow.why(call, "combines its channels with others that are whole"))
     return [one.contiguous()]
 
 
@@ -532,7 +529,7 @@ def _product(call):
             rows = flat(shadow)
         else:
             cols = flat(shadow)
-    why = _reason(call, "multiplies its channels by numbers for all of them")
+    why = call.flow.why(call, "multiplies its channels by numbers for all of them")
     if any(v is not None for v in vectors):
         free = [is_free(s) for s in (a, b)]
         size = len(next(v for v in vectors if v is not None))

@@ -20,7 +20,7 @@ from mutualvideo.slim.unsupported import TRANSFORMERS, is_within, refusal
 
 # Widths that are proved beside the narrowest, a middle and the widest, as shares of the range,
 # where the network takes its channels apart: how it rounds shows at some widths alone.
-_MORE = (0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9)
+_MORE = (0.15, 0.35, 0.65, 0.85)
 
 
 @dataclass
@@ -37,7 +37,7 @@ def settle(model, trials, convert, parameters, tell, rules, may_attend):
 
     Args:
         model: the network.
-        trials: as :func:`mutualvideo.slim.trials.trials` gives them.
+        trials: as :func:`mutualvideo.slim.tracing.trials.trials` gives them.
         convert: makes a copy of the network slimmable.
         parameters: ``{name: (module, own name, dimension)}`` of a network's parameters of one
             number a channel.

@@ -1,5 +1,6 @@
 """One instrumented forward pass at full width: what slimmable() has to know about a network."""
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -106,11 +107,9 @@ def _counting(model, macs):
 
     def count(name):
         def hook(module, inputs, out):
-            if isinstance(out, torch.Tensor) and isinstance(module.weight, torch.Tensor):
-                transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-                entries = inputs[0].numel() if transposed and inputs else out.numel()
-                cost = entries * (module.weight.numel() // module.weight.shape[0])
-                macs[name] = macs.get(name, 0) + cost
+            if isinstance(out, torch.Tensor):
+                entries = inputs[0].numel() if _is_transposed(module) and inputs else out.numel()
+                macs[name] = macs.get(name, 0) + entries * _products(module)
 
         return hook
 
@@ -142,6 +141,18 @@ def run_followed(model, args, flow, reader, observe):
         observe(None)
         for handle in handles:
             handle.remove()
+
+
+def _is_transposed(module):
+    return isinstance(module, nn.modules.conv._ConvTransposeNd)
+
+
+def _products(module):
+    """Multiply-adds for each number that comes out (goes in, of transposed convolutions)."""
+    if isinstance(module, nn.Linear):
+        return module.in_features
+    channels = module.out_channels if _is_transposed(module) else module.in_channels
+    return channels // module.groups * math.prod(module.kernel_size)
 
 
 class _Reader:
