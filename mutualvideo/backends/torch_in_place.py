@@ -5,6 +5,7 @@ import threading
 import torch
 
 from mutualvideo.backends.base import Runner
+from mutualvideo.backends.forking import survives_fork
 from mutualvideo.backends.torch_network import TorchBackend, on_device, scores_of
 from mutualvideo.slim import set_subnet, slim_state
 
@@ -17,6 +18,11 @@ class InPlaceBackend(TorchBackend):
 
     def __init__(self, model, device, precision):
         super().__init__(model, device, precision)
+        self.after_fork()
+        survives_fork(self)
+
+    def after_fork(self):
+        """In a new process nobody holds the lock; there the thread that did has no copy."""
         self._lock = threading.Lock()
 
     def prepare(self, subnet):

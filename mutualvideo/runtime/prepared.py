@@ -6,6 +6,7 @@ from collections import OrderedDict
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
+from mutualvideo.backends.forking import survives_fork
 from mutualvideo.errors import InputError
 
 
@@ -49,6 +50,18 @@ class PreparedRunners:
         self._target = None  # the job switched to
         self._unreported = None
         self._kept = frozenset()
+        survives_fork(self)
+
+    def after_fork(self):
+        """In a forked process the thread that prepares is gone: what it had to do begins anew."""
+        self._lock, self._thread = threading.RLock(), None
+        target, waiting = self._target, list(self._jobs.values())
+        self._jobs.clear()
+        for old in waiting:
+            job = self._job(old.subnet)
+            job.asked, job.awaited = old.asked, old.awaited
+            if old is target:
+                self._target = job
 
     @property
     def target(self):

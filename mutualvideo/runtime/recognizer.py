@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from mutualvideo.backends.forking import survives_fork
 from mutualvideo.errors import InputError
 from mutualvideo.policy.controller import Controller
 from mutualvideo.runtime.cascading import CascadeRunner
@@ -86,6 +87,15 @@ class AdaptiveRecognizer:
         self._controller = Controller(self.table)
         # What the controller chose and nobody has switched to yet.
         self._wanted = None
+        self.after_fork()
+        survives_fork(self)
+
+    def after_fork(self):
+        """Makes what waits for other threads anew, in a process that was forked from this one.
+
+        For a pool of workers ``multiprocessing``'s ``spawn`` is safer: numerical libraries keep
+        threads of their own, which a fork loses.
+        """
         # Orders budgets, switches and what is learnt from answers; never held while one is made.
         self._lock = threading.RLock()
 
