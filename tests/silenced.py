@@ -51,7 +51,7 @@ class _hooks:
         self.network, self.function = network, function
 
     def __enter__(self):
-        kinds = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
+        kinds = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.GroupNorm)
         self.handles = [
             module.register_forward_hook(
                 lambda m, inputs, out, name=name: self.function(name, m, inputs[0], out)
