@@ -23,9 +23,7 @@ def silenced(network, model, forward):
     """
     state = slim_state(model)
     active = {
-        name: _active(layer, state)
-        for name, layer in slim_layers(model)
-        if layer.makes is not None
+        name: _active(layer, state) for name, layer in slim_layers(model) if layer.makes is not None
     }
     inactive = {}
     with _hooks(network, lambda n, m, x, out: _mark(n, m, x, out, active, inactive)):

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def calibrate_from(loader, model, subnets, cfg, context):
-    """:func:`~mutualvideo.slim.statistics.calibrate` on the first TABLE.CALIBRATION_BATCHES of ``loader``.
+    """:func:`~mutualvideo.slim.calibrate` on the first TABLE.CALIBRATION_BATCHES of ``loader``.
 
     Several processes see parts of the batches that one would see, and get the same statistics.
     """

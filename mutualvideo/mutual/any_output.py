@@ -1,4 +1,4 @@
-"""What a step does with an answer that is not one score a class: maps, numbers, nests of tensors."""
+"""What a step does with an answer that is not one score a class: maps, numbers, nests."""
 
 import torch
 from torch.nn import functional as F

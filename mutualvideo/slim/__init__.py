@@ -1,5 +1,15 @@
 """The slimmable core: any conv net at any width. Knows torch and nothing else."""
 
+from mutualvideo.slim.convert import set_subnet, set_width, slim_state, slimmable
+from mutualvideo.slim.counting.macs import Costs, count_costs, count_macs
+from mutualvideo.slim.every_subnet import each_subnet
+from mutualvideo.slim.extract import extract
+from mutualvideo.slim.layers import batch_norms
+from mutualvideo.slim.memory_format import channels_last, weights_layout
+from mutualvideo.slim.order import order_channels
+from mutualvideo.slim.report import SlimmableReport, slimmable_report
+from mutualvideo.slim.resampling import frame_indices, input_shape, resample_clip, subnet_input
+from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
 from mutualvideo.slim.statistics.calibrate import (
     calibrate,
     get_statistics,
@@ -7,16 +17,6 @@ from mutualvideo.slim.statistics.calibrate import (
     load_statistics,
     require_calibrated,
 )
-from mutualvideo.slim.convert import set_subnet, set_width, slim_state, slimmable
-from mutualvideo.slim.every_subnet import each_subnet
-from mutualvideo.slim.extract import extract
-from mutualvideo.slim.layers import batch_norms
-from mutualvideo.slim.counting.macs import Costs, count_costs, count_macs
-from mutualvideo.slim.memory_format import channels_last, weights_layout
-from mutualvideo.slim.order import order_channels
-from mutualvideo.slim.report import SlimmableReport, slimmable_report
-from mutualvideo.slim.resampling import frame_indices, input_shape, resample_clip, subnet_input
-from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
 
 __all__ = [
     "Costs",

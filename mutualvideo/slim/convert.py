@@ -142,7 +142,7 @@ def slimmable(
 
 
 def _by_layer(by_pattern, layers):
-    """``{layer: value}`` of the last pattern that fits each; a Fixed() holds for all in a module."""
+    """``{layer: value}`` of the last pattern that fits; a Fixed() holds for all in a module."""
     return {
         name: value
         for pattern, value in by_pattern.items()
@@ -275,4 +275,3 @@ def forget_slimming(network):
     ):
         for key in [key for key, hook in hooks.items() if hook is ours]:
             del hooks[key]
-

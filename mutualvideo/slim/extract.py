@@ -5,14 +5,14 @@ import torch
 from mutualvideo.errors import InputError
 from mutualvideo.slim.channel_parameters import lenders
 from mutualvideo.slim.convert import forget_slimming, set_subnet, slim_state
-from mutualvideo.slim.kernels.fold import fold_norms
-from mutualvideo.slim.layers import slim_layers
 from mutualvideo.slim.counting.macs import (
     arguments,
     has_values,
     meta_arguments,
     record_arriving,
 )
+from mutualvideo.slim.kernels.fold import fold_norms
+from mutualvideo.slim.layers import slim_layers
 from mutualvideo.slim.meta_copy import copy_network, meta_twin
 
 
@@ -48,7 +48,7 @@ def extract(model, subnet, in_channels=3, fold=False, example=None):
     set_subnet(static, subnet)
     layers, plan = slim_layers(static), slim_state(static).plan
     state = slim_state(static)
-    for name, layer in layers:
+    for name, _ in layers:
         if name in arriving:
             continue
         read = plan.inputs.get(name) if plan is not None else None

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mutualvideo.slim.statistics import sync_norm
 from mutualvideo.slim.kernels import depthwise, pointwise
 from mutualvideo.slim.rules import Scaled
+from mutualvideo.slim.statistics import sync_norm
 
 
 def _prefix(tensor, count, dim=0):

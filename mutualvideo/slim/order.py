@@ -12,7 +12,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.convert import set_width, slim_state
+from mutualvideo.slim.convert import slim_state
 from mutualvideo.slim.layers import BatchNormTwin, ConvTwin, batch_norms, slim_layers
 from mutualvideo.slim.meta_copy import copy_network
 from mutualvideo.slim.rules import Fixed
@@ -92,7 +92,7 @@ def _answer(model, plan):
     device = next(model.parameters()).device
     for precision in dict.fromkeys((torch.float64, own)):
         twin = copy_network(model).to(precision).eval()
-        set_width(twin, slim_state(twin).width_range[1])
+        slim_state(twin).width = 1.0  # whole, even where the widest width allowed is less
         for size in (32, 64, None):
             args = tree_map(
                 lambda v: v.to(device) if isinstance(v, torch.Tensor) else v,
@@ -179,9 +179,7 @@ def _sort(model, plan, layers, block):
     makers, readers = [], []
     for name in plan.labels.sources:
         at = _entries(plan, plan.labels.of(name, 0), block)
-        if at is not None and name in layers:
-            makers.append((name, at))
-        elif at is not None:
+        if at is not None:
             makers.append((name, at))
     for name, vector in plan.reads.items():
         at = _entries(plan, vector, block)
@@ -257,7 +255,9 @@ def _order(layers, readers, size, unit):
         elif isinstance(layer, LayerNormTwin) or getattr(layer, "groups", 1) > 1:
             continue  # groups hand on what they read
         else:
-            weight = layer.weight if isinstance(layer, TransposedTwin) else layer.weight.transpose(0, 1)
+            weight = (
+                layer.weight if isinstance(layer, TransposedTwin) else layer.weight.transpose(0, 1)
+            )
             columns = weight[at].double().abs().flatten(1).sum(1)
             np.add.at(read, place, columns.cpu().numpy())
     # Fresh BatchNorms scale all channels alike: then the weights decide.

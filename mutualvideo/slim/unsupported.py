@@ -6,7 +6,6 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.subclass import plain_class
 
 TRANSFORMERS = (
     "transformers are out of reach, since slimmable() makes convolutional networks narrower and "
@@ -64,7 +63,9 @@ def whole_because(module, plain):
         return "it normalises more than the channels"
     if "ConvTranspose" in plain.__name__ and module.groups > 1:
         return "transposed convolutions in groups are not cut"
-    if not own and not isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)):
+    if not own and not isinstance(
+        module, (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+    ):
         if not isinstance(module, nn.modules.batchnorm._BatchNorm):
             return "its weight is not a parameter of its own"
     return None

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 from mutualvideo.models import build_model
 from mutualvideo.slim import Costs, count_costs, count_macs, set_subnet, slimmable
 from mutualvideo.slim.counting.macs import example_input
-from mutualvideo.slim.meta_copy import meta_twin
 from mutualvideo.slim.counting.operation_costs import MetaFlops
+from mutualvideo.slim.meta_copy import meta_twin
 from mutualvideo.subnet import Subnet
 from tests.networks import NETWORKS, make_cfg, subnets
 

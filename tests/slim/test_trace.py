@@ -311,7 +311,10 @@ class ScalesByTable(Body):
 def test_a_table_for_every_channel_keeps_them_all():
     model = slimmable(ScalesByTable())
     assert model.stem[0].out_rule == Fixed()
-    assert "mul combines its channels with others that are whole" in model.slim_state.plan.kept["stem.0"]
+    assert (
+        "mul combines its channels with others that are whole"
+        in model.slim_state.plan.kept["stem.0"]
+    )
 
 
 def test_macs_follow_what_was_found():

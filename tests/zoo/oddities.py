@@ -118,7 +118,9 @@ MIXES = {
     "softmax over channels": lambda m, a, b: a.softmax(1) * b,
     "mean gate": lambda m, a, b: a * b.mean(1, keepdim=True).sigmoid(),
     "glu": lambda m, a, b: F.glu(torch.cat([a, b], 1), 1),
-    "normalize": lambda m, a, b: F.normalize(a, dim=1) + F.normalize(b.flatten(2), dim=2).view_as(b),
+    "normalize": lambda m, a, b: (
+        F.normalize(a, dim=1) + F.normalize(b.flatten(2), dim=2).view_as(b)
+    ),
     "pad channels": lambda m, a, b: F.pad(a, (0, 0, 0, 0, 16, 16)) + torch.cat([a, b], 1),
     "pixel shuffle": lambda m, a, b: F.pixel_shuffle(a, 2),
     "pixel unshuffle": lambda m, a, b: F.pixel_unshuffle(a, 2),
@@ -135,16 +137,24 @@ MIXES = {
     "frozen": lambda m, a, b: m["f"](a) + b,
     "transposed": lambda m, a, b: m["t"](a),
     "weight read elsewhere": lambda m, a, b: F.conv2d(a, m["c"].weight) + m["c"](b),
-    "embedding": lambda m, a, b: a * m["e"](torch.zeros(1, dtype=torch.int64, device=a.device))[..., None, None],
+    "embedding": lambda m, a, b: (
+        a * m["e"](torch.zeros(1, dtype=torch.int64, device=a.device))[..., None, None]
+    ),
     "shared layer": lambda m, a, b: m["c"](m["c"](a)) + m["c"](b),
     "linear over space": lambda m, a, b: m["s"](a.flatten(2)).view_as(a) + b,
     "squeeze and excite": lambda m, a, b: a * m["x"](a),
-    "conv over channels": lambda m, a, b: a * m["o"](a.mean((2, 3))[:, None])[:, 0, :, None, None].sigmoid(),
+    "conv over channels": lambda m, a, b: (
+        a * m["o"](a.mean((2, 3))[:, None])[:, 0, :, None, None].sigmoid()
+    ),
     "group convolution": lambda m, a, b: m["q"](torch.cat([a, b], 1)),
 }
 LAYERS = {
     "depthwise": lambda: {"l": conv(32, 64, 3, padding=1, groups=32)},
-    "norms": lambda: {"i": nn.InstanceNorm2d(32, affine=True), "g": nn.GroupNorm(4, 32), "p": nn.PReLU(32)},
+    "norms": lambda: {
+        "i": nn.InstanceNorm2d(32, affine=True),
+        "g": nn.GroupNorm(4, 32),
+        "p": nn.PReLU(32),
+    },
     "frozen": lambda: {"f": torchvision.ops.FrozenBatchNorm2d(32)},
     "transposed": lambda: {"t": nn.ConvTranspose2d(32, 32, 2, 2)},
     "weight read elsewhere": lambda: {"c": conv(32, 32, 1, bias=False)},
@@ -154,7 +164,7 @@ LAYERS = {
     "squeeze and excite": lambda: {"x": torchvision.ops.SqueezeExcitation(32, 8)},
     "conv over channels": lambda: {"o": nn.Conv1d(1, 1, 3, padding=1)},
     "group convolution": lambda: {"q": conv(64, 64, 3, padding=1, groups=4)},
-}  # fmt: skip
+}
 RETURNS = {
     "a tuple": lambda low, high: (low, high),
     "a dataclass": Maps,

@@ -58,7 +58,7 @@ class Composed(nn.Module):
 
         even = self.decide(f"{name} even", channels % 4 == 0)
         if kind in (0, 1):
-            return self.layer(name, conv(made, 3)) (a).relu()
+            return self.layer(name, conv(made, 3))(a).relu()
         if kind == 2:
             return self.layer(name, conv(channels, 3, groups=channels))(a)
         if kind == 3 and even:

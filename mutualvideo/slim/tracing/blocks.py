@@ -155,7 +155,7 @@ def _blocks(labels, vectors, pinned):
 
 
 def _multiples(labels, number, place, members):
-    """What each block's number of channels must be a multiple of; ``None``: something was pinned."""
+    """What each block's channels must be a multiple of; ``None``: something was pinned."""
     multiples = np.ones(len(members), np.int64)
     pinned_any = False
     pinned = labels.pinned()

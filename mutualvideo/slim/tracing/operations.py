@@ -496,7 +496,11 @@ def _glu(call):
     view[dim] = -1
     call.flow.book.cut(flat(shadow), pieces.view(view).expand(shadow.shape).reshape(-1).numpy())
     one, other = shadow.narrow(dim, 0, size), shadow.narrow(dim, size, size)
-    call.flow.book.unite(flat(one), flat(other), call.flow.why(call, "combines its channels with others that are whole"))
+    call.flow.book.unite(
+        flat(one),
+        flat(other),
+        call.flow.why(call, "combines its channels with others that are whole"),
+    )
     return [one.contiguous()]
 
 

@@ -149,7 +149,9 @@ class _Proof:
                 dims = varying(shadow)
                 same = same and labels is not None
                 same = same and all(
-                    a == b for d, (a, b) in enumerate(zip(shape, ours, strict=True)) if d not in dims
+                    a == b
+                    for d, (a, b) in enumerate(zip(shape, ours, strict=True))
+                    if d not in dims
                 )
                 same = same and self._is_cut(flat(shadow), self._all(labels, ours, dims))
             else:

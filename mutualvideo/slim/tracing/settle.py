@@ -84,9 +84,7 @@ class _Session:
         self.twin, self.state, self.tell = twin, convert(twin), tell
         self.state.shapes_only = True
         self.parameters, self.labels, self.passes = parameters(twin), Labels(), []
-        self.on_meta = all(
-            t.is_meta for t in tree_leaves(args) if isinstance(t, torch.Tensor)
-        )
+        self.on_meta = all(t.is_meta for t in tree_leaves(args) if isinstance(t, torch.Tensor))
 
     def _observe(self, flow):
         self.state.observer = flow
@@ -294,7 +292,9 @@ class _NoAttention(TorchFunctionMode):
             name = flow.module if flow is not None else ""
             if not is_within(name, self.may_attend):
                 kind = type(self.session.twin.get_submodule(name)).__name__
-                raise refusal(name, kind, f"scaled_dot_product_attention: {TRANSFORMERS}", _block(name))
+                raise refusal(
+                    name, kind, f"scaled_dot_product_attention: {TRANSFORMERS}", _block(name)
+                )
         return func(*args, **(kwargs or {}))
 
 

@@ -241,7 +241,6 @@ class Watch:
         return groups[:, np.arange(makes) * reads // makes].reshape(-1)
 
 
-
 def _in_any_dimension(layer):
     """Whether a LayerNorm's forward is its own, so that its channels may lie anywhere."""
     if not isinstance(layer, LayerNormTwin) or isinstance(layer, (GroupNormTwin, InstanceNormTwin)):
