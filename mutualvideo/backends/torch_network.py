@@ -3,7 +3,7 @@
 import torch
 
 from mutualvideo.backends.base import Backend, check_precision
-from mutualvideo.errors import InputError
+from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
 from mutualvideo.slim import (
     channels_last,
     extract,
@@ -26,7 +26,7 @@ class NetworkBackend(Backend):
         self.model = model.eval()
 
     def check(self, subnet):
-        require_calibrated(self.model, subnet, "recognizer")
+        require_calibrated(self.model, subnet, "recognizer", CALIBRATE_BY_TOOLS)
 
     def input_shape(self, subnet):
         return input_shape(self.model, subnet)

@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from mutualvideo.data.augment import plain_input
-from mutualvideo.errors import InputError
+from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
 from mutualvideo.evaluation.scores import Evaluation, Missing, Tally, merge
 from mutualvideo.run.distributed import from_main, gather_to_main
 from mutualvideo.slim import calibrate, each_subnet, require_calibrated
@@ -48,7 +48,7 @@ def evaluate(model, subnets, loader, cfg, context, work=None):
     """
     subnets = list(dict.fromkeys(subnets))
     for subnet in subnets:
-        require_calibrated(model, subnet, "evaluation")
+        require_calibrated(model, subnet, "evaluation", CALIBRATE_BY_TOOLS)
     model.eval()
     tally, bad = Tally(loader.dataset.num_views), {}
     if work is not None and work.get("tally") is not None:

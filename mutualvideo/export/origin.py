@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from mutualvideo import __version__
-from mutualvideo.errors import InputError
+from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
 from mutualvideo.runtime.deployed import is_folder, locate
 from mutualvideo.runtime.from_checkpoint import open_network
 from mutualvideo.runtime.manifest import INPUT, OUTPUT, data_section
@@ -45,7 +45,7 @@ class Source:
             InputError: if the table has none, or it was never calibrated.
         """
         row = self.table[subnet]
-        require_calibrated(self.model, subnet, "export")
+        require_calibrated(self.model, subnet, "export", CALIBRATE_BY_TOOLS)
         return row
 
     def shape(self, subnet):

@@ -92,7 +92,9 @@ def _answer(model, plan):
     device = next(model.parameters()).device
     for precision in dict.fromkeys((torch.float64, own)):
         twin = copy_network(model).to(precision).eval()
-        slim_state(twin).width = 1.0  # whole, even where the widest width allowed is less
+        state = slim_state(twin)
+        state.select(state.width_range[1])
+        state.width = 1.0  # whole, even where the widest width allowed is less
         for size in (32, 64, None):
             args = tree_map(
                 lambda v: v.to(device) if isinstance(v, torch.Tensor) else v,
@@ -192,7 +194,7 @@ def _sort(model, plan, layers, block):
         return []
     order = _order(layers, readers, size, unit)
     exchanges = []
-    for name, at in [*makers, *readers]:
+    for _, at in [*makers, *readers]:
         moved = _moved(at, order)
         if moved is None:
             return []

@@ -69,7 +69,7 @@ def close(ours, theirs, tolerance=1e-4):
         assert (a - b).abs().max() <= tolerance * max(1, b.abs().max().item())
 
 
-@pytest.mark.parametrize("name", cases())
+@pytest.mark.parametrize("name", list(cases()))
 @pytest.mark.filterwarnings("ignore")
 def test_right_at_every_width_or_refused_with_a_way_out(name, tmp_path):
     network, size = make(name)

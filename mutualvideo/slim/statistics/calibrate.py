@@ -89,12 +89,12 @@ def is_calibrated(model, subnet):
     return all(subnet in norm.statistics for _, norm in batch_norms(model))
 
 
-def require_calibrated(model, subnet, purpose):
+def require_calibrated(model, subnet, purpose, remedy="calibrate() it first"):
     """Raises InputError, naming ``subnet`` and ``purpose``, if it was never calibrated."""
     if not is_calibrated(model, subnet):
         raise InputError(
             f"{purpose}: sub-network {subnet} was never calibrated, its BatchNorm statistics are "
-            "the full network's and its answers meaningless; calibrate() it first"
+            f"the full network's and its answers meaningless; {remedy}"
         )
 
 
