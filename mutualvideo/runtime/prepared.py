@@ -50,13 +50,20 @@ class PreparedRunners:
         self._target = None  # the job switched to
         self._unreported = None
         self._kept = frozenset()
+        self._lost = []  # jobs that a fork took the thread from
         survives_fork(self)
 
     def after_fork(self):
-        """In a forked process the thread that prepares is gone: what it had to do begins anew."""
+        """In a forked process the thread that prepares is gone: what it had to do begins anew.
+
+        With the next question, since a thread cannot be started while the process is made.
+        """
         self._lock, self._thread = threading.RLock(), None
-        target, waiting = self._target, list(self._jobs.values())
+        self._lost = list(self._jobs.values())
         self._jobs.clear()
+
+    def _begin_anew(self):
+        target, waiting, self._lost = self._target, self._lost, []
         for old in waiting:
             job = self._job(old.subnet)
             job.asked, job.awaited = old.asked, old.awaited
@@ -196,6 +203,8 @@ class PreparedRunners:
             raise
 
     def _report(self):
+        if self._lost:
+            self._begin_anew()
         job, self._unreported = self._unreported, None
         if job is not None:
             raise job.exception()
