@@ -32,7 +32,7 @@ ODD = oddities()
 TORCHVISION = """alexnet vgg11 resnet34 wide_resnet50_2 squeezenet1_0 mobilenet_v3_small
 efficientnet_v2_s regnet_x_400mf mnasnet0_5 shufflenet_v2_x0_5 convnext_tiny"""
 TIMM = """resnet10t resnet18d resnet26t seresnext26t_32x4d legacy_seresnet18 skresnet18 resnest14d
-ecaresnet26t resnetblur18 gcresnext26ts bat_resnext26ts mobilenetv3_small_050 efficientnet_lite0
+ecaresnet26t resnetblur18 gcresnext26ts gernet_s mobilenetv3_small_050 efficientnet_lite0
 mixnet_s rexnet_100 ghostnet_050 fbnetc_100 spnasnet_100 semnasnet_075 hardcorenas_a lcnet_035
 cspdarknet53 dla34 hrnet_w18_small res2net50_14w_8s regnetx_002 regnety_002 repvgg_a0 selecsls42
 ese_vovnet19b_slim nf_resnet26 convnext_atto convnextv2_atto vit_tiny_patch16_224"""
