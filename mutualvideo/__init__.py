@@ -33,6 +33,7 @@ _PUBLIC = {
     "set_subnet": "slim",
     "set_width": "slim",
     "slimmable": "slim",
+    "slimmable_report": "slim",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -23,3 +23,7 @@ def shown(value: object) -> str:
         return _SHORT.repr(value)
     except (ValueError, RecursionError):  # an int of thousands of digits, or nested deeply
         return f"a large {type(value).__name__}"
+
+
+# What the tools' user does about a sub-network that has no statistics of its own.
+CALIBRATE_BY_TOOLS = "add it to the TABLE keys and run tools/run_net.py with TRAIN.ENABLE False"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mutualvideo.slim import slim_state
-from mutualvideo.slim.layers import BatchNormTwin, ConvTwin, slim_layers
+from mutualvideo.slim.layers import slim_layers
 
 
 @torch.no_grad()
@@ -22,21 +22,24 @@ def silenced(network, model, forward):
             layer are active there, but not which.
     """
     state = slim_state(model)
-    counts = {
-        name: layer.out_rule.active(_made(layer), state.width, state.divisor)
-        for name, layer in slim_layers(model)
-        if not isinstance(layer, BatchNormTwin)
-        and not (isinstance(layer, ConvTwin) and layer.grouped)
+    active = {
+        name: _active(layer, state) for name, layer in slim_layers(model) if layer.makes is not None
     }
     inactive = {}
-    with _hooks(network, lambda n, m, x, out: _mark(n, m, x, out, counts, inactive)):
+    with _hooks(network, lambda n, m, x, out: _mark(n, m, x, out, active, inactive)):
         forward()
-    with _hooks(network, lambda n, m, x, out: _filled(out, *inactive[n], 0.0)):
+    with _hooks(network, lambda n, m, x, out: out.masked_fill(inactive[n].pop(0), 0.0)):
         return forward()
 
 
-def _made(layer):
-    return layer.out_channels if isinstance(layer, ConvTwin) else layer.out_features
+def _active(layer, state):
+    """bool (channels,): which of what the layer makes is there at the current width."""
+    mask = torch.zeros(layer.makes, dtype=torch.bool)
+    if layer.out_segments is not None:
+        mask[layer.out_segments.index(state.width, state.divisor, mask.device)] = True
+    else:
+        mask[: layer.out_rule.active(layer.makes, state.width, state.divisor)] = True
+    return mask
 
 
 class _hooks:
@@ -46,7 +49,7 @@ class _hooks:
         self.network, self.function = network, function
 
     def __enter__(self):
-        kinds = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
+        kinds = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.GroupNorm)
         self.handles = [
             module.register_forward_hook(
                 lambda m, inputs, out, name=name: self.function(name, m, inputs[0], out)
@@ -60,21 +63,24 @@ class _hooks:
             handle.remove()
 
 
-def _mark(name, module, x, out, counts, inactive):
+def _mark(name, module, x, out, active, inactive):
     """Zeros where channels are active, NaN where they are not."""
     dim = out.dim() - 1 if isinstance(module, nn.Linear) else 1
-    others = [d for d in range(out.dim()) if d != dim]
-    if name in counts:
-        mask = torch.arange(out.shape[dim]) >= counts[name]
+    marked = torch.zeros_like(out)
+    if name in active:
+        marked = _filled(marked, ~active[name], dim, float("nan"))
+        if isinstance(module, nn.Linear):  # it may run along what is no channel
+            marked = marked.masked_fill(x.isnan().all(-1, keepdim=True), float("nan"))
     else:
-        mask = x.isnan().all(dim=others)
+        mask = x.isnan().all(dim=[d for d in range(x.dim()) if d != dim])
         groups = getattr(module, "groups", None)
         if groups is not None:
             by_group = mask.view(groups, -1)
             assert torch.equal(by_group.any(1), by_group.all(1))
             mask = by_group.all(1).repeat_interleave(out.shape[1] // groups)
-    inactive[name] = mask, dim
-    return _filled(torch.zeros_like(out), mask, dim, float("nan"))
+        marked = _filled(marked, mask, dim, float("nan"))
+    inactive.setdefault(name, []).append(marked.isnan())
+    return marked
 
 
 def _filled(tensor, mask, dim, value):

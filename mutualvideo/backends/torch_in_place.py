@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mutualvideo.backends.common.base import BackendKind, Runner, Shape
+from mutualvideo.backends.common.forking import survives_fork
 from mutualvideo.subnet import Subnet
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class InPlace(BackendKind):
 
         self._torch_device = check_torch(self.name, device, precision)
         super().__init__(str(self._torch_device), precision, threads)
+        self.after_fork()
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """In a new process nobody holds the lock; there the thread that did has no copy."""
         self._lock = threading.Lock()
 
     def place(self, model: nn.Module) -> nn.Module:

@@ -19,8 +19,8 @@ from mutualvideo.engine.train import build_sampler
 from mutualvideo.models import build_model
 from mutualvideo.mutual import mutual_step
 from mutualvideo.slim import count_costs, extract, set_subnet, slimmable
+from mutualvideo.slim.counting.macs import example_input
 from mutualvideo.slim.kernels.depthwise import depthwise_conv3d
-from mutualvideo.slim.macs import example_input
 from mutualvideo.slim.meta_copy import meta_twin
 from mutualvideo.subnet import Subnet
 

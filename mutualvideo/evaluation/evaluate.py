@@ -13,7 +13,7 @@ from mutualvideo.data.annotations import Video
 from mutualvideo.data.augment import plain_input
 from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.loader import ClipLoader
-from mutualvideo.errors import InputError
+from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
 from mutualvideo.evaluation.scores import Accuracy, Evaluation, Missing, Predictions, Tally, merge
 from mutualvideo.run.distributed import Context, from_main, gather_to_main
 from mutualvideo.run.resume import Work
@@ -69,7 +69,7 @@ def evaluate(
     """
     subnets = list(dict.fromkeys(subnets))
     for subnet in subnets:
-        require_calibrated(model, subnet, "evaluation")
+        require_calibrated(model, subnet, "evaluation", CALIBRATE_BY_TOOLS)
     model.eval()
     tally, bad = Tally(loader.dataset.num_views), {}
     if work is not None and work.get("tally") is not None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from mutualvideo import __version__
 from mutualvideo.backends.common.base import Shape
-from mutualvideo.errors import InputError
+from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
 from mutualvideo.files import StrPath
 from mutualvideo.runtime.deployed import is_folder, locate
 from mutualvideo.runtime.from_checkpoint import open_network
@@ -54,7 +54,7 @@ class Origin:
             InputError: if the table has none, or it was never calibrated.
         """
         row = self.table[subnet]
-        require_calibrated(self.model, subnet, "export")
+        require_calibrated(self.model, subnet, "export", CALIBRATE_BY_TOOLS)
         return row
 
     def shape(self, subnet: Subnet) -> Shape:

@@ -5,10 +5,18 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
 from mutualvideo.errors import InputError
+from mutualvideo.mutual.any_output import (
+    as_float,
+    count_correct,
+    imitation_loss,
+    teacher_of,
+)
 from mutualvideo.mutual.teaching import Teaching
 from mutualvideo.slim import set_subnet, slim_state, subnet_input
+from mutualvideo.slim.resampling import batch_length, run_on
 
 
 @dataclass(frozen=True)
@@ -18,9 +26,9 @@ class PassResult:
     Attributes:
         subnet: the sub-network that ran.
         loss: float32 scalar: cross-entropy for the full network, else what ``Teaching`` makes of
-            the answers; not weighted.
-        correct: int64 scalar: clips whose label (the largest share of a mixed one) got the
-            highest score.
+            the answers, or what the caller's own losses gave; not weighted.
+        correct: int64 scalar: clips (of dense labels: positions) whose label (the largest share
+            of a mixed one) got the highest score; 0 where the answer is no scores of classes.
     """
 
     subnet: object
@@ -58,6 +66,8 @@ def mutual_step(
     subnets,
     label_smoothing=0.0,
     passes=_PLAIN,
+    loss=None,
+    distill=None,
     teaching=_AS_PUBLISHED,
     weights=None,
 ):
@@ -70,44 +80,42 @@ def mutual_step(
 
     Args:
         model: the slimmable network, in training mode, gradients zeroed.
-        clips: full-size float (B, C, T, H, W) or (B, C, H, W).
-        targets: labels, int64 (B,), or shares of the classes, float (B, classes).
+        clips: full-size float (B, C, T, H, W) or (B, C, H, W), or a nest of tensors as
+            :func:`~mutualvideo.slim.subnet_input` takes it.
+        targets: labels, int64 (B,), or shares of the classes, float (B, classes), or dense
+            labels, int64 (B, ...); with a loss of the caller's, any nest of tensors.
         subnets: as :meth:`SubnetSampler.draw` gives them; the first is the full network.
-        label_smoothing: of the full network's loss.
+        label_smoothing: of the full network's cross-entropy.
         passes: :class:`Passes`.
-        teaching: :class:`~mutualvideo.mutual.teaching.Teaching`, how sub-networks learn.
+        loss: the full network's, a function of (output, targets) that gives a scalar, a mean
+            over the batch; by default the cross-entropy.
+        distill: the sub-networks', a function of (output, the full network's detached output);
+            by default what ``teaching`` says or, with a ``loss`` of the caller's, the mean squared
+            error.
+        teaching: :class:`~mutualvideo.mutual.teaching.Teaching`, how sub-networks learn without
+            losses of the caller's.
         weights: factor on the loss of each sub-network; ``None``: 1 each.
 
     Returns:
         list of :class:`PassResult`, one for each sub-network, in order, of all clips.
 
     Raises:
-        InputError: if there are fewer clips than parts.
+        InputError: if there are fewer clips than parts, or a sub-network cannot imitate an
+            output of another shape.
     """
-    parts = passes.parts
-    if not 1 <= parts <= len(clips):
+    parts, count = passes.parts, batch_length(clips)
+    losses = _losses(loss, distill, label_smoothing, teaching)
+    if not 1 <= parts <= count:
         raise InputError(
-            f"TRAIN.MICRO_BATCHES {parts}: a process has {len(clips)} clips a step, expected 1 to "
+            f"TRAIN.MICRO_BATCHES {parts}: a process has {count} clips a step, expected 1 to "
             "as many"
         )
-    found, weights = [], weights or [1.0] * len(subnets)
-    pairs = zip(clips.tensor_split(parts), targets.tensor_split(parts), strict=True)
+    weights = weights or [1.0] * len(subnets)
+    found = []
+    pairs = zip(_split(clips, parts), _split(targets, parts), strict=True)
     for number, (some, wanted) in enumerate(pairs, 1):
-        share, last = len(some) / len(clips), number == parts
-        found.append(
-            _part(
-                model,
-                some,
-                wanted,
-                subnets,
-                label_smoothing,
-                passes,
-                teaching,
-                weights,
-                share,
-                last,
-            )
-        )
+        share, last = batch_length(some) / count, number == parts
+        found.append(_part(model, some, wanted, subnets, losses, passes, weights, share, last))
     set_subnet(model, slim_state(model).full or subnets[0])
     return [
         PassResult(of_one[0].subnet, sum(r.loss for r in of_one), sum(r.correct for r in of_one))
@@ -115,11 +123,54 @@ def mutual_step(
     ]
 
 
-def _part(model, clips, targets, subnets, label_smoothing, passes, teaching, weights, share, last):
+def _split(nest, parts):
+    """``nest`` in ``parts``, along the first dimension of its tensors."""
+
+    def part(number):
+        def take(value):
+            batched = isinstance(value, torch.Tensor) and value.dim()
+            return value.tensor_split(parts)[number] if batched else value
+
+        return take
+
+    return [nest] if parts == 1 else [tree_map(part(number), nest) for number in range(parts)]
+
+
+@dataclass(frozen=True)
+class _Losses:
+    """Functions: of the full network's output and targets; from (the full network's output, clips)
+    to what it teaches; of a sub-network's output, what it is taught, and targets."""
+
+    own: object
+    teach: object
+    taught: object
+
+
+def _losses(loss, distill, label_smoothing, teaching):
+    def own(logits, targets):
+        return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+
+    if loss is not None or distill is not None:
+        measure = distill or imitation_loss
+        return _Losses(
+            loss or own,
+            lambda output, _: teacher_of(output),
+            lambda output, answer, _: measure(output, answer),
+        )
+
+    def teach(logits, clips):
+        return teaching.answer(logits if teaching.teacher is None else teaching.teacher(clips))
+
+    def taught(logits, answer, targets):
+        return teaching.loss(logits, answer, targets, label_smoothing)
+
+    return _Losses(own, teach, taught)
+
+
+def _part(model, clips, targets, subnets, losses, passes, weights, share, last):
     """All sub-networks on a part of the clips; losses count as its ``share`` of the step's."""
     forward = model if passes.parallel is None else passes.parallel
-    device, precision = clips.device.type, passes.precision
-    labels = targets if targets.dim() == 1 else targets.argmax(1)
+    device, precision = next(model.parameters()).device.type, passes.precision
     results, answer = [], None
     for position, (subnet, weight) in enumerate(zip(subnets, weights, strict=True)):
         reduces = last and position == len(subnets) - 1
@@ -127,21 +178,18 @@ def _part(model, clips, targets, subnets, label_smoothing, passes, teaching, wei
         silent = passes.parallel is not None and not reduces
         with passes.parallel.no_sync() if silent else nullcontext():
             with torch.autocast(device, precision, enabled=precision is not None):
-                logits = forward(subnet_input(model, clips, subnet)).float()
+                output = as_float(run_on(forward, subnet_input(model, clips, subnet)))
             if position == 0:
-                loss = F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
-                if len(subnets) > 1:
-                    taught_by = logits if teaching.teacher is None else teaching.teacher(clips)
-                    answer = teaching.answer(taught_by)
+                loss = losses.own(output, targets)
+                answer = losses.teach(output, clips) if len(subnets) > 1 else None
             else:
-                loss = teaching.loss(logits, answer, targets, label_smoothing)
+                loss = losses.taught(output, answer, targets)
             loss = loss * share
             found = loss.detach()
             scaled = loss * weight if passes.scale is None else passes.scale(loss * weight)
             # 1, or NaN: gradients of an infinite loss may be finite, and nobody else would know.
             scaled.backward(1 + (found - found))
-        correct = (logits.detach().argmax(1) == labels).sum()
-        results.append(PassResult(subnet, found, correct))
+        results.append(PassResult(subnet, found, count_correct(output, targets)))
     return results
 
 

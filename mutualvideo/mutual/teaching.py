@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from mutualvideo.errors import InputError
+from mutualvideo.mutual.any_output import per_position
 
 DIVERGENCES = ("kl", "alpha")
 WEIGHTINGS = ("sum", "mean", "cost")
@@ -17,12 +18,15 @@ def distillation_loss(logits, teacher):
     """KL divergence of a sub-network's answer from the full network's.
 
     Args:
-        logits: (B, classes), the sub-network's, any floating dtype.
-        teacher: (B, classes) float32 probabilities, detached.
+        logits: (B, classes), the sub-network's, any floating dtype; or a map of scores
+            (B, classes, ...), of any size.
+        teacher: (B, classes) float32 probabilities, detached; or a map of them.
 
     Returns:
-        Scalar float32, mean over the batch.
+        Scalar float32, mean over the batch (and the positions).
     """
+    if logits.dim() > 2:
+        logits, teacher = per_position(logits, teacher)
     return F.kl_div(F.log_softmax(logits.float(), 1), teacher, reduction="batchmean")
 
 

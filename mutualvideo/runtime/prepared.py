@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
 from mutualvideo.backends import Backend, Runner
+from mutualvideo.backends.common.forking import survives_fork
 from mutualvideo.errors import InputError
 from mutualvideo.subnet import Subnet
 
@@ -56,6 +57,25 @@ class PreparedRunners:
         self._target: _Job | None = None  # the one switched to
         self._unreported: _Job | None = None
         self._kept: frozenset[Subnet] = frozenset()
+        self._lost: list[_Job] = []  # those that a fork took the thread from
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """In a forked process the thread that prepares is gone: what it had to do begins anew.
+
+        With the next question, since a thread cannot be started while the process is made.
+        """
+        self._lock, self._thread = threading.RLock(), None
+        self._lost = list(self._jobs.values())
+        self._jobs.clear()
+
+    def _begin_anew(self) -> None:
+        target, waiting, self._lost = self._target, self._lost, []
+        for old in waiting:
+            job = self._job(old.subnet)
+            job.asked, job.awaited = old.asked, old.awaited
+            if old is target:
+                self._target = job
 
     @property
     def target(self) -> Subnet | None:
@@ -190,6 +210,8 @@ class PreparedRunners:
             raise
 
     def _report(self) -> None:
+        if self._lost:
+            self._begin_anew()
         job, self._unreported = self._unreported, None
         if job is not None:
             job.result()  # raises

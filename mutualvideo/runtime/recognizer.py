@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from mutualvideo.backends import Backend, Runner
+from mutualvideo.backends.common.forking import survives_fork
 from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.policy.controller import Controller
@@ -77,6 +78,15 @@ class AdaptiveRecognizer:
         self._controller = Controller(self.table)
         # What the controller chose, before it is switched to.
         self._wanted: Subnet | None = None
+        self.after_fork()
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """Makes what waits for other threads anew, in a process that was forked from this one.
+
+        For a pool of workers ``multiprocessing``'s ``spawn`` is safer: numerical libraries keep
+        threads of their own, which a fork loses.
+        """
         # Orders budgets, switches and what is learnt from answers; never held while one is made.
         self._lock = threading.RLock()
 

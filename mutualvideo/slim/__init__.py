@@ -1,22 +1,23 @@
 """The slimmable core: any conv net at any width. Knows torch and nothing else."""
 
-from mutualvideo.slim.calibrate import (
+from mutualvideo.slim.convert import set_subnet, set_width, slim_state, slimmable
+from mutualvideo.slim.counting.macs import Costs, count_costs, count_macs
+from mutualvideo.slim.every_subnet import each_subnet
+from mutualvideo.slim.extract import extract
+from mutualvideo.slim.layers import batch_norms
+from mutualvideo.slim.memory_format import channels_last, weights_layout
+from mutualvideo.slim.order import order_channels
+from mutualvideo.slim.report import SlimmableReport, slimmable_report
+from mutualvideo.slim.resampling import frame_indices, input_shape, resample_clip, subnet_input
+from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
+from mutualvideo.slim.statistics.calibrate import (
     calibrate,
     get_statistics,
     is_calibrated,
     load_statistics,
     require_calibrated,
 )
-from mutualvideo.slim.convert import set_subnet, set_width, slim_state, slimmable
-from mutualvideo.slim.every_subnet import each_subnet
-from mutualvideo.slim.extract import extract
-from mutualvideo.slim.layers import batch_norms
-from mutualvideo.slim.macs import Costs, count_costs, count_macs
-from mutualvideo.slim.memory_format import channels_last, weights_layout
-from mutualvideo.slim.order import order_channels
-from mutualvideo.slim.own_statistics import own_statistics
-from mutualvideo.slim.resampling import frame_indices, input_shape, resample_clip, subnet_input
-from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
+from mutualvideo.slim.statistics.own_statistics import own_statistics
 
 __all__ = [
     "Costs",
@@ -24,6 +25,7 @@ __all__ = [
     "Ratio",
     "Scaled",
     "Segment",
+    "SlimmableReport",
     "batch_norms",
     "calibrate",
     "channels_last",
@@ -45,6 +47,7 @@ __all__ = [
     "set_width",
     "slim_state",
     "slimmable",
+    "slimmable_report",
     "subnet_input",
     "weights_layout",
 ]

@@ -1,32 +1,23 @@
 """Makes a network slimmable, and switches it."""
 
-import copy
+import warnings
 from fnmatch import fnmatchcase
 
 import torch
-from torch import nn
-from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.layers import TWINS, BatchNormTwin, Prepared
-from mutualvideo.slim.meta_copy import meta_twin
+from mutualvideo.slim.channel_parameters import Loan, channel_parameters, lend
+from mutualvideo.slim.layers import TWINS, BatchNormTwin, Prepared, Twin
 from mutualvideo.slim.network_protocol import check_subnet, tell_subnet
-from mutualvideo.slim.rules import Fixed, Segments
-from mutualvideo.slim.selfcheck import check_widths
-from mutualvideo.slim.state import SlimState
-from mutualvideo.slim.subclass import twin_of
-from mutualvideo.slim.tracing.layer_plan import make_plan
-from mutualvideo.slim.tracing.trace import trace
-from mutualvideo.slim.unsupported import keeps_forward, plain_class, refuse
+from mutualvideo.slim.rules import Fixed, Segment, Segments
+from mutualvideo.slim.state import SlimState, begin_forward, end_forward
+from mutualvideo.slim.subclass import LENT, plain_class, twin_of
+from mutualvideo.slim.tracing.settle import settle
+from mutualvideo.slim.tracing.trials import trials
+from mutualvideo.slim.unsupported import is_within, keeps_forward, refuse, whole_because
 
-# Pictures and clips that a network is tried on where the caller gives no example: the usual
-# ones first. On the meta device, so large ones cost nothing.
-_USUAL = {
-    nn.Conv3d: [(16, 224, 224), (32, 256, 256), (16, 112, 112), (64, 224, 224), (8, 64, 64)],
-    nn.Conv2d: [(224, 224), (299, 299), (64, 64), (32, 32)],
-    nn.Conv1d: [(16000,), (1024,), (128,)],
-    nn.Linear: [()],
-}
+# Below this share of multiply-adds that follow the width, slimmable() warns.
+_LITTLE = 0.5
 
 
 def slimmable(
@@ -41,15 +32,20 @@ def slimmable(
 ):
     """Makes a convolutional network executable at every width, in place.
 
-    Conv1d/2d/3d (plain, depthwise and grouped), Linear and BatchNorm layers are exchanged
-    for slimmable twins that hold the same parameters under the same names: ``state_dict()``
-    does not change, and at width 1 neither does any output.
+    Convolutions (plain, depthwise, grouped, transposed), linear layers, BatchNorm, GroupNorm,
+    InstanceNorm and LayerNorm over channels are exchanged for slimmable twins that hold the same
+    parameters under the same names, and so are modules with parameters of one number a channel
+    (FrozenBatchNorm, PReLU, LayerScale, ...): ``state_dict()`` does not change, and at width 1
+    neither does any output.
 
-    One forward pass on the meta device shows what has to be known beyond that: where
-    channels are concatenated, which layers must agree because their outputs are added, and
-    which must keep all their channels because they make the output (the classifier) or feed
-    something that is not slimmed. Then the network runs at three widths, as a check. Nothing
-    is changed if anything is refused.
+    Forward passes on the meta device, in evaluation and in training mode, show what has to be
+    known beyond that: where channels are concatenated, split or shuffled, and which layers must
+    agree because their outputs are added. Channels that must stay whole (they make the output, or
+    meet something that is not cut) are pinned: :func:`slimmable_report` says which, and why. Then
+    passes at narrower widths prove that every operation does to the active channels what the full
+    network does; where one does not, the channels that it reads are pinned, too. So every width
+    answers what a network that was cut out by hand answers. Nothing is changed if anything is
+    refused.
 
     Args:
         model: any ``nn.Module``, 2D or 3D.
@@ -59,9 +55,10 @@ def slimmable(
             (:class:`~mutualvideo.slim.Ratio`, :class:`~mutualvideo.slim.Fixed`); patterns
             as in :mod:`fnmatch`, the last one that fits counts. A rule holds for all
             layers whose outputs are added to the named one's; depthwise and grouped
-            convolutions and BatchNorm follow what they read and need none.
+            convolutions and norms follow what they read and need none. ``Fixed()`` for a module
+            holds for all that is in it, and what has no twin is left as it is.
         segments: ``{name pattern: [Segment, ...]}`` for layers whose input is a channel
-            concatenation that tracing cannot follow.
+            concatenation, to have it checked.
         exclude: name patterns of layers, or of modules with all that is in them, to leave as
             they are.
         full: the :class:`~mutualvideo.Subnet` that is the full network, if there is one.
@@ -73,23 +70,35 @@ def slimmable(
         The same ``model``.
 
     Raises:
-        InputError: for a layer that cannot be slimmed, naming its path and the reason; for
-            the first module whose shapes disagree at another width; for a pattern that
-            matches nothing; for a network that is slimmable already, or that none of the
-            usual inputs fits.
+        InputError: for a module that cannot be part of a slimmable network, naming its path, the
+            reason and the rule that leaves it whole; for rules that contradict each other, or
+            what was found; for a pattern that matches nothing; for a network that is slimmable
+            already, or that none of the usual inputs fits.
+
+    Warns:
+        UserWarning: if less than half of the multiply-adds follow the width.
     """
-    if hasattr(model, "slim_state"):
+    if any(isinstance(module, Twin) for module in model.modules()):
         raise InputError("slimmable(): this network is slimmable already")
     SlimState(width_range, divisor)  # refuses a bad range or divisor
-    chosen = {n: m for n, m in model.named_modules() if not _excluded(n, exclude)}
-    for name, module in chosen.items():
-        refuse(name, module)
-    layers = [name for name, module in chosen.items() if plain_class(module) is not None]
-    for pattern in (*(rules or {}), *(segments or {})):
+    rules, segments = rules or {}, segments or {}
+    left = [pattern for pattern, rule in rules.items() if rule == Fixed()]
+    chosen = {n: m for n, m in model.named_modules() if not is_within(n, exclude)}
+    for pattern in (*rules, *segments):
         if not any(fnmatchcase(name, pattern) for name in chosen):
             raise InputError(f"slimmable(): no layer is called {pattern!r}")
-    rules = _by_layer(rules, layers)
+    whole = {}
+    for name, module in chosen.items():
+        fixed = is_within(name, left)
+        if not fixed:
+            refuse(name, module)
+        reason = (plain := plain_class(module)) and whole_because(module, plain)
+        if reason:
+            whole[name] = reason
+    layers = [n for n, m in chosen.items() if plain_class(m) is not None and n not in whole]
+    names = [n for n in chosen if n not in layers and not is_within(n, [*whole, *left])]
     told = {name: Segments(parts) for name, parts in _by_layer(segments, layers).items()}
+    by_layer = _by_layer(rules, layers)
 
     def convert(network):
         state = SlimState(width_range, divisor)
@@ -97,124 +106,141 @@ def slimmable(
         for name in layers:
             layer = network.get_submodule(name)
             plain = plain_class(layer)
-            same = keeps_forward(layer, plain)
+            same = plain not in LENT and keeps_forward(layer, plain)
             layer.__class__ = TWINS[plain] if same else twin_of(type(layer), plain)
             layer.slim, layer.prepared = state, Prepared()
             if isinstance(layer, BatchNormTwin):
                 layer.statistics = {}
         network.slim_state = state
+        return state
 
-    def tell(network, plan, inputs):
-        network.slim_state.plan = plan
-        for name in layers:
-            layer = network.get_submodule(name)
-            if name in plan.rules:
-                layer.out_rule = plan.rules[name]
-            parts = inputs[name].parts if name in inputs else ()
-            if len(parts) > 1 and not all(part.rule == Fixed() for part in parts):
-                layer.in_segments = inputs[name]
+    def tell(network, plan):
+        tell_plan(network, plan, layers, parameters, told)
 
-    twin, args, found = _trace(model, convert, rules, told, example)
-    plan = make_plan(found, rules)
-    inputs = plan.inputs | told
-    tell(twin, plan, inputs)
-    check_widths(twin, args, inputs)
-    convert(model)
-    tell(model, plan, inputs)
+    def parameters(network):
+        return channel_parameters(network, names)
+
+    attention_may_run = [*exclude, *left]
+    passes, plan, first = settle(
+        model, trials(model, example), convert, parameters, tell, by_layer, attention_may_run
+    )
+    plan.whole_modules = whole
+    plan.share, plan.example = _share(plan, passes, layers), first
+    state = convert(model)
+    for name, dim in plan.channel_dims.items():
+        model.get_submodule(name).channel_dim = dim
+    tell(model, plan)
+    state.plan = plan
+    model.register_forward_pre_hook(begin_forward)
+    model.register_forward_hook(end_forward)
+    if plan.share < _LITTLE:
+        warnings.warn(
+            f"slimmable(): {plan.share:.0%} of the multiply-adds of {type(model).__name__} follow "
+            "the width; slimmable_report(model) says which layers do not, and why",
+            stacklevel=2,
+        )
     return model
 
 
-def _excluded(name, patterns):
-    """Whether ``name`` or a module that it is in fits one of the patterns."""
-    parts = name.split(".")
-    paths = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-    return any(fnmatchcase(path, pattern) for path in paths for pattern in patterns)
-
-
 def _by_layer(by_pattern, layers):
+    """``{layer: value}`` of the last pattern that fits; a Fixed() holds for all in a module."""
     return {
         name: value
-        for pattern, value in (by_pattern or {}).items()
+        for pattern, value in by_pattern.items()
         for name in layers
-        if fnmatchcase(name, pattern)
+        if fnmatchcase(name, pattern) or (value == Fixed() and is_within(name, [pattern]))
     }
 
 
-def _trace(model, convert, rules, told, example):
-    """A slimmable copy of ``model``, the arguments that it ran on, and what that showed."""
-    fixed = {name for name, rule in rules.items() if rule == Fixed()}
-    first_error = None
-    for make_twin, args in _trials(model, example):
-        twin = make_twin(model).eval()
-        convert(twin)
-        twin.slim_state.width = 1.0  # whole, even where the widest width allowed is less
-        try:
-            return twin, args, trace(twin, args, fixed, told)
-        except InputError:
-            raise
-        except Exception as error:
-            first_error = first_error or (args, error)
-    args, error = first_error
-    shapes = [tuple(t.shape) for t in tree_leaves(args) if isinstance(t, torch.Tensor)]
-    reason = str(error).strip().split("\n")[0]
-    raise InputError(
-        f"slimmable(): {type(model).__name__} does not run on input of shape "
-        f"{', '.join(map(str, shapes))} ({reason}): give example=, a tensor or a tuple of what its "
-        "forward takes"
-    ) from error
+def tell_plan(network, plan, layers, parameters, told):
+    """Gives every layer of ``network``, which is converted, its rules and segments."""
+    for name in layers:
+        layer = network.get_submodule(name)
+        made = plan.outputs.get(name)
+        layer.__dict__.pop("out_segments", None)
+        if made is None:  # it did not run: it stays whole
+            layer.out_rule = Fixed()
+        elif len(made.parts) == 1:
+            layer.out_rule = made.parts[0].rule
+        else:
+            layer.out_segments = made
+        read = plan.inputs.get(name)
+        layer.__dict__.pop("in_segments", None)
+        if name in told:
+            _check_told(name, told[name], read, layer)
+            layer.in_segments = told[name]
+        elif read is None:
+            layer.in_segments = Segments([Segment(_reads(layer), Fixed())])
+        elif len(read.parts) > 1 and not all(part.rule == Fixed() for part in read.parts):
+            layer.in_segments = read
+    for module in {id(m): m for m, _, _ in parameters(network).values()}.values():
+        module.__dict__.pop("loans", None)
+    loans = {}
+    for source, (module, own, dim) in parameters(network).items():
+        made = plan.outputs.get(source)
+        if made is not None and not all(part.rule == Fixed() for part in made.parts):
+            loans.setdefault(id(module), (module, {}))[1][own] = Loan(made, dim, source)
+    for module, own in loans.values():
+        lend(module, own, network.slim_state)
 
 
-def _trials(model, example):
-    """(function that copies the model, arguments to run the copy on), best first."""
-    if example is None:
-        layer, sizes = next(
-            (
-                (m, sizes)
-                for m in model.modules()
-                for kind, sizes in _USUAL.items()
-                if isinstance(m, kind)
-            ),
-            (None, None),
-        )
-        if layer is None:
+def _reads(layer):
+    for name in ("in_channels", "in_features", "num_features", "num_channels"):
+        if hasattr(layer, name):
+            return getattr(layer, name)
+    return layer.normalized_shape[-1]
+
+
+def _check_told(name, told, read, layer):
+    state = layer.slim
+    for width in (*state.width_range, sum(state.width_range) / 2):
+        ours = [s.index(width, state.divisor, torch.device("cpu")).tolist() for s in (told, read)]
+        if ours[0] != ours[1]:
             raise InputError(
-                f"slimmable(): {type(model).__name__} has no convolution and no linear layer"
+                f"slimmable(): {name}: the segments told are {told}, but at width {width:g} "
+                f"{len(ours[1])} of the channels that it reads arrive, not {len(ours[0])}; leave "
+                "them out, since they are found"
             )
-        channels = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-        for size in sizes:
-            # Two of them, so that a reshape that mixes the batch in is seen as one.
-            shape = (2, channels, *size)
-            yield meta_twin, (torch.empty(shape, dtype=layer.weight.dtype, device="meta"),)
-        return
-    args = example if isinstance(example, tuple) else (example,)
 
-    def to_meta(value):
-        return value.to("meta") if isinstance(value, torch.Tensor) else value
 
-    yield meta_twin, tree_map(to_meta, args)
-    if any(isinstance(t, torch.Tensor) and t.device.type != "meta" for t in tree_leaves(args)):
-        # A forward that looks at values does not run without them.
-        yield copy.deepcopy, args
+def _share(plan, passes, layers):
+    """The share of multiply-adds of layers whose input or output becomes narrower."""
+    macs, known = passes[0].found.macs, set(layers)
+
+    def follows(name):
+        segments = [plan.outputs.get(name), plan.inputs.get(name)]
+        parts = [part for s in segments if s is not None for part in s.parts]
+        return name in known and any(part.rule != Fixed() for part in parts)
+
+    total = sum(macs.values())
+    return sum(cost for name, cost in macs.items() if follows(name)) / total if total else 1.0
 
 
 def slim_state(model):
-    """The shared state of a slimmable ``model``.
+    """The shared state of a slimmable ``model``, or of a copy or a part of one.
 
     Raises:
         InputError: if the model was never made slimmable.
     """
-    try:
-        return model.slim_state
-    except AttributeError:
-        raise InputError(
-            f"{type(model).__name__} is not slimmable: call mutualvideo.slimmable(model) first"
-        ) from None
+    state = getattr(model, "slim_state", None)
+    if state is None:
+        layer = next((m for m in model.modules() if isinstance(m, Twin)), None)
+        if layer is None:
+            raise InputError(
+                f"{type(model).__name__} is not slimmable: call mutualvideo.slimmable(model) first"
+            )
+        state = layer.slim
+    return state
 
 
 def set_width(model, width):
     """Switches ``model`` to ``width`` for whatever input arrives; O(1).
 
     At the widest width this is the full network.
+
+    A network is switched as a whole: two threads that switch and run one network at the same time
+    need a lock around both, or a network each (:func:`~mutualvideo.extract` makes them). A switch
+    in the midst of a forward pass is noticed: the pass then raises an InputError.
 
     Raises:
         InputError: if the width is outside the range the network was made slimmable for.
@@ -224,7 +250,7 @@ def set_width(model, width):
 
 
 def set_subnet(model, subnet):
-    """Switches ``model`` to ``subnet``; O(1).
+    """Switches ``model`` to ``subnet``; O(1). What is said of threads at :func:`set_width` holds.
 
     The caller feeds it clips of that shape: :func:`~mutualvideo.slim.subnet_input` makes
     them from the full clip. Networks with pathways (SlowFast) make them inside.
@@ -236,3 +262,14 @@ def set_subnet(model, subnet):
     check_subnet(model, subnet)
     slim_state(model).select(subnet.width, subnet)
     tell_subnet(model, subnet)
+
+
+def forget_slimming(network):
+    """Takes from ``network``, whose layers are plain again, what slimmable() added to the root."""
+    network.__dict__.pop("slim_state", None)
+    for hooks, ours in (
+        (network._forward_pre_hooks, begin_forward),
+        (network._forward_hooks, end_forward),
+    ):
+        for key in [key for key, hook in hooks.items() if hook is ours]:
+            del hooks[key]

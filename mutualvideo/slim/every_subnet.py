@@ -1,7 +1,7 @@
 """Many sub-networks on one clip, with as little work besides them as there can be."""
 
 from mutualvideo.slim.convert import set_subnet
-from mutualvideo.slim.resampling import input_shape, resample_clip
+from mutualvideo.slim.resampling import input_shape, resample_nest
 
 
 def each_subnet(model, clip, subnets):
@@ -12,7 +12,8 @@ def each_subnet(model, clip, subnets):
 
     Args:
         model: a slimmable network.
-        clip: full-size float (B, C, T, H, W) or (B, C, H, W), on the model's device.
+        clip: full-size float (B, C, T, H, W) or (B, C, H, W), on the model's device, or a nest of
+            tensors as :func:`~mutualvideo.slim.subnet_input` takes it.
         subnets: which sub-networks.
 
     Yields:
@@ -25,7 +26,7 @@ def each_subnet(model, clip, subnets):
     for subnet in subnets:
         by_shape.setdefault(input_shape(model, subnet), []).append(subnet)
     for shape, members in by_shape.items():
-        x = resample_clip(clip, *shape)
+        x = resample_nest(clip, *shape)
         for subnet in members:
             set_subnet(model, subnet)
             yield subnet, x

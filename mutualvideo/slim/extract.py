@@ -1,15 +1,19 @@
 """Cuts a sub-network out as a plain static network."""
 
-import copy
-
 import torch
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.convert import set_subnet
+from mutualvideo.slim.channel_parameters import lenders
+from mutualvideo.slim.convert import forget_slimming, set_subnet, slim_state
+from mutualvideo.slim.counting.macs import (
+    arguments,
+    has_values,
+    meta_arguments,
+    record_arriving,
+)
 from mutualvideo.slim.kernels.fold import fold_norms
 from mutualvideo.slim.layers import slim_layers
-from mutualvideo.slim.macs import meta_arguments, record_arriving
-from mutualvideo.slim.meta_copy import meta_twin
+from mutualvideo.slim.meta_copy import copy_network, meta_twin
 
 
 def extract(model, subnet, in_channels=3, fold=False, example=None):
@@ -38,16 +42,24 @@ def extract(model, subnet, in_channels=3, fold=False, example=None):
         InputError: if the network cannot be switched to ``subnet``, or has a slimmable
             layer that its forward does not use.
     """
-    arriving = _arriving(model, subnet, meta_arguments(model, subnet, in_channels, example))
-    static = copy.deepcopy(model).eval()
+    args = meta_arguments(model, subnet, in_channels, example)
+    arriving = _arriving(model, subnet, args, example)
+    static = copy_network(model).eval()
     set_subnet(static, subnet)
-    layers = slim_layers(static)
+    layers, plan = slim_layers(static), slim_state(static).plan
+    state = slim_state(static)
     for name, _ in layers:
-        if name not in arriving:
+        if name in arriving:
+            continue
+        read = plan.inputs.get(name) if plan is not None else None
+        if read is None:
             raise InputError(f"extract(): the forward pass does not use {name}; exclude it by name")
+        arriving[name] = read.active(state.width, state.divisor)  # it runs in training alone
+    for module in lenders(static):
+        module.to_static()
     for name, layer in layers:
         layer.to_static(arriving[name])
-    del static.slim_state
+    forget_slimming(static)
     if fold:
         # Arguments of its own: a forward may have written into the first ones' lists.
         fold_norms(static, meta_arguments(model, subnet, in_channels, example))
@@ -55,10 +67,20 @@ def extract(model, subnet, in_channels=3, fold=False, example=None):
 
 
 @torch.no_grad()
-def _arriving(model, subnet, args):
+def _arriving(model, subnet, args, example):
     """``{layer name: input channels}`` of ``subnet``, from one pass on the meta device."""
-    twin = meta_twin(model)
-    set_subnet(twin, subnet)
-    with record_arriving(twin) as seen:
-        twin(*args)
-    return seen
+    with record_arriving(twin := meta_twin(model)) as seen:
+        set_subnet(twin, subnet)
+        try:
+            twin(*args)
+            return seen
+        except InputError:
+            raise
+        except Exception:
+            if not has_values(example):
+                raise
+    # A forward that looks at values does not run without them.
+    with record_arriving(twin := copy_network(model).eval()) as seen:
+        set_subnet(twin, subnet)
+        twin(*arguments(example))
+        return seen

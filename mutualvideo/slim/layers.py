@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mutualvideo.slim import sync_norm
 from mutualvideo.slim.kernels import depthwise, pointwise
 from mutualvideo.slim.rules import Scaled
+from mutualvideo.slim.statistics import sync_norm
 
 
 def _prefix(tensor, count, dim=0):
@@ -75,11 +75,23 @@ class Twin:
     prepared = None  # a Prepared of the layer's own
     out_rule = Scaled()
     # Set where the input is a channel concatenation: the prefix of each segment is taken,
-    # not a prefix of the whole.
+    # not a prefix of the whole. The same for what the layer makes, where that is split later.
     in_segments = None
+    out_segments = None
+    makes = None  # channels that it makes; None where they are those that it reads
+    reads_together = 1  # how many channels in a row it reads at a time
 
-    def _count(self, rule, channels):
-        return rule.active(channels, self.slim.width, self.slim.divisor)
+    def dim_of_channels(self, x):
+        """The dimension of ``x``, its input or output, that its channels lie in."""
+        return 1
+
+    def _take_output(self, tensor, dim=0):
+        """The part of ``tensor`` along ``dim`` that belongs to the channels that it makes."""
+        width, divisor = self.slim.width, self.slim.divisor
+        if self.out_segments is None:
+            return _prefix(tensor, self.out_rule.active(self.makes, width, divisor), dim)
+        index = self.out_segments.index(width, divisor, tensor.device)
+        return tensor if len(index) == self.makes else tensor.index_select(dim, index)
 
     def _take_input(self, tensor, arriving, dim):
         """The part of ``tensor`` along ``dim`` that belongs to the channels that arrive."""
@@ -94,7 +106,7 @@ class Twin:
             raise RuntimeError(
                 f"{type(self).__name__}: {arriving} channels arrive, but its segments have "
                 f"{len(index)} at width {self.slim.width:g}: the segments told to slimmable() are "
-                "wrong"
+                "wrong, or the forward is another than the one that it saw"
             )
         return index
 
@@ -125,7 +137,7 @@ class Twin:
 
     def _become_static(self):
         self.__class__ = self.static
-        for name in ("slim", "out_rule", "in_segments", "prepared"):
+        for name in ("slim", "out_rule", "in_segments", "out_segments", "prepared"):
             self.__dict__.pop(name, None)
 
 
@@ -135,13 +147,23 @@ class ConvTwin(Twin):
         """Depthwise, or in groups: the output follows the input, group by group."""
         return self.groups > 1
 
+    @property
+    def makes(self):
+        return None if self.grouped else self.out_channels
+
+    @property
+    def reads_together(self):
+        return self.in_channels // self.groups if self.grouped else 1
+
+    def dim_of_channels(self, x):
+        return x.dim() - 1 - len(self.kernel_size)
+
     def _sliced(self, arriving):
         """Weight, bias and groups for ``arriving`` input channels."""
         if self.grouped:
             return self._sliced_by_group(arriving)
-        count = self._count(self.out_rule, self.out_channels)
-        weight = self._take_input(_prefix(self.weight, count), arriving, 1)
-        return weight, None if self.bias is None else _prefix(self.bias, count), 1
+        weight = self._take_input(self._take_output(self.weight), arriving, 1)
+        return weight, None if self.bias is None else self._take_output(self.bias), 1
 
     def _sliced_by_group(self, arriving):
         reads, makes = self.in_channels // self.groups, self.out_channels // self.groups
@@ -210,11 +232,16 @@ class SlimConv3d(ConvTwin, nn.Conv3d):
 
 
 class LinearTwin(Twin):
+    @property
+    def makes(self):
+        return self.out_features
+
+    def dim_of_channels(self, x):
+        return x.dim() - 1
+
     def _sliced(self, arriving):
-        weight = _prefix(self.weight, self._count(self.out_rule, self.out_features))
-        weight = self._take_input(weight, arriving, 1)
-        bias = None if self.bias is None else _prefix(self.bias, weight.shape[0])
-        return weight, bias
+        weight = self._take_input(self._take_output(self.weight), arriving, 1)
+        return weight, None if self.bias is None else self._take_output(self.bias)
 
     _parameters_in_use = _sliced
 
@@ -322,6 +349,8 @@ class BatchNormTwin(Twin):
         return *self.population(arriving), *self._affine(arriving)
 
     def forward(self, x):
+        if x.is_meta and self.slim.shapes_only:
+            return torch.empty_like(x)  # the operation itself takes long to find its shape
         if self.training and self.slim.over_processes:
             return self._forward_over_processes(x)
         if self.training and self.slim.is_full and not self.slim.recomputing:
@@ -381,7 +410,7 @@ TWINS = {
 
 def arriving_channels(layer, x):
     """Channels of ``x``, the input of the slimmable ``layer``."""
-    return x.shape[-1] if isinstance(layer, LinearTwin) else x.shape[1]
+    return x.shape[layer.dim_of_channels(x)]
 
 
 def slim_layers(model, kind=Twin):

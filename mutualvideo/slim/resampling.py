@@ -2,6 +2,7 @@
 
 import torch
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.errors import InputError
 from mutualvideo.frame_indices import frame_indices
@@ -29,7 +30,7 @@ def resample_clip(clip, frames, size):
         if frames > clip.shape[2]:
             raise InputError(
                 f"a sub-network of {frames} frames cannot be fed from a clip of {clip.shape[2]}: "
-                "lower its frames or raise DATA.NUM_FRAMES"
+                "lower its frames, or give longer clips"
             )
         index = torch.tensor(frame_indices(clip.shape[2], frames), device=clip.device)
         # Selecting with the channels last keeps them last in memory, the fast layout for 3D.
@@ -62,5 +63,43 @@ def input_shape(model, subnet):
 
 
 def subnet_input(model, clip, subnet):
-    """What ``model`` is fed as ``subnet``, from the full ``clip``; see :func:`resample_clip`."""
-    return resample_clip(clip, *input_shape(model, subnet))
+    """What ``model`` is fed as ``subnet``, made from the full ``clip``.
+
+    Args:
+        model: a slimmable network.
+        clip: a tensor, or a nest of tensors: a tuple of positional arguments, or a list or
+            dict that is the one argument.
+        subnet: which sub-network.
+
+    Returns:
+        The same nest: floating point clips (5 dimensions) and pictures (4 dimensions) as
+        :func:`resample_clip` makes them, everything else as it is.
+    """
+    return resample_nest(clip, *input_shape(model, subnet))
+
+
+def resample_nest(nest, frames, size):
+    """:func:`resample_clip` of every clip and picture of ``nest``; see :func:`subnet_input`."""
+    single = isinstance(nest, torch.Tensor)
+
+    def resample(value):
+        if not isinstance(value, torch.Tensor) or value.dim() not in (4, 5):
+            return value
+        if not value.is_floating_point() or value.shape[-2:].numel() == 1:
+            return value
+        if single and (frames is not None or value.dim() == 4):
+            return resample_clip(value, frames, size)
+        # In a nest, pictures may accompany clips; without frames a clip keeps its own.
+        return resample_clip(value, (frames or value.shape[2]) if value.dim() == 5 else None, size)
+
+    return tree_map(resample, nest)
+
+
+def batch_length(nest):
+    """How many examples ``nest``, a batch, holds: the length of its first tensor."""
+    return next(len(t) for t in tree_leaves(nest) if isinstance(t, torch.Tensor) and t.dim())
+
+
+def run_on(network, nest):
+    """``network`` on ``nest``: a tuple is its positional arguments, anything else is the one."""
+    return network(*nest) if isinstance(nest, tuple) else network(nest)

@@ -92,7 +92,26 @@ class Segment:
         return int(self.rule.active(self.channels, width, divisor) * self.times)
 
 
-class Segments:
+class _Positions:
+    """Which entries are active at a width, remembered for the widths that come up."""
+
+    def __init__(self):
+        self._kept = {}
+
+    def index(self, width, divisor, device):
+        """int64 (active entries,): positions of the active entries, on ``device``."""
+        if torch.compiler.is_compiling():  # a graph has them as a constant, and asks for no key
+            return self._positions(width, divisor, device)
+        key = width, divisor, device
+        if key not in self._kept:
+            if len(self._kept) >= _KEPT:  # training draws widths without end
+                self._kept.clear()
+            with torch.inference_mode(False):  # or training could not use what eval made
+                self._kept[key] = self._positions(width, divisor, device)
+        return self._kept[key]
+
+
+class Segments(_Positions):
     """A channel concatenation: which of its entries are active at a width.
 
     Where a plain layer takes the prefix of its input, the consumer of a concatenation takes
@@ -103,8 +122,8 @@ class Segments:
     """
 
     def __init__(self, parts):
+        super().__init__()
         self.parts = tuple(parts)
-        self._kept = {}
 
     def __deepcopy__(self, memo):
         return Segments(self.parts)
@@ -123,21 +142,49 @@ class Segments:
         """Number of active entries."""
         return sum(part.active(width, divisor) for part in self.parts)
 
-    def index(self, width, divisor, device):
-        """int64 (active entries,): positions of the active entries, on ``device``."""
-        if torch.compiler.is_compiling():  # a graph has them as a constant, and asks for no key
-            return self._positions(width, divisor, device)
-        key = width, divisor, device
-        if key not in self._kept:
-            if len(self._kept) >= _KEPT:  # training draws widths without end
-                self._kept.clear()
-            with torch.inference_mode(False):  # or training could not use what eval made
-                self._kept[key] = self._positions(width, divisor, device)
-        return self._kept[key]
-
     def _positions(self, width, divisor, device):
         positions, start = [], 0
         for part in self.parts:
             positions.extend(range(start, start + part.active(width, divisor)))
             start += part.entries
         return torch.tensor(positions, dtype=torch.int64, device=device)
+
+
+class Mixed(_Positions):
+    """Channels of several layers in any order, as a channel shuffle leaves them.
+
+    Args:
+        parts: :class:`Segment` of every block of channels, each once.
+        part: list of int: the part that each entry belongs to.
+        place: list of int: which of the part's channels each entry is.
+    """
+
+    def __init__(self, parts, part, place):
+        super().__init__()
+        self.parts, self.part, self.place = tuple(parts), tuple(part), tuple(place)
+
+    def __deepcopy__(self, memo):
+        return Mixed(self.parts, self.part, self.place)
+
+    def __eq__(self, other):
+        same = isinstance(other, Mixed) and self.parts == other.parts
+        return same and (self.part, self.place) == (other.part, other.place)
+
+    def __repr__(self):
+        return f"Mixed({list(self.parts)}, {self.entries} entries)"
+
+    @property
+    def entries(self):
+        return len(self.part)
+
+    def _list(self, width, divisor):
+        counts = [part.active(width, divisor) for part in self.parts]
+        both = zip(self.part, self.place, strict=True)
+        return [entry for entry, (part, place) in enumerate(both) if place < counts[part]]
+
+    def active(self, width, divisor):
+        """Number of active entries."""
+        return len(self._list(width, divisor))
+
+    def _positions(self, width, divisor, device):
+        return torch.tensor(self._list(width, divisor), dtype=torch.int64, device=device)

@@ -1,5 +1,9 @@
 """The one small object that every slimmable layer of a network reads."""
 
+import threading
+
+import torch
+
 from mutualvideo.errors import InputError
 
 
@@ -18,7 +22,11 @@ class SlimState:
         is_full: whether this is the full network: it alone updates the running statistics. Worked
             out when switching, so that a compiled layer asks for nothing but this.
         serial: counts the switches, so that a layer knows when what it prepared is out of date.
-        plan: :class:`~mutualvideo.slim.tracing.layer_plan.Plan` that the layers were told.
+        plan: :class:`~mutualvideo.slim.tracing.blocks.Plan` that the layers were told.
+        observer: while slimmable() watches a pass, the flow that it watches with; else ``None``.
+        shapes_only: slimmable() is looking at shapes: layers need not compute.
+        running: ``{thread: serial}`` of the forward passes that are running, so that a switch
+            in the midst of one is noticed.
         calibration_momentum: while calibrating, the weight of the batch at hand in the
             statistics of the current sub-network; else ``None``.
         over_processes: BatchNorm takes the batches of all processes together, in training and
@@ -45,6 +53,9 @@ class SlimState:
         self.calibration_momentum = None
         self.over_processes = False
         self.recomputing = False
+        self.observer = None
+        self.shapes_only = False
+        self.running = {}
         self.is_full = True
 
     def select(self, width, subnet=None):
@@ -54,9 +65,33 @@ class SlimState:
         if not round(low, 4) <= width <= round(high, 4):
             raise InputError(
                 f"width {width:g} is outside [{low:g}, {high:g}], the range this network was "
-                "made slimmable for: choose one inside, or train with another MUTUAL.WIDTH_RANGE"
+                "made slimmable for: choose one inside, or give slimmable() another width_range"
             )
         self.width = high if width == round(high, 4) else width
         self.subnet = subnet
         self.is_full = self.width == high and (subnet is None or subnet == self.full)
         self.serial += 1
+
+
+def begin_forward(model, inputs):
+    """Forward pre-hook of a slimmable network: notes which switch it begins after."""
+    if not torch.compiler.is_compiling():
+        state = model.slim_state
+        state.running[threading.get_ident()] = state.serial
+
+
+def end_forward(model, inputs, out):
+    """Forward hook of a slimmable network.
+
+    Raises:
+        InputError: if the network was switched in the midst of the pass.
+    """
+    if torch.compiler.is_compiling():
+        return
+    state = model.slim_state
+    if state.running.pop(threading.get_ident(), state.serial) != state.serial:
+        raise InputError(
+            "the network was switched to another sub-network during a forward pass, so that its "
+            "answer is neither's: give every thread a network of its own (extract() makes them), "
+            "or switch and run under one lock"
+        )

@@ -7,8 +7,10 @@ does. Such a layer's own forward runs unchanged; while it runs, the attributes t
 
 from functools import cache
 
+from torch import nn
+
 from mutualvideo.errors import InputError
-from mutualvideo.slim.layers import TWINS, BatchNormTwin, ConvTwin, LinearTwin
+from mutualvideo.slim.layers import TWINS, BatchNormTwin, ConvTwin, LinearTwin, Twin
 
 
 class _Lent:
@@ -32,9 +34,22 @@ class _Lent:
 
 
 class _LentConv(_Lent):
+    def _own_parameters(self):
+        """(name, parameter) of those of the subclass's own, one number or more a channel made."""
+        for name, tensor in self._parameters.items():
+            if name not in ("weight", "bias") and tensor is not None and tensor.numel() > 1:
+                yield name, tensor
+
+    def to_static(self, arriving):
+        own = {name: self._own(self._take_output(t)) for name, t in self._own_parameters()}
+        super().to_static(arriving)
+        for name, tensor in own.items():
+            setattr(self, name, tensor)
+
     def _lend(self, x):
         weight, bias, groups = self.in_use(x.shape[1])
         return {
+            **{name: self._take_output(tensor) for name, tensor in self._own_parameters()},
             "weight": weight,
             "bias": bias,
             "groups": groups,
@@ -60,7 +75,7 @@ class _LentBatchNorm(_Lent):
             # What it would be lent are constants to its gradient.
             raise InputError(
                 f"{self.static.__name__}: a BatchNorm with a forward of its own cannot train on "
-                "the batches of all processes together; set BN.NORM_TYPE batchnorm"
+                "the batches of all processes together; let each process's BatchNorm take its own"
             )
         if self.training and self.slim.is_full and not self.slim.recomputing:
             return None
@@ -78,11 +93,179 @@ class _LentBatchNorm(_Lent):
         }
 
 
-_KINDS = {ConvTwin: _LentConv, LinearTwin: _LentLinear, BatchNormTwin: _LentBatchNorm}
+class LayerNormTwin(Twin):
+    """LayerNorm over the channels: those that arrive, wherever the forward has them."""
+
+    channel_dim = None  # where a subclass has them in another dimension than the last
+
+    def dim_of_channels(self, x):
+        if self.channel_dim is not None:
+            return self.channel_dim
+        (channels,) = self.__dict__["normalized_shape"]
+        last_dim = x.dim() - 1
+        by_itself = self.static.forward is nn.LayerNorm.forward or x.shape[last_dim] == channels
+        return 1 if not by_itself and x.dim() > 2 and x.shape[1] == channels else last_dim
+
+    def _affine(self, arriving):
+        own = (self.weight, getattr(self, "bias", None))
+        return tuple(None if t is None else self._take_input(t, arriving, 0) for t in own)
+
+    _sliced = _parameters_in_use = _affine
+
+    def to_static(self, arriving):
+        affine = self._affine(arriving)
+        self.weight, self.bias = (None if t is None else self._own(t) for t in affine)
+        self._count_is(arriving)
+        self.__dict__.pop("channel_dim", None)
+        self._become_static()
+
+    def _count_is(self, arriving):
+        self.normalized_shape = (arriving,)
+
+
+class _LentLayerNorm(_Lent):
+    def _lend(self, x):
+        arriving = x.shape[self.dim_of_channels(x)]
+        weight, bias = self.in_use(arriving)
+        return {"weight": weight, "bias": bias, "normalized_shape": (arriving,)}
+
+
+class GroupNormTwin(LayerNormTwin):
+    """GroupNorm with as many channels a group as the full network's, and fewer groups.
+
+    So a group holds what it held, and answers what it answered. A single group holds all
+    channels that arrive.
+    """
+
+    def dim_of_channels(self, x):
+        return 1
+
+    @property
+    def reads_together(self):
+        return self.num_channels // self.num_groups if self.num_groups > 1 else 1
+
+    def groups_of(self, arriving):
+        if self.num_groups == 1:
+            return 1
+        groups, rest = divmod(arriving, self.num_channels // self.num_groups)
+        if rest:
+            raise RuntimeError(f"GroupNorm: {arriving} channels arrive, which fill no groups")
+        return groups
+
+    def _count_is(self, arriving):
+        self.num_groups, self.num_channels = self.groups_of(arriving), arriving
+
+
+class _LentGroupNorm(_Lent):
+    def _lend(self, x):
+        weight, bias = self.in_use(x.shape[1])
+        groups = self.groups_of(x.shape[1])
+        return {"weight": weight, "bias": bias, "num_groups": groups, "num_channels": x.shape[1]}
+
+
+class InstanceNormTwin(LayerNormTwin):
+    """InstanceNorm: every channel by itself."""
+
+    def dim_of_channels(self, x):
+        return 1
+
+    def _affine(self, arriving):
+        affine = self.weight, self.bias
+        return tuple(None if t is None else self._take_input(t, arriving, 0) for t in affine)
+
+    _sliced = _parameters_in_use = _affine
+
+    def running(self, arriving):
+        held = self.running_mean, self.running_var
+        return tuple(None if t is None else self._take_input(t, arriving, 0) for t in held)
+
+    def to_static(self, arriving):
+        held = [None if t is None else t.detach().clone() for t in self.running(arriving)]
+        super().to_static(arriving)
+        if held[0] is not None:
+            self.running_mean, self.running_var = held
+
+    def _count_is(self, arriving):
+        self.num_features = arriving
+
+
+class _LentInstanceNorm(_Lent):
+    def _lend(self, x):
+        arriving = x.shape[1]
+        weight, bias = self.in_use(arriving)
+        mean, var = self.running(arriving)
+        if mean is not None and self.training and not self.slim.is_full:
+            mean, var = mean.clone(), var.clone()  # only the full network moves them
+        return {
+            "weight": weight,
+            "bias": bias,
+            "running_mean": mean,
+            "running_var": var,
+            "num_features": arriving,
+        }
+
+
+class TransposedTwin(Twin):
+    """Transposed convolution without groups: its weight is (channels in, channels out, ...)."""
+
+    @property
+    def makes(self):
+        return self.out_channels
+
+    def dim_of_channels(self, x):
+        return x.dim() - 1 - len(self.kernel_size)
+
+    def _sliced(self, arriving):
+        weight = self._take_input(self._take_output(self.weight, 1), arriving, 0)
+        return weight, None if self.bias is None else self._take_output(self.bias)
+
+    _parameters_in_use = _sliced
+
+    def to_static(self, arriving):
+        weight, bias = self._sliced(arriving)
+        self.weight = self._own(weight)
+        self.bias = None if bias is None else self._own(bias)
+        self.in_channels, self.out_channels = weight.shape[:2]
+        self._become_static()
+
+
+class _LentTransposed(_Lent):
+    def _lend(self, x):
+        weight, bias = self.in_use(x.shape[self.dim_of_channels(x)])
+        counts = {"in_channels": weight.shape[0], "out_channels": weight.shape[1]}
+        return {"weight": weight, "bias": bias, **counts}
+
+
+_KINDS = {
+    ConvTwin: _LentConv,
+    LinearTwin: _LentLinear,
+    BatchNormTwin: _LentBatchNorm,
+    InstanceNormTwin: _LentInstanceNorm,
+    GroupNormTwin: _LentGroupNorm,
+    LayerNormTwin: _LentLayerNorm,
+    TransposedTwin: _LentTransposed,
+}
+
+# Layers that always compute with what they are lent, by the forward that they have.
+LENT = {
+    nn.LayerNorm: LayerNormTwin,
+    nn.GroupNorm: GroupNormTwin,
+    nn.InstanceNorm1d: InstanceNormTwin,
+    nn.InstanceNorm2d: InstanceNormTwin,
+    nn.InstanceNorm3d: InstanceNormTwin,
+    nn.ConvTranspose1d: TransposedTwin,
+    nn.ConvTranspose2d: TransposedTwin,
+    nn.ConvTranspose3d: TransposedTwin,
+}
+
+
+def plain_class(module):
+    """The torch layer that ``module`` is or comes from, of those that have a twin; or ``None``."""
+    return next((plain for plain in (*TWINS, *LENT) if isinstance(module, plain)), None)
 
 
 @cache
 def twin_of(own, plain):
-    """The twin of ``own``, a subclass of the torch layer ``plain`` with a forward of its own."""
-    kind = next(kind for kind in _KINDS if issubclass(TWINS[plain], kind))
+    """The twin of ``own``: the torch layer ``plain``, or a subclass with its own forward."""
+    kind = LENT.get(plain) or next(kind for kind in _KINDS if issubclass(TWINS[plain], kind))
     return type(f"Slim{own.__name__}", (_KINDS[kind], kind, own), {"static": own})

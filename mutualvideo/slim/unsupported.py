@@ -1,26 +1,16 @@
-"""What slimmable() cannot make narrower, told by path and reason before anything is changed."""
+"""What has no twin: left whole, with a reason, or refused before anything is changed."""
+
+from fnmatch import fnmatchcase
 
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.layers import TWINS
 
-_REASONS = {
-    nn.ConvTranspose1d: "transposed convolutions are not supported",
-    nn.ConvTranspose2d: "transposed convolutions are not supported",
-    nn.ConvTranspose3d: "transposed convolutions are not supported",
-    nn.LayerNorm: "LayerNorm mixes all channels, so a narrower one is another function",
-    nn.GroupNorm: "GroupNorm ties its groups to the full channel count",
-    nn.MultiheadAttention: "attention heads are not slimmable",
-    nn.RNNBase: "recurrent layers are not slimmable",
-    nn.SyncBatchNorm: "give slimmable() the plain BatchNorm; synchronise afterwards",
-}
-
-
-def plain_class(module):
-    """The torch layer that ``module`` is or comes from, of those that have a twin; or ``None``."""
-    return next((plain for plain in TWINS if isinstance(module, plain)), None)
+TRANSFORMERS = (
+    "transformers are out of reach, since slimmable() makes convolutional networks narrower and "
+    "attention heads are tied to their channels"
+)
 
 
 def keeps_forward(module, plain):
@@ -32,26 +22,57 @@ def keeps_forward(module, plain):
 
 
 def refuse(name, module):
-    """Raises InputError, naming the path and the reason, if ``module`` cannot be slimmed.
-
-    Anything without parameters (pooling, activations, dropout) is width-agnostic, and so
-    are single learned numbers.
-    """
-    reason = next((why for kind, why in _REASONS.items() if isinstance(module, kind)), None)
-    own = dict(module.named_parameters(recurse=False))
-    if reason is None and isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
-        reason = "its parameters have no shape yet; run the network once, then make it slimmable"
-    elif reason is None and plain_class(module) is not None:
-        if "parametrizations" in module._modules or not own.keys() <= {"weight", "bias"}:
-            reason = "its weight is parametrised; remove the parametrisation first"
-    elif reason is None and any(parameter.numel() > 1 for parameter in own.values()):
-        leaf, parameter = next((n, p) for n, p in own.items() if p.numel() > 1)
-        reason = (
-            f"it has a parameter {leaf} of shape {tuple(parameter.shape)}, and what that does at "
-            "another width is not known"
-        )
-    if reason is not None:
+    """Raises InputError, with the way out, if ``module`` cannot be part of a slimmable network."""
+    reason = None
+    if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
         path = name or "the network itself"
         raise InputError(
-            f"slimmable(): {path} ({type(module).__name__}): {reason}; or exclude it by name"
+            f"slimmable(): {path} ({type(module).__name__}): its parameters have no shape yet; run "
+            "the network once, then make it slimmable"
         )
+    if isinstance(module, nn.MultiheadAttention):
+        reason = TRANSFORMERS
+    elif isinstance(module, nn.SyncBatchNorm):
+        reason = "give slimmable() the plain BatchNorm and synchronise afterwards"
+    if reason is not None:
+        raise refusal(name, type(module).__name__, reason, name)
+
+
+def refusal(name, kind, reason, whole):
+    """The InputError that names a module, why, and the rule that leaves ``whole`` as it is."""
+    path = name or "the network itself"
+    return InputError(
+        f"slimmable(): {path} ({kind}): {reason}; what helps: rules={{{whole or '*'!r}: Fixed()}}, "
+        "which leaves it, and what feeds it, whole"
+    )
+
+
+def whole_because(module, plain):
+    """Why ``module``, an instance of the torch layer ``plain``, cannot be cut; or ``None``."""
+    own = dict(module.named_parameters(recurse=False))
+    if "parametrizations" in module._modules:
+        return "its weight is parametrised"
+    extra = {name: p for name, p in own.items() if name not in ("weight", "bias")}
+    made = getattr(module, "out_channels", None)
+    convolution = isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+    for name, parameter in extra.items():
+        by_channel = convolution and module.groups == 1 and parameter.shape[:1] == (made,)
+        if parameter.numel() > 1 and not by_channel:
+            return f"what its parameter {name} does at another width is not known"
+    if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) != 1:
+        return "it normalises more than the channels"
+    if "ConvTranspose" in plain.__name__ and module.groups > 1:
+        return "transposed convolutions in groups are not cut"
+    if not own and not isinstance(
+        module, (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+    ):
+        if not isinstance(module, nn.modules.batchnorm._BatchNorm):
+            return "its weight is not a parameter of its own"
+    return None
+
+
+def is_within(name, patterns):
+    """Whether ``name`` or a module that it is in fits one of the patterns."""
+    parts = name.split(".")
+    paths = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return any(fnmatchcase(path, pattern) for path in paths for pattern in patterns)

@@ -1,9 +1,12 @@
 """slimmable() on networks of others: 2D, 3D, concatenations, refusals."""
 
+import copy
+
 import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional as F
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim import Fixed, Segment, extract, set_subnet, set_width, slim_state, slimmable
@@ -119,24 +122,116 @@ def test_switching_is_one_write_whatever_the_size_of_the_network():
     assert states == {id(slim_state(model))}
 
 
-@pytest.mark.parametrize(
-    "layer, reason",
-    [
-        (nn.ConvTranspose2d(8, 8, 2), "transposed"),
-        (nn.LayerNorm(8), "LayerNorm"),
-        (nn.GroupNorm(2, 8), "GroupNorm"),
-        (nn.PReLU(8), "parameter weight of shape"),
-        (torch.nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1)), "parametrised"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
-)
-def test_refuses_by_path_and_reason_unless_excluded(layer, reason):
-    def network():
-        return nn.Sequential(nn.Conv2d(3, 8, 1), nn.Sequential(layer))
+class Between(nn.Module):
+    """A layer between two convolutions, and a classifier."""
 
-    with pytest.raises(InputError, match=rf"1\.0.*{reason}"):
-        slimmable(network())
-    slimmable(network(), exclude=["1.0"], example=torch.zeros(2, 3, 8, 8, device="meta"))
+    def __init__(self, layer):
+        super().__init__()
+        self.one, self.layer, self.two = nn.Conv2d(3, 32, 1), layer, nn.Conv2d(32, 32, 1)
+        self.fc = nn.Linear(32, 5)
+
+    def forward(self, x):
+        return self.fc(self.two(self.layer(self.one(x))).mean((2, 3)))
+
+
+class LayerNorm2d(nn.LayerNorm):
+    def forward(self, x):
+        x = x.permute(0, 2, 3, 1)
+        x = F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+class LayerScale(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.rand(32, 1, 1))
+
+    def forward(self, x):
+        return x * self.gamma
+
+
+class Borrowed(nn.Module):
+    """Reads the weight of its layer by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(32, 32, 1)
+
+    def forward(self, x):
+        return self.conv(x) + F.conv2d(x, self.conv.weight)
+
+
+@pytest.mark.parametrize(
+    "layer, narrower",
+    [
+        (nn.ConvTranspose2d(32, 32, 2, 2), True),
+        (nn.ConvTranspose2d(32, 32, 2, groups=2), False),
+        (LayerNorm2d(32), True),
+        (nn.GroupNorm(4, 32), True),
+        (nn.GroupNorm(1, 32), True),
+        (nn.InstanceNorm2d(32), True),
+        (nn.InstanceNorm2d(32, affine=True, track_running_stats=True), True),
+        (nn.PReLU(32), True),
+        (LayerScale(), True),
+        (torchvision.ops.FrozenBatchNorm2d(32), True),
+        (torch.nn.utils.parametrizations.weight_norm(nn.Conv2d(32, 32, 1)), False),
+        (Borrowed(), False),
+        (nn.LSTM(8, 8, batch_first=True), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.filterwarnings("ignore:slimmable")
+def test_layers_are_cut_or_left_whole(layer, narrower):
+    torch.manual_seed(0)
+    if isinstance(layer, nn.LSTM):
+        layer = Rows(layer)
+    x = torch.randn(2, 3, 8, 8)
+    plain = Between(layer).eval()
+    for tensor in (*layer.parameters(), *layer.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = torch.rand_like(tensor) + 0.5
+    model = slimmable(copy.deepcopy(plain), example=x)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), plain(x))
+        set_width(model, 0.5)
+        static = extract(model, Subnet(0.5, None, 8), example=x)
+        torch.testing.assert_close(model(x), static(x))
+        assert static.one.out_channels == (16 if narrower else 32)
+        # Cut out by hand: the layer's own parameters too.
+        if narrower and not isinstance(layer, nn.ConvTranspose2d):
+            y = F.conv2d(x, plain.one.weight[:16], plain.one.bias[:16])
+            small = _prefix(layer)
+            y = F.conv2d(small(y), plain.two.weight[:16, :16], plain.two.bias[:16])
+            wanted = F.linear(y.mean((2, 3)), plain.fc.weight[:, :16], plain.fc.bias)
+            torch.testing.assert_close(model(x), wanted)
+    copied = copy.deepcopy(model)
+    torch.testing.assert_close(copied(x), model(x))
+
+
+class Rows(nn.Module):
+    """Runs a recurrent layer along the rows of every channel."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x.flatten(0, 1))[0].view_as(x)
+
+
+def _prefix(layer):
+    """``layer`` with its first 16 of 32 channels."""
+    small = copy.deepcopy(layer)
+    for name, tensor in [*small._parameters.items(), *small._buffers.items()]:
+        if tensor is not None and tensor.dim():
+            cut = tensor[:16]
+            setattr(small, name, nn.Parameter(cut) if name in small._parameters else cut)
+    if isinstance(layer, nn.GroupNorm):
+        small.num_channels, small.num_groups = 16, -(-layer.num_groups // 2)
+    for name, value in (("normalized_shape", (16,)), ("num_features", 16)):
+        if hasattr(small, name):
+            setattr(small, name, value)
+    return small
 
 
 @pytest.mark.parametrize(

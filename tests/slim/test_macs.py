@@ -9,9 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 from mutualvideo.models import build_model
 from mutualvideo.slim import Costs, count_costs, count_macs, set_subnet, slimmable
-from mutualvideo.slim.macs import example_input
+from mutualvideo.slim.counting.macs import example_input
+from mutualvideo.slim.counting.operation_costs import MetaFlops
 from mutualvideo.slim.meta_copy import meta_twin
-from mutualvideo.slim.operation_costs import MetaFlops
 from mutualvideo.subnet import Subnet
 from tests.networks import NETWORKS, make_cfg, subnets
 
@@ -186,7 +186,9 @@ def test_counting_leaves_the_network_as_it_was():
     model = slimmable(torchvision.models.resnet18(num_classes=7)).train()
     set_subnet(model, Subnet(0.5, None, 48))
     state = {key: value.clone() for key, value in model.state_dict().items()}
+    hooks = [dict(m._forward_pre_hooks) | dict(m._forward_hooks) for m in model.modules()]
     count_macs(model, Subnet(0.25, None, 64))
     assert model.training and model.slim_state.subnet == Subnet(0.5, None, 48)
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
-    assert not any(m._forward_pre_hooks for m in model.modules())
+    after = [dict(m._forward_pre_hooks) | dict(m._forward_hooks) for m in model.modules()]
+    assert hooks == after and not any(hooks[1:])

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from mutualvideo import Subnet, slimmable
 from mutualvideo.errors import InputError
 from mutualvideo.slim import slim_state
-from mutualvideo.slim.sync_norm import normalize
+from mutualvideo.slim.statistics.sync_norm import normalize
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3, 5, 5)], ids=str)

@@ -1,12 +1,24 @@
 """Networks that cannot be made slimmable, or not without being told more."""
 
+import copy
+import re
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim import Fixed, Segment, set_width, slimmable
+from mutualvideo.slim import (
+    Fixed,
+    Segment,
+    extract,
+    set_width,
+    slimmable,
+    slimmable_report,
+)
+from mutualvideo.subnet import Subnet
+from tests.silenced import silenced
 from tests.slim.test_trace import Body
 
 
@@ -98,27 +110,98 @@ class Twice(Body):
 
 
 @pytest.mark.parametrize(
-    "kind, message",
+    "kind, pinned",
     [
-        (Shuffle, r"fc \(Linear\): the channels of its input cannot be followed: view splits"),
-        (HalfAndHalf, r"part \(Conv2d\): .*split takes 16 channels out of 32"),
-        (HardView, r"at width 0.25 the shapes disagree in "),
-        (HardViewInBlock, r"at width 0.25 the shapes disagree in block .HardView.: shape"),
-        (PaddedShortcut, r"fc \(Linear\): .*constant_pad_nd makes 64 channels of 32"),
-        (EverySecond, r"fc \(Linear\): .*slice takes every 2th channel"),
-        (Bilinear, r"fc \(Linear\): .*bmm makes channels of channels in two dimensions"),
-        (Uneven, r"fc \(Linear\): .*add combines channels 32 of stem.0 with channels 16 of left"),
-        (OverTokens, r"mix \(Linear\): it runs along another dimension than the channels'"),
-        (Twice, r"shared \(Conv2d\) is used more than once"),
+        (Shuffle, False),
+        (HalfAndHalf, False),
+        (HardView, True),
+        (HardViewInBlock, True),
+        (PaddedShortcut, True),
+        (EverySecond, False),
+        (Bilinear, True),
+        (Uneven, False),
+        (OverTokens, False),
+        (Twice, False),
     ],
 )
-def test_refusals_name_the_module_and_change_nothing(kind, message):
+@pytest.mark.filterwarnings("ignore:slimmable")
+def test_what_cannot_be_cut_is_pinned_and_every_width_is_a_cut(kind, pinned):
+    """What was refused once: either followed, or whole with the reason in the report."""
+    torch.manual_seed(0)
+    plain = kind().eval()
+    x = torch.randn(2, 3, 16, 16)
+    model = slimmable(copy.deepcopy(plain), example=x)
+    assert (model.get_submodule(STEM[kind])[0].out_rule == Fixed()) == pinned
+    assert ("stem.0" in slimmable_report(model).kept) == (pinned and kind is not HardViewInBlock)
+    with torch.no_grad():
+        for width in (1.0, 0.6, 0.25):
+            set_width(model, width)
+            torch.testing.assert_close(model(x), silenced(plain, model, lambda: plain(x)))
+            if kind is not HardViewInBlock:  # which has a stem that it does not use
+                static = extract(model, Subnet(width, None, 16))
+                torch.testing.assert_close(static(x), model(x))
+
+
+STEM = dict.fromkeys(
+    [Shuffle, HalfAndHalf, HardView, PaddedShortcut, EverySecond, Bilinear, Uneven, OverTokens],
+    "stem",
+) | {HardViewInBlock: "block.stem", Twice: "stem"}
+
+
+class Attention(Body):
+    def build(self):
+        self.heads = nn.Sequential(nn.Conv2d(32, 96, 1), Attend())
+
+    def body(self, x):
+        return self.heads(x)
+
+
+class Attend(nn.Module):
+    def forward(self, x):
+        q, k, v = x.flatten(2).transpose(1, 2).chunk(3, 2)
+        y = F.scaled_dot_product_attention(q, k, v)
+        return y.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+class Heads(Body):
+    def build(self):
+        self.heads = nn.MultiheadAttention(32, 4, batch_first=True)
+
+    def body(self, x):
+        y = x.flatten(2).transpose(1, 2)
+        return self.heads(y, y, y)[0].transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+class Synchronised(Body):
+    def build(self):
+        self.norm = nn.SyncBatchNorm(32)
+
+    def body(self, x):
+        return self.norm(x)
+
+
+@pytest.mark.parametrize(
+    "kind, message",
+    [
+        (Attention, r"heads.1 \(Attend\): .*transformers are out of reach"),
+        (Heads, r"heads \(MultiheadAttention\): transformers are out of reach"),
+        (Synchronised, r"norm \(SyncBatchNorm\): give slimmable\(\) the plain BatchNorm"),
+    ],
+)
+def test_a_refusal_changes_nothing_and_what_it_says_helps(kind, message):
     network = kind()
     kinds = [type(module) for module in network.modules()]
-    with pytest.raises(InputError, match=message):
-        slimmable(network, example=torch.empty(2, 3, 16, 16, device="meta"))
+    example = torch.empty(2, 3, 16, 16, device="meta")
+    with pytest.raises(InputError, match=message) as refused:
+        slimmable(network, example=example)
     assert [type(module) for module in network.modules()] == kinds
     assert not hasattr(network, "slim_state")
+    told = re.search(r"rules=(\{.*\})", str(refused.value))[1]
+    rules = eval(told, {"Fixed": Fixed})
+    model = slimmable(network, example=example, rules=rules)
+    set_width(model, 0.25)
+    if kind is not Synchronised:
+        assert model(torch.randn(2, 3, 16, 16)).shape == (2, 5)
 
 
 def test_fixed_layers_may_be_combined_in_any_way():
@@ -148,7 +231,7 @@ def test_a_forward_that_looks_at_values_needs_an_example_with_values():
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-def test_segments_may_be_told_where_tracing_ends():
+def test_segments_that_are_told_are_checked():
     class Told(Uneven):
         def body(self, x):
             # A view through numpy: no operation that could be followed.
@@ -158,8 +241,8 @@ def test_segments_may_be_told_where_tracing_ends():
             )
 
     halves = [Segment(16), Segment(16)]
-    with pytest.raises(InputError, match="view splits"):
-        slimmable(Told())
+    with pytest.raises(InputError, match="fc: the segments told are .* leave them out"):
+        slimmable(Told(), segments={"fc": [Segment(8), Segment(24)]})
     model = slimmable(Told(), segments={"fc": halves})
     set_width(model, 0.5)
     x = torch.randn(2, 3, 16, 16)

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim import Fixed, Ratio, count_macs, extract, set_width, slimmable
+from mutualvideo.slim import Fixed, Ratio, Scaled, count_macs, extract, set_width, slimmable
 from mutualvideo.subnet import Subnet
 from tests.networks import randomize_norms
 from tests.silenced import silenced
@@ -259,8 +259,6 @@ class Normed(Body):
 
 
 def test_an_excluded_layer_keeps_its_channels_and_so_does_what_feeds_it():
-    with pytest.raises(InputError, match="norm .GroupNorm.: GroupNorm ties"):
-        slimmable(Normed())
     model = slimmable(Normed(), exclude=["norm"])
     static = extract(model, Subnet(0.25, None, 16))
     made = {name: m.out_channels for name, m in static.named_modules() if hasattr(m, "kernel_size")}
@@ -289,9 +287,34 @@ class Scales(Body):
         return x * self.scale
 
 
-def test_a_buffer_for_every_channel_keeps_them_all():
-    model = slimmable(Scales())
+def test_a_buffer_for_every_channel_is_cut_with_them():
+    torch.manual_seed(0)
+    model = slimmable(Scales().eval())
+    model.scale.copy_(torch.rand(32, 1, 1))
+    assert model.stem[0].out_rule == Scaled()
+    set_width(model, 0.5)
+    assert model.scale.shape == (16, 1, 1) and model.state_dict()["scale"].shape == (32, 1, 1)
+    static = extract(model, Subnet(0.5, None, 16))
+    assert static.scale.shape == (16, 1, 1) and type(static) is Scales
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(static(x), model(x))
+
+
+class ScalesByTable(Body):
+    def build(self):
+        self.register_buffer("table", torch.rand(3, 32))
+
+    def body(self, x):
+        return x * self.table.mean(0).view(-1, 1, 1)
+
+
+def test_a_table_for_every_channel_keeps_them_all():
+    model = slimmable(ScalesByTable())
     assert model.stem[0].out_rule == Fixed()
+    assert (
+        "mul combines its channels with others that are whole"
+        in model.slim_state.plan.kept["stem.0"]
+    )
 
 
 def test_macs_follow_what_was_found():

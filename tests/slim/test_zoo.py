@@ -15,7 +15,7 @@ from mutualvideo.slim import (
 from mutualvideo.subnet import Subnet
 from tests.networks import randomize_norms
 from tests.silenced import silenced
-from tests.zoo import ZOO, make_input, make_network, run
+from tests.zoo.upstream import ZOO, make_input, make_network, run
 
 WIDTHS = (0.25, 0.5, 0.77, 1.0)
 

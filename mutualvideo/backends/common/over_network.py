@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mutualvideo.backends.common.base import Backend, BackendKind, Runner, Shape, check_precision
-from mutualvideo.errors import InputError
+from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
 from mutualvideo.slim import channels_last, input_shape, require_calibrated, weights_layout
 from mutualvideo.subnet import Subnet
 
@@ -32,7 +32,7 @@ class NetworkBackend(Backend):
             kind.threads = torch.get_num_threads()
 
     def check(self, subnet: Subnet) -> None:
-        require_calibrated(self.model, subnet, "recognizer")
+        require_calibrated(self.model, subnet, "recognizer", CALIBRATE_BY_TOOLS)
 
     def input_shape(self, subnet: Subnet) -> Shape:
         return input_shape(self.model, subnet)

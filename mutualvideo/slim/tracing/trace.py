@@ -1,46 +1,38 @@
-"""One instrumented forward pass: what slimmable() has to know about a network.
-
-It finds the channel concatenations and who reads them, the layers that must agree because
-their outputs are added, the layers that must stay whole because the output, a parameter or
-a layer that is not slimmed reads them, and the multiples that grouped convolutions need.
-"""
+"""One instrumented forward pass at full width: what slimmable() has to know about a network."""
 
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
-from mutualvideo.errors import InputError
-from mutualvideo.slim.layers import (
-    BatchNormTwin,
-    ConvTwin,
-    LinearTwin,
-    slim_layers,
-)
-from mutualvideo.slim.tracing.layout import ChannelFlow, Layout, Lost, Part
+from mutualvideo.slim.layers import ConvTwin, LinearTwin, slim_layers
+from mutualvideo.slim.subclass import GroupNormTwin, InstanceNormTwin, LayerNormTwin
+from mutualvideo.slim.tracing.flow import ChannelFlow
+from mutualvideo.slim.tracing.outputs import tensors_of
+from mutualvideo.slim.tracing.shadow import along, flat, is_labelled, varying
 
 
 @dataclass
 class Trace:
-    """What one forward pass showed.
+    """What a pass at full width showed.
 
     Attributes:
-        inputs: ``{layer: parts}`` that each slimmable layer reads.
-        unions: pairs of layers whose outputs must agree (``None``: one that never changes).
-        pinned: ``{layer: reason}`` of layers whose output must not be slimmed.
-        outputs: layers that make the network's output.
-        multiples: ``{layer: n}``: its channels are read n at a time.
+        reads: ``{layer: labels}`` of the channels that each slimmable layer reads.
+        events: what :class:`~.flow.ChannelFlow` saw, operation by operation.
+        lent: ``{layer: where}`` of layers whose parameters something else read.
+        macs: ``{layer or module: multiply-adds}`` of every convolution and linear layer.
+        output: structure of the output.
     """
 
-    inputs: dict = field(default_factory=dict)
-    unions: list = field(default_factory=list)
-    pinned: dict = field(default_factory=dict)
-    outputs: set = field(default_factory=set)
-    multiples: dict = field(default_factory=dict)
+    reads: dict = field(default_factory=dict)
+    events: list = field(default_factory=list)
+    lent: dict = field(default_factory=dict)
+    macs: dict = field(default_factory=dict)
+    output: object = None
 
 
 @contextmanager
@@ -73,135 +65,189 @@ def fresh(args):
 
 
 @torch.no_grad()
-def trace(model, args, fixed=(), told=()):
+def trace(model, args, labels, parameters, observe):
     """Runs ``model``, slimmable and at full width, on ``args``; returns a :class:`Trace`.
 
     Args:
-        model: the network in eval mode; it gains no state.
+        model: the network; it gains no state but what its own forward leaves.
         args: tuple of positional arguments, on its device.
-        fixed: names of layers whose output is not slimmed.
-        told: names of layers whose segments the caller gave: theirs may be beyond tracing.
+        labels: :class:`~.labels.Labels`, which learns what the pass shows.
+        parameters: ``{name: (module, own name, dimension)}`` of parameters and buffers of one
+            number a channel.
+        observe: a function that is called with the flow before the pass and ``None`` after.
 
     Raises:
-        InputError: naming the first layer whose input cannot be followed, and why.
+        whatever the network's forward raises.
     """
-    found, handles = Trace(), []
+    found = Trace()
     with running_module(model) as stack:
-        flow = ChannelFlow([*model.parameters(), *model.buffers()], stack)
-        for tensor in tree_leaves(args):
-            if isinstance(tensor, torch.Tensor) and tensor.dim() > 1:
-                flow.set(tensor, Layout(1, (Part(None, tensor.shape[1]),)))
-        for name, layer in slim_layers(model):
-            watch = _Watch(name, layer, flow, found, name in fixed, name in told)
-            handles.append(layer.register_forward_pre_hook(watch.enter))
-            handles.append(layer.register_forward_hook(watch.leave))
-        for layer in model.modules():
-            if isinstance(layer, nn.Linear) and not isinstance(layer, LinearTwin):
-                handles += _watch_whole_linear(layer, flow)
-        try:
-            with flow:
-                out = model(*fresh(args))
-        finally:
-            for handle in handles:
-                handle.remove()
-    for tensor in tree_leaves(out):
-        layout = flow.get(tensor) if isinstance(tensor, torch.Tensor) else None
-        if isinstance(layout, Layout):
-            found.outputs |= {part.source for part in layout.parts} - {None}
-    found.unions, found.pinned = flow.unions, flow.pinned
+        flow = ChannelFlow(labels, stack)
+        labels.parameters |= parameters.keys()
+        for name, (module, own, dim) in parameters.items():
+            tensor = module._parameters.get(own, module._buffers.get(own))
+            flow.set(tensor, along(labels.of(name, tensor.shape[dim]), dim, tensor.dim()))
+        reader = _Reader(labels, found)
+        flow.owners = {
+            id(tensor): name
+            for name, layer in slim_layers(model)
+            for tensor in (*layer._parameters.values(), *layer._buffers.values())
+            if tensor is not None
+        }
+        with _counting(model, found.macs):
+            out = run_followed(model, args, flow, reader, observe)
+    for tensor in tensors_of(out):
+        flow.pin(flow.get(tensor), "the network's output is made of it")
+    found.events, found.lent, found.output = flow.events, flow.lent, out
     return found
 
 
-class _Watch:
-    """The hooks of one slimmable layer: reads its input's layout, sets its output's."""
+@contextmanager
+def _counting(model, macs):
+    """Adds the multiply-adds of every convolution and linear layer to ``macs``."""
 
-    def __init__(self, name, layer, flow, found, is_fixed, is_told):
-        self.name, self.layer, self.flow, self.found = name, layer, flow, found
-        self.source = None if is_fixed else name
-        self.is_told = is_told
+    def count(name):
+        def hook(module, inputs, out):
+            if isinstance(out, torch.Tensor):
+                entries = inputs[0].numel() if _is_transposed(module) and inputs else out.numel()
+                macs[name] = macs.get(name, 0) + entries * _products(module)
 
-    def enter(self, layer, inputs):
-        x = inputs[0]
-        layout = self.flow.get(x)
-        dim = _channel_dim(layer, x)
-        if isinstance(layout, Layout) and layout.dim == dim:
-            self.read(layout.parts)
-        elif not self.is_told:
-            raise InputError(
-                f"slimmable(): {self.name} ({_kind(layer)}): {_why(layout)}; "
-                "exclude it by name, or give its segments"
-            )
-        else:
-            self.found.inputs.setdefault(self.name, None)
-        self.flow.quiet = True
+        return hook
 
-    def read(self, parts):
-        known = self.found.inputs.setdefault(self.name, parts)
-        if known != parts and not self.is_told:
-            # A layer that is used again reads layers that must agree with the first ones.
-            if not self.flow.unite(known, parts):
-                raise InputError(
-                    f"slimmable(): {self.name} ({_kind(self.layer)}) is used more than once, on "
-                    "inputs that are laid out differently; exclude it by name"
-                )
-        reads = _group_size(self.layer)
-        for part in parts:
-            if reads > 1 and part.source is not None:
-                # Whatever is flattened into a channel already divides what is read.
-                need = reads // math.gcd(reads, int(part.times)) if part.times >= 1 else reads
-                before = self.found.multiples.get(part.source, 1)
-                self.found.multiples[part.source] = math.lcm(before, need)
+    kinds = (nn.modules.conv._ConvNd, nn.Linear)
+    handles = [
+        module.register_forward_hook(count(name))
+        for name, module in model.named_modules()
+        if isinstance(module, kinds)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
-    def leave(self, layer, inputs, out):
-        self.flow.quiet = False
-        parts = self.found.inputs[self.name]
+
+def run_followed(model, args, flow, reader, observe):
+    """The output of ``model`` under ``flow``, whose layers' reads ``reader`` is told of."""
+    handles = []
+    for name, layer in slim_layers(model):
+        watch = Watch(name, layer, flow, reader)
+        handles.append(layer.register_forward_pre_hook(watch.enter, with_kwargs=True))
+        handles.append(layer.register_forward_hook(watch.leave, with_kwargs=True))
+    observe(flow)
+    try:
+        with flow:
+            return model(*fresh(args))
+    finally:
+        observe(None)
+        for handle in handles:
+            handle.remove()
+
+
+def _is_transposed(module):
+    return isinstance(module, nn.modules.conv._ConvTransposeNd)
+
+
+def _products(module):
+    """Multiply-adds for each number that comes out (goes in, of transposed convolutions)."""
+    if isinstance(module, nn.Linear):
+        return module.in_features
+    channels = module.out_channels if _is_transposed(module) else module.in_channels
+    return channels // module.groups * math.prod(module.kernel_size)
+
+
+class _Reader:
+    """Notes what layers read and make, at full width."""
+
+    def __init__(self, labels, found):
+        self.labels, self.found = labels, found
+
+    def reads(self, name, layer, vector, where):
+        known = self.found.reads.setdefault(name, vector)
+        if known is not vector:
+            # A layer that is used again reads channels that must agree with the first ones.
+            self.labels.unite(known, vector, f"{name} reads it and channels that are whole")
+            self.found.reads[name] = np.where(known > vector, known, vector)
+        size = layer.reads_together
+        if size > 1:
+            self.labels.window(vector, size)
+
+    def makes(self, name, channels):
+        return self.labels.of(name, channels)
+
+
+class Watch:
+    """The hooks of one slimmable layer: reads its input's labels, sets its output's."""
+
+    def __init__(self, name, layer, flow, reader):
+        self.name, self.layer, self.flow, self.reader = name, layer, flow, reader
+        self.vector = self.beside = None
+
+    def enter(self, layer, inputs, kwargs):
+        flow = self.flow
+        flow.quiet += 1  # what is worked out here is no operation of the network's
+        if flow.quiet == 1:
+            x = inputs[0] if inputs else kwargs["input"]
+            self._read(layer, x, flow.get(x))
+            self.reader.reads(self.name, layer, self.vector, flow)
+
+    def _read(self, layer, x, shadow):
+        if _in_any_dimension(layer) and is_labelled(shadow) and len(varying(shadow)) == 1:
+            if not self.flow.narrow:
+                (layer.channel_dim,) = varying(shadow)
+        dim = layer.dim_of_channels(x)
+        self.vector, self.beside = np.zeros(x.shape[dim], np.int32), None
+        if not is_labelled(shadow) or shadow.dim() != x.dim():
+            return
+        others = varying(shadow) - {dim}
+        why = f"{self.name} ({layer.static.__name__}) reads it along another dimension"
+        if others and (dim in varying(shadow)):
+            # Every row of channels is read with the same weights, so they are one.
+            for other in sorted(others):
+                first = shadow.narrow(other, 0, 1)
+                one, more = torch.broadcast_tensors(first, shadow)
+                self.flow.book.unite(flat(one), flat(more), why)
+                shadow = first
+        elif others and isinstance(layer, (LinearTwin, LayerNormTwin)) and not _by_picture(layer):
+            self.beside = shadow  # it runs along what is no channel, which stays as it is
+            return
+        elif others:
+            self.flow.pin(shadow, why)
+            return
+        self.vector = flat(shadow.expand([n if d == dim else 1 for d, n in enumerate(x.shape)]))
+
+    def leave(self, layer, inputs, kwargs, out):
+        if self.flow.quiet == 1:
+            self._set_output(layer, out)
+        self.flow.quiet -= 1
+
+    def _set_output(self, layer, out):
         if isinstance(layer, ConvTwin) and layer.grouped:
-            times = Fraction(layer.out_channels, layer.in_channels)
-            parts = parts and tuple(Part(p.source, p.channels, p.times * times) for p in parts)
-        elif not isinstance(layer, BatchNormTwin):
-            full = layer.out_features if isinstance(layer, LinearTwin) else layer.out_channels
-            parts = (Part(self.source, full),)
-        if parts is not None:
-            self.flow.set(out, Layout(_channel_dim(layer, out), parts))
+            vector = self._by_group(layer)
+        elif layer.makes is None:
+            vector = self.vector
+        else:
+            vector = self.reader.makes(self.name, layer.makes)
+        dim = layer.dim_of_channels(out)
+        if self.beside is not None:
+            why = f"{self.name} (Linear) runs along another dimension than the channels'"
+            self.flow.book.pin(vector, why)
+            self.flow.set(out, self.beside)
+        elif (vector > 1).any() and (len(vector) > 1 or self.flow.narrow):
+            self.flow.set(out, along(vector, dim, out.dim()))
+
+    def _by_group(self, layer):
+        reads, makes = layer.reads_together, layer.out_channels // layer.groups
+        groups = self.vector.reshape(-1, reads)
+        return groups[:, np.arange(makes) * reads // makes].reshape(-1)
 
 
-def _watch_whole_linear(layer, flow):
-    """Hooks of a linear layer that is not slimmed: it may run along any dimension."""
-
-    def enter(layer, inputs):
-        flow.quiet = True
-
-    def leave(layer, inputs, out):
-        flow.quiet = False
-        layout = flow.get(inputs[0])
-        if isinstance(layout, Layout) and layout.dim == out.dim() - 1:
-            flow.pin(layout, f"{flow.where} reads all of its channels")
-            layout = None
-        # Along another dimension the channels stay where they were.
-        flow.set(out, layout or Layout(out.dim() - 1, (Part(None, out.shape[-1]),)))
-
-    return layer.register_forward_pre_hook(enter), layer.register_forward_hook(leave)
+def _in_any_dimension(layer):
+    """Whether a LayerNorm's forward is its own, so that its channels may lie anywhere."""
+    if not isinstance(layer, LayerNormTwin) or isinstance(layer, (GroupNormTwin, InstanceNormTwin)):
+        return False
+    return layer.static.forward is not nn.LayerNorm.forward
 
 
-def _kind(layer):
-    return layer.static.__name__
-
-
-def _channel_dim(layer, x):
-    if isinstance(layer, LinearTwin):
-        return x.dim() - 1
-    if isinstance(layer, ConvTwin):
-        return x.dim() - 1 - len(layer.kernel_size)
-    return 1
-
-
-def _group_size(layer):
-    return layer.in_channels // layer.groups if isinstance(layer, ConvTwin) and layer.grouped else 1
-
-
-def _why(layout):
-    if isinstance(layout, Lost):
-        return f"the channels of its input cannot be followed: {layout.reason}"
-    if isinstance(layout, Layout):
-        return "it runs along another dimension than the channels'"
-    return "the channels of its input cannot be followed: no layer made them"
+def _by_picture(layer):
+    """Whether a norm takes the entries of a picture together."""
+    return isinstance(layer, (GroupNormTwin, InstanceNormTwin))

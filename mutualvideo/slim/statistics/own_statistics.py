@@ -3,9 +3,9 @@
 import torch
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.calibrate import as_before
 from mutualvideo.slim.every_subnet import each_subnet
 from mutualvideo.slim.layers import batch_norms
+from mutualvideo.slim.statistics.calibrate import as_before
 
 
 @torch.no_grad()

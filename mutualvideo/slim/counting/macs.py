@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.flop_counter import FlopCounterMode
 
+from mutualvideo.errors import InputError
+from mutualvideo.slim.channel_parameters import lenders
 from mutualvideo.slim.convert import set_subnet
+from mutualvideo.slim.counting.operation_costs import MetaFlops
 from mutualvideo.slim.layers import arriving_channels, slim_layers
-from mutualvideo.slim.meta_copy import meta_twin
-from mutualvideo.slim.operation_costs import MetaFlops
+from mutualvideo.slim.meta_copy import copy_network, meta_twin
 from mutualvideo.slim.resampling import input_shape
 
 
@@ -40,8 +43,20 @@ def meta_arguments(model, subnet, in_channels=3, example=None):
     """
     if example is None:
         return (example_input(model, subnet, in_channels),)
-    args = example if isinstance(example, tuple) else (example,)
-    return tree_map(lambda value: value.to("meta") if torch.is_tensor(value) else value, args)
+    return tree_map(
+        lambda value: value.to("meta") if torch.is_tensor(value) else value, arguments(example)
+    )
+
+
+def arguments(example):
+    """The positional arguments that ``example`` stands for."""
+    return example if isinstance(example, tuple) else (example,)
+
+
+def has_values(example):
+    """Whether ``example`` has tensors, and all of them have values."""
+    tensors = [t for t in tree_leaves(example) if torch.is_tensor(t)]
+    return bool(tensors) and not any(t.is_meta for t in tensors)
 
 
 def _first_of_batch(args):
@@ -63,12 +78,12 @@ def record_arriving(model):
     seen, handles = {}, []
 
     def watch(name, layer):
-        def hook(_, inputs):
-            count = arriving_channels(layer, inputs[0])
+        def hook(_, inputs, kwargs):
+            count = arriving_channels(layer, inputs[0] if inputs else kwargs["input"])
             if seen.setdefault(name, count) != count:
                 raise RuntimeError(f"{name} is used with {seen[name]} and with {count} channels")
 
-        handles.append(layer.register_forward_pre_hook(hook))
+        handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
 
     for name, layer in slim_layers(model):
         watch(name, layer)
@@ -122,26 +137,72 @@ def count_costs(model, subnets, in_channels=3, example=None):
 
     An ``example`` is that of all of them.
     """
-    twin = meta_twin(model)
+    try:
+        return _count(meta_twin(model), subnets, in_channels, example, MetaFlops())
+    except InputError:
+        raise
+    except Exception:
+        if not has_values(example):
+            raise
+    # A forward that looks at values does not run without them.
+    return _count(copy_network(model).eval(), subnets, in_channels, example, _Flops())
+
+
+class _Flops:
+    """As :class:`MetaFlops`, of a pass with values."""
+
+    def __init__(self):
+        self.total = 0
+
+    def __enter__(self):
+        self._counter = FlopCounterMode(display=False)
+        self._counter.__enter__()
+
+    def __exit__(self, *error):
+        self._counter.__exit__(*error)
+        self.total += self._counter.get_total_flops()
+
+
+def _count(twin, subnets, in_channels, example, counter):
     layers = slim_layers(twin)
-    slim_ids = {id(p) for _, layer in layers for p in layer.parameters(recurse=False)}
-    rest = sum(p.numel() for p in twin.parameters() if id(p) not in slim_ids)
-    costs, counter, in_use = {}, MetaFlops(), {}
+    cut = {id(p) for _, layer in layers for p in layer.parameters(recurse=False)}
+    cut |= {id(p) for module in lenders(twin) for p in module.parameters(recurse=False)}
+    rest = sum(p.numel() for p in twin.parameters() if id(p) not in cut)
+    costs, in_use = {}, {}
     with record_arriving(twin) as arriving:
         for subnet in subnets:
             set_subnet(twin, subnet)
-            args = _first_of_batch(meta_arguments(twin, subnet, in_channels, example))
-            before = counter.total
-            arriving.clear()
-            with counter:
-                twin(*args)
+            flops = _flops_of_one(twin, subnet, in_channels, example, counter, arriving)
             # Neither frames nor size show in a layer's parameters: they are counted once a width.
             key = subnet.width, tuple(arriving.items())
             if key not in in_use:
-                in_use[key] = rest + sum(
+                in_use[key] = rest + sum(module.active_parameters() for module in lenders(twin))
+                in_use[key] += sum(
                     layer.active_parameters(arriving[name])
                     for name, layer in layers
                     if name in arriving
                 )
-            costs[subnet] = Costs((counter.total - before) // 2, in_use[key])
+            costs[subnet] = Costs(flops // 2, in_use[key])
     return costs
+
+
+def _flops_of_one(twin, subnet, in_channels, example, counter, arriving):
+    """Operations of one of the batch; where one alone does not run, its share of the batch's."""
+    if isinstance(counter, MetaFlops):
+        args = meta_arguments(twin, subnet, in_channels, example)
+    else:
+        args = arguments(example)
+    length = next((t.shape[0] for t in tree_leaves(args) if torch.is_tensor(t) and t.dim() > 1), 1)
+    for some, count in ((_first_of_batch(args), 1), (args, length)):
+        before = counter.total
+        arriving.clear()
+        try:
+            with counter:
+                twin(*some)
+            return (counter.total - before) // count
+        except InputError:
+            raise
+        except Exception:
+            if count == length:
+                raise
+    raise AssertionError("one of the two runs, or raises")

@@ -4,13 +4,15 @@ import os
 from contextlib import contextmanager
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from mutualvideo.errors import InputError, shown
 from mutualvideo.slim.convert import slim_state
 from mutualvideo.slim.every_subnet import each_subnet
 from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.network_protocol import tell_subnet
-from mutualvideo.slim.sync_norm import count_over_processes
+from mutualvideo.slim.resampling import batch_length, run_on
+from mutualvideo.slim.statistics.sync_norm import count_over_processes
 from mutualvideo.subnet import Subnet
 
 _FORMAT = "mutualvideo-statistics"
@@ -48,7 +50,8 @@ def calibrate(model, subnets, clips, over_processes=False):
         model: a slimmable network.
         subnets: the sub-networks to calibrate.
         clips: iterable of full-size batches, float32 (B, C, T, H, W) or (B, C, H, W), on the
-            model's device; each is read once and derived for every sub-network.
+            model's device, or nests of tensors as :func:`~mutualvideo.slim.subnet_input` takes
+            them; each is read once and derived for every sub-network.
         over_processes: the processes of ``torch.distributed`` calibrate together: what each of
             them gives is a part of the batch, whose statistics are those of all parts, so that
             every process gets what one alone gets for the whole batches. All must give as many
@@ -67,13 +70,14 @@ def calibrate(model, subnets, clips, over_processes=False):
                 norm.statistics.pop(subnet, None)
         total = 0
         for batch in clips:
-            count = len(batch)
+            count = batch_length(batch)
             if over_processes:
-                count = count_over_processes(count, batch.device)
+                first = next(t for t in tree_leaves(batch) if torch.is_tensor(t))
+                count = count_over_processes(count, first.device)
             total += count
             state.calibration_momentum = count / total
             for _, x in each_subnet(model, batch, subnets):
-                model(x)
+                run_on(model, x)
     if total == 0:
         raise InputError("calibrate(): no clips were given, so there is nothing to average")
 
@@ -85,13 +89,12 @@ def is_calibrated(model, subnet):
     return all(subnet in norm.statistics for _, norm in batch_norms(model))
 
 
-def require_calibrated(model, subnet, purpose):
+def require_calibrated(model, subnet, purpose, remedy="calibrate() it first"):
     """Raises InputError, naming ``subnet`` and ``purpose``, if it was never calibrated."""
     if not is_calibrated(model, subnet):
         raise InputError(
             f"{purpose}: sub-network {subnet} was never calibrated, its BatchNorm statistics are "
-            "the full network's and its answers meaningless; add it to the TABLE keys and run "
-            "tools/run_net.py with TRAIN.ENABLE False"
+            f"the full network's and its answers meaningless; {remedy}"
         )
 
 

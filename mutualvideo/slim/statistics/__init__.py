@@ -1,0 +1,1 @@
+"""BatchNorm statistics: those of each sub-network, and over several processes."""

@@ -1,0 +1,50 @@
+"""What a network returns, whatever it is wrapped in."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+
+
+def tensors_of(value):
+    """All tensors in ``value``: in tuples, lists, sets, mappings, dataclasses, objects."""
+    return [tensor for _, tensor in described(value)]
+
+
+def described(value):
+    """(path, tensor) of every tensor in ``value``; paths like ``['low'][0]``."""
+    found = []
+    _walk(value, "", found, set())
+    return found
+
+
+def _walk(value, path, found, seen):
+    if isinstance(value, torch.Tensor):
+        found.append((path, value))
+        return
+    if value is None or isinstance(value, (str, bytes, int, float, complex, type)):
+        return
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _walk(item, f"{path}[{key!r}]", found, seen)
+    elif isinstance(value, (tuple, list, set, frozenset)):
+        for number, item in enumerate(value):
+            _walk(item, f"{path}[{number}]", found, seen)
+    elif isinstance(value, torch.nn.Module) or callable(value):
+        return
+    elif dataclasses.is_dataclass(value):
+        for item in dataclasses.fields(value):
+            _walk(getattr(value, item.name, None), f"{path}.{item.name}", found, seen)
+    for name, item in getattr(value, "__dict__", {}).items():
+        _walk(item, f"{path}.{name}", found, seen)
+    for kind in type(value).__mro__:
+        for name in _slots(kind):
+            _walk(getattr(value, name, None), f"{path}.{name}", found, seen)
+
+
+def _slots(kind):
+    slots = kind.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)

@@ -1,0 +1,303 @@
+"""Traces a network, makes a plan, proves it, and pins what does not hold, until all of it does."""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from mutualvideo.errors import InputError
+from mutualvideo.slim.layers import slim_layers
+from mutualvideo.slim.tracing.blocks import make_plan
+from mutualvideo.slim.tracing.labels import Labels
+from mutualvideo.slim.tracing.outputs import described
+from mutualvideo.slim.tracing.proof import Conflict, prove
+from mutualvideo.slim.tracing.trace import Trace, fresh, trace
+from mutualvideo.slim.unsupported import TRANSFORMERS, is_within, refusal
+
+# Widths that are proved beside the narrowest, a middle and the widest, as shares of the range,
+# where the network takes its channels apart: how it rounds shows at some widths alone.
+_MORE = (0.15, 0.35, 0.65, 0.85)
+
+
+@dataclass
+class Pass:
+    """One way to run the network: its arguments, mode, and what the full pass showed."""
+
+    args: tuple
+    training: bool
+    found: Trace
+
+
+def settle(model, trials, convert, parameters, tell, rules, may_attend):
+    """(passes, plan, arguments) of a network that is tried on ``trials``.
+
+    Args:
+        model: the network.
+        trials: as :func:`mutualvideo.slim.tracing.trials.trials` gives them.
+        convert: makes a copy of the network slimmable.
+        parameters: ``{name: (module, own name, dimension)}`` of a network's parameters of one
+            number a channel.
+        tell: tells a network's layers a plan.
+        rules: ``{layer: rule}`` that the caller gave.
+        may_attend: patterns of modules that may run attention, since they stay whole.
+
+    Raises:
+        InputError: if no trial runs, or something cannot be part of a slimmable network.
+    """
+    session, first_error = None, None
+    for make_copy, args in trials:
+        session = _Session(make_copy(model).eval(), args, convert, parameters, tell)
+        try:
+            session.trace(args, False, may_attend)
+        except InputError:
+            raise
+        except Exception as error:
+            first_error = first_error or (model, args, error)
+            session = None
+            continue
+        break
+    if session is None:
+        raise _does_not_run(*first_error)
+    session.more_passes(may_attend)
+    plan = session.settle(rules)
+    return session.passes, plan, args
+
+
+def _does_not_run(model, args, error):
+    shapes = [tuple(t.shape) for t in tree_leaves(args) if isinstance(t, torch.Tensor)]
+    reason = str(error).strip().split("\n")[0]
+    refused = InputError(
+        f"slimmable(): {type(model).__name__} does not run on input of shape "
+        f"{', '.join(map(str, shapes))} ({reason}): give example=, a tensor or a tuple of what its "
+        "forward takes"
+    )
+    refused.__cause__ = error
+    return refused
+
+
+class _Session:
+    def __init__(self, twin, args, convert, parameters, tell):
+        self.twin, self.state, self.tell = twin, convert(twin), tell
+        self.state.shapes_only = True
+        self.parameters, self.labels, self.passes = parameters(twin), Labels(), []
+        self.on_meta = all(t.is_meta for t in tree_leaves(args) if isinstance(t, torch.Tensor))
+
+    def _observe(self, flow):
+        self.state.observer = flow
+
+    def trace(self, args, training, may_attend):
+        self.state.width = 1.0  # whole, even where the widest width allowed is less
+        self.twin.train(training)
+        with _same_chances(), _NoAttention(self, may_attend):
+            found = trace(self.twin, args, self.labels, self.parameters, self._observe)
+        self.passes.append(Pass(args, training, found))
+
+    def more_passes(self, may_attend):
+        """In training mode, and on other values or another batch."""
+        args = self.passes[0].args
+        for other, training in ((_other(args), False), (args, True), (_doubled(args), True)):
+            if training and self.passes[-1].training:
+                continue  # the doubled batch is for BatchNorms that need more than one value
+            if not training and self.on_meta:
+                continue
+            try:
+                self.trace(other, training, may_attend)
+            except InputError:
+                raise
+            except Exception:
+                continue  # it does not run like that: layers that it alone uses stay whole
+        self.reads = {}
+        for one in self.passes:
+            for name, vector in one.found.reads.items():
+                known = self.reads.setdefault(name, vector)
+                if known is not vector:
+                    self.labels.unite(known, vector, f"{name} reads it and channels that are whole")
+                    self.reads[name] = np.where(known > vector, known, vector)
+            for name, where in one.found.lent.items():
+                why = f"{where} reads the parameters of {name}"
+                if name in self.labels.sources:
+                    self.labels.pin(self.labels.of(name, 0), why)
+                if name in one.found.reads:
+                    self.labels.pin(one.found.reads[name], why)
+        for one in self.passes:
+            one.found.reads = {name: self.reads[name] for name in one.found.reads}
+
+    def settle(self, rules):
+        low, high = self.state.width_range
+        shares = [0, 0.5, 1, *(_MORE if self.labels.starts else ())]
+        widths = list(dict.fromkeys(low + (high - low) * share for share in shares))
+        while True:
+            plan = make_plan(self.labels, self.reads, rules)
+            self.tell(self.twin, plan)
+            try:
+                for width in widths:
+                    self._prove(width, plan, width == low)
+            except Conflict as conflict:
+                self._pin(conflict, width)
+                continue
+            self.state.select(high)
+            events = [event for one in self.passes for event in one.found.events]
+            plan.locked, plan.moving = _locked(plan, events), {e[0] for e in events if e[2]}
+            plan.channel_dims = {
+                name: layer.channel_dim
+                for name, layer in slim_layers(self.twin)
+                if getattr(layer, "channel_dim", None) is not None
+            }
+            return plan
+
+    def _prove(self, width, plan, narrowest):
+        for one in self.passes:
+            if one.training and not narrowest:
+                continue
+            self.state.select(width)
+            self.twin.train(one.training)
+            values = not self.on_meta
+            with _same_chances():
+                prove(self.twin, one.args, one.found, plan, self.parameters, self._observe, values)
+        if narrowest and self.on_meta:
+            self._prove_another_batch(width)
+
+    @torch.no_grad()
+    def _prove_another_batch(self, width):
+        """The output has one structure and shape at two widths for a batch of twice the size."""
+        self.twin.eval()
+        args, found = _doubled(self.passes[0].args), []
+        try:
+            self.state.width = 1.0
+            found.append(_shapes(self.twin(*fresh(args))))
+        except Exception:
+            return  # it takes batches of one size alone
+        finally:
+            self.state.select(width)
+        try:
+            found.append(_shapes(self.twin(*fresh(args))))
+        except Exception as error:
+            raise Conflict([], "the output of a larger batch", "", None, str(error)) from error
+        if found[0] != found[1]:
+            raise Conflict([], "the output of a larger batch", "", None, "its shape changes")
+
+    def _pin(self, conflict, width):
+        """Pins the channels that a conflict is about; the last resort is all of the network's."""
+        where = conflict.module or "the network's own forward"
+        where += f" ({conflict.line})" if conflict.line else ""
+        detail = f": {conflict.detail}" if conflict.detail else ""
+        why = (
+            f"{conflict.operation} does something else at width {width:g} than at full width, in "
+            f"{where}{detail}"
+        )
+        labels = [conflict.labels.astype(np.int64)]
+        if conflict.line is not None:  # the same line of code does the same elsewhere
+            labels.append(
+                self._labels_of(
+                    lambda event: event[0] == conflict.operation and event[2] == conflict.line
+                )
+            )
+        pinned = [self.labels.pin(some, why) for some in labels]
+        if any(pinned):
+            return
+        inside = conflict.module
+        if inside and self.labels.pin(self._labels_of(lambda e: e[1].startswith(inside)), why):
+            return
+        if self.labels.pin(self._labels_of(lambda event: True), why):
+            return
+        everything = np.arange(2, len(self.labels))
+        if self.labels.pin(everything, why):
+            return
+        kind = type(self.twin.get_submodule(inside)).__name__ if inside else "the network"
+        raise refusal(inside, kind, why, inside)
+
+    def _labels_of(self, matches):
+        found = [
+            shadow.reshape(-1).numpy()
+            for one in self.passes
+            for event in one.found.events
+            if matches(event)
+            for _, shadow in event[3]
+            if shadow is not None
+        ]
+        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+
+def _locked(plan, events):
+    """bool (blocks,): whose channels an operation takes some of, or some more often than others."""
+    locked = np.zeros(len(plan.blocks), bool)
+    seen = set()
+    for event in events:
+        for _, shadow in event[3]:
+            if shadow is None or id(shadow) in seen:
+                continue
+            seen.add(id(shadow))
+            labels = plan.labels.canonical(shadow.reshape(-1).numpy())
+            count = np.bincount(labels, minlength=len(plan.number))
+            for block in np.unique(plan.number[labels]):
+                channels = plan.blocks[block][0]
+                if block >= 0 and (count[channels] != count[channels[0]]).any():
+                    locked[block] = True
+    return locked
+
+
+def _shapes(out):
+    return [(path, tuple(tensor.shape)) for path, tensor in described(out)]
+
+
+def _other(args):
+    """Other values of the same shapes."""
+
+    def other(value):
+        if not isinstance(value, torch.Tensor) or value.is_meta or not value.is_floating_point():
+            return value
+        return -value.flip(0) if value.dim() else value
+
+    return tree_map(other, args)
+
+
+def _doubled(args):
+    """Every tensor of the batch twice."""
+    lengths = [t.shape[0] for t in tree_leaves(args) if isinstance(t, torch.Tensor) and t.dim() > 1]
+
+    def double(value):
+        batched = isinstance(value, torch.Tensor) and value.dim() and value.shape[0] == lengths[0]
+        return torch.cat([value, value]) if batched else value
+
+    return tree_map(double, args) if lengths else args
+
+
+class _same_chances:
+    """Passes draw the same random numbers, and leave the generators as they were."""
+
+    def __enter__(self):
+        self.before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        random.seed(0), np.random.seed(0), torch.default_generator.manual_seed(0)
+
+    def __exit__(self, *_):
+        random.setstate(self.before[0])
+        np.random.set_state(self.before[1])
+        torch.set_rng_state(self.before[2])
+
+
+class _NoAttention(TorchFunctionMode):
+    """Refuses attention, which is a transformer's, unless its module stays whole."""
+
+    def __init__(self, session, may_attend):
+        super().__init__()
+        self.session, self.may_attend = session, may_attend
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (F.scaled_dot_product_attention, F.multi_head_attention_forward):
+            flow = self.session.state.observer
+            name = flow.module if flow is not None else ""
+            if not is_within(name, self.may_attend):
+                kind = type(self.session.twin.get_submodule(name)).__name__
+                raise refusal(
+                    name, kind, f"scaled_dot_product_attention: {TRANSFORMERS}", _block(name)
+                )
+        return func(*args, **(kwargs or {}))
+
+
+def _block(name):
+    """A pattern for ``name`` and its like in the other blocks: numbers become ``*``."""
+    return ".".join("*" if part.isdigit() else part for part in name.split(".")) or "*"
