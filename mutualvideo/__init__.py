@@ -6,6 +6,8 @@ Train one slimmable network, once; execute it at any width x frames x size.
 from importlib import import_module
 from typing import Any
 
+from mutualvideo.moved_modules import serve_old_names
+
 __version__ = "0.1.0"
 
 _PUBLIC = {
@@ -36,6 +38,7 @@ _PUBLIC = {
     "slimmable_report": "slim",
 }
 __all__ = sorted(_PUBLIC)
+serve_old_names()
 
 
 def __getattr__(name: str) -> Any:

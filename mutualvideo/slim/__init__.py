@@ -7,9 +7,9 @@ from mutualvideo.slim.extract import extract
 from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.memory_format import channels_last, weights_layout
 from mutualvideo.slim.order import order_channels
-from mutualvideo.slim.report import SlimmableReport, slimmable_report
 from mutualvideo.slim.resampling import frame_indices, input_shape, resample_clip, subnet_input
 from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
+from mutualvideo.slim.share_report import SlimmableReport, slimmable_report
 from mutualvideo.slim.statistics.calibrate import (
     calibrate,
     get_statistics,

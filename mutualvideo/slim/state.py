@@ -22,7 +22,7 @@ class SlimState:
         is_full: whether this is the full network: it alone updates the running statistics. Worked
             out when switching, so that a compiled layer asks for nothing but this.
         serial: counts the switches, so that a layer knows when what it prepared is out of date.
-        plan: :class:`~mutualvideo.slim.tracing.blocks.Plan` that the layers were told.
+        plan: :class:`~mutualvideo.slim.tracing.channel_blocks.Plan` that the layers were told.
         observer: while slimmable() watches a pass, the flow that it watches with; else ``None``.
         shapes_only: slimmable() is looking at shapes: layers need not compute.
         running: ``{thread: serial}`` of the forward passes that are running, so that a switch

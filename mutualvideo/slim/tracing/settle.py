@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.layers import slim_layers
-from mutualvideo.slim.tracing.blocks import make_plan
+from mutualvideo.slim.tracing.channel_blocks import make_plan
 from mutualvideo.slim.tracing.labels import Labels
 from mutualvideo.slim.tracing.outputs import described
 from mutualvideo.slim.tracing.proof import Conflict, prove
