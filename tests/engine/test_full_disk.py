@@ -28,6 +28,12 @@ ROOT = Path(__file__).resolve().parents[2]
 CPU = Context(torch.device("cpu"))
 
 
+@pytest.fixture(autouse=True)
+def no_log_of_other_tests(tmp_path):
+    """Their files may not grow either."""
+    setup_logging(tmp_path, False)
+
+
 @contextmanager
 def largest_file(size):
     """No file of this process may have more bytes. (Python ignores the signal of it.)"""

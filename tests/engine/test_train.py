@@ -92,7 +92,7 @@ def test_checkpoint_carries_what_rebuilds_the_network(tiny):
 def test_training_starts_from_weights_and_replaces_the_classifier(tiny, tmp_path, caplog):
     path = run(tiny(SOLVER__MAX_EPOCH=1))
     more = tiny(
-        SOLVER__MAX_EPOCH=0,
+        SOLVER__MAX_EPOCH=1,
         OUTPUT_DIR=tmp_path / "more",
         MODEL__NUM_CLASSES=3,
         TRAIN__CHECKPOINT_FILE_PATH=path,
