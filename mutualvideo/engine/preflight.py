@@ -15,10 +15,12 @@ from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.run_keys import check_test_keys, check_training_keys
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.choose_statistics import require_choice
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.media import reader_class
+from mutualvideo.models import read_checkpoint
 from mutualvideo.models.model_registry import count_numbers
-from mutualvideo.run.checkpoint import checkpoints
+from mutualvideo.run.checkpoint import average_of, checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +38,15 @@ def check_keys(cfg):
     Raises:
         InputError: naming the key.
     """
+    if not (cfg.TRAIN.ENABLE or cfg.TEST.ENABLE):
+        raise InputError("TRAIN.ENABLE and TEST.ENABLE are False: there is nothing to do; set one")
     if cfg.TRAIN.ENABLE:
         check_training_keys(cfg)
         build_sampler(cfg)
     if cfg.TEST.ENABLE or (cfg.TRAIN.ENABLE and cfg.TRAIN.EVAL_PERIOD):
         check_test_keys(cfg)
     if cfg.TEST.ENABLE:
+        require_choice(cfg.TABLE.STATISTICS)
         if cfg.TRAIN.ENABLE:
             grid_subnets(cfg)
         else:
@@ -63,6 +68,9 @@ def preflight(cfg, context):
     reader_class(cfg.DATA.DECODING_BACKEND)
     if cfg.TEST.ENABLE and cfg.TABLE.LATENCY:
         _check_backend(cfg.TABLE.LATENCY_BACKEND, context.device)
+    if cfg.TEST.ENABLE and cfg.TEST.EMA and not cfg.TRAIN.ENABLE:
+        path = find_checkpoint(cfg)
+        average_of(read_checkpoint(path), path)
     splits = _check_lists(cfg, context)
     _check_folder(cfg.OUTPUT_DIR)
     if cfg.TRAIN.ENABLE:
@@ -94,7 +102,8 @@ def _check_lists(cfg, context):
     wanted = []
     if cfg.TRAIN.ENABLE or cfg.TEST.ENABLE:
         wanted.append("train" if cfg.TRAIN.ENABLE else "calibration")
-    if cfg.TRAIN.ENABLE and cfg.TRAIN.EVAL_PERIOD:
+    chooses = cfg.TEST.ENABLE and cfg.TABLE.STATISTICS == "best"
+    if chooses or (cfg.TRAIN.ENABLE and cfg.TRAIN.EVAL_PERIOD):
         wanted.append("val")
     if cfg.TEST.ENABLE:
         wanted.append("test")

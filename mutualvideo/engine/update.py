@@ -104,8 +104,8 @@ class Updater:
             subnets,
             label_smoothing,
             self._passes,
-            self._teaching,
-            weights,
+            teaching=self._teaching,
+            weights=weights,
         )
         self.scaler.unscale_(self.optimizer)
         norm = get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
