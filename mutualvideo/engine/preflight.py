@@ -1,7 +1,7 @@
 """Everything that can be known before the first step of a run: by the run and by a dry run.
 
 A run may take days, and its evaluation comes last. What would end it then is looked for here:
-keys, lists, backends, the folder and the room in it. No video is opened.
+keys, lists, backends, the folder and the room in it. No video is opened; a few are looked for.
 """
 
 import logging
@@ -11,6 +11,7 @@ import shutil
 
 from mutualvideo.backends import backend_kind, backend_names
 from mutualvideo.backends.common.base import import_extra
+from mutualvideo.config import takes_pictures
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.run_keys import check_test_keys, check_training_keys
 from mutualvideo.engine.train import build_sampler
@@ -30,6 +31,8 @@ _CONVERTERS = {"onnx": ("onnx", "onnxscript")}
 _OVERHEAD_BYTES = 1 << 20
 _BYTES = 4  # of a number
 _EXAMPLES = 3
+# Videos of a list that are looked for on the disk: enough to know a wrong folder.
+_LOOKED_AT = 16
 
 
 def check_keys(cfg):
@@ -119,7 +122,19 @@ def _check_lists(cfg, context):
                 "sub-network are calibrated on them"
             ) from error
         found[split] = dataset.origin, dataset.videos
+        if split in ("val", "test") and cfg.TRAIN.ENABLE and not takes_pictures(cfg):
+            _check_there(*found[split])
     return found
+
+
+def _check_there(origin, videos):
+    """Whether any of some videos, spread over a list that is read late, is a file or folder."""
+    some = videos[:: max(1, len(videos) // _LOOKED_AT)]
+    if not any(os.path.exists(video.path) for video in some):
+        raise InputError(
+            f"{origin}:{some[0].line}: there is no {some[0].path}, nor any of {len(some)} videos "
+            "of the list; correct it, DATA.PATH_TO_DATA_DIR or DATA.PATH_PREFIX"
+        )
 
 
 def _check_folder(folder):

@@ -93,6 +93,7 @@ def folder(video_folder, tmp_path):
     """Lists to be spoilt; they are read, the videos are not."""
     for name in ("train.csv", "val.csv"):
         shutil.copy(video_folder / name, tmp_path / name)
+    (tmp_path / "0.mp4").touch()
     return tmp_path
 
 
@@ -141,6 +142,16 @@ def test_a_checkpoint_without_the_average_that_is_wanted(tiny):
         preflight(cfg, CPU)
 
 
+@pytest.mark.parametrize("name", ["val.csv", "test.csv"])
+def test_lists_of_videos_that_are_elsewhere(tiny, folder, name):
+    (folder / name).write_text("".join(f"elsewhere/{n}.mp4 0\n" for n in range(40)))
+    with pytest.raises(InputError, match=f"{name}:1: there is no .*elsewhere/0.mp4, nor any of"):
+        preflight(tiny(DATA__PATH_TO_DATA_DIR=folder, TRAIN__EVAL_PERIOD=1), CPU)
+    with open(folder / name, "a") as file:  # one that is there, read as any other
+        file.write("0.mp4 0\n" * 40)
+    preflight(tiny(DATA__PATH_TO_DATA_DIR=folder, TRAIN__EVAL_PERIOD=1), CPU)
+
+
 def test_nothing_to_do(tiny):
     with pytest.raises(InputError, match="TRAIN.ENABLE and TEST.ENABLE are False"):
         check_keys(tiny(TRAIN__ENABLE=False, TEST__ENABLE=False))
@@ -157,6 +168,7 @@ def test_a_warm_up_that_falls(tiny, base, start):
 def test_videos_with_two_labels_and_in_both_lists(tiny, folder, caplog):
     (folder / "train.csv").write_text("a.mp4 0\nb.mp4 1\nc.mp4 0\nd.mp4 0\na.mp4 1\n")
     (folder / "val.csv").write_text("b.mp4 1\ne.mp4 0\nc.mp4 0\n")
+    (folder / "e.mp4").touch()
     preflight(tiny(DATA__PATH_TO_DATA_DIR=folder), CPU)
     assert "train.csv: 1 videos have two labels, such as a.mp4 (lines 1 and 5: 0 and 1)" in (
         caplog.text
