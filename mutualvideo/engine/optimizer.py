@@ -97,6 +97,17 @@ def check_schedule(solver):
     for key in ("WARMUP_START_LR", "COSINE_END_LR"):
         if not 0 <= solver[key] < math.inf:
             raise InputError(f"SOLVER.{key} must not be negative, got {solver[key]}")
+    _check_policy(solver)
+    target = _POLICIES[solver.LR_POLICY](solver, warm_up)
+    if warm_up and solver.WARMUP_START_LR > target:
+        raise InputError(
+            f"SOLVER.WARMUP_START_LR {solver.WARMUP_START_LR:g} is above {target:g}, the rate that "
+            "the warm-up ends with: lower it in the same proportion as SOLVER.BASE_LR"
+        )
+
+
+def _check_policy(solver):
+    epochs = solver.MAX_EPOCH
     if solver.LR_POLICY not in _POLICIES:
         raise InputError(
             f"SOLVER.LR_POLICY {solver.LR_POLICY}: choose one of {', '.join(_POLICIES)}"

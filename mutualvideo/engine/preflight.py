@@ -1,7 +1,7 @@
 """Everything that can be known before the first step of a run: by the run and by a dry run.
 
 A run may take days, and its evaluation comes last. What would end it then is looked for here:
-keys, lists, backends, the folder and the room in it. No video is opened.
+keys, lists, backends, the folder and the room in it. No video is opened; a few are looked for.
 """
 
 import logging
@@ -11,14 +11,17 @@ import shutil
 
 from mutualvideo.backends import backend_kind, backend_names
 from mutualvideo.backends.common.base import import_extra
+from mutualvideo.config import takes_pictures
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.run_keys import check_test_keys, check_training_keys
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.choose_statistics import require_choice
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.media import reader_class
+from mutualvideo.models import read_checkpoint
 from mutualvideo.models.model_registry import count_numbers
-from mutualvideo.run.checkpoint import checkpoints
+from mutualvideo.run.checkpoint import average_of, checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ _CONVERTERS = {"onnx": ("onnx", "onnxscript")}
 _OVERHEAD_BYTES = 1 << 20
 _BYTES = 4  # of a number
 _EXAMPLES = 3
+# Videos of a list that are looked for on the disk: enough to know a wrong folder.
+_LOOKED_AT = 16
 
 
 def check_keys(cfg):
@@ -36,12 +41,15 @@ def check_keys(cfg):
     Raises:
         InputError: naming the key.
     """
+    if not (cfg.TRAIN.ENABLE or cfg.TEST.ENABLE):
+        raise InputError("TRAIN.ENABLE and TEST.ENABLE are False: there is nothing to do; set one")
     if cfg.TRAIN.ENABLE:
         check_training_keys(cfg)
         build_sampler(cfg)
     if cfg.TEST.ENABLE or (cfg.TRAIN.ENABLE and cfg.TRAIN.EVAL_PERIOD):
         check_test_keys(cfg)
     if cfg.TEST.ENABLE:
+        require_choice(cfg.TABLE.STATISTICS)
         if cfg.TRAIN.ENABLE:
             grid_subnets(cfg)
         else:
@@ -63,6 +71,9 @@ def preflight(cfg, context):
     reader_class(cfg.DATA.DECODING_BACKEND)
     if cfg.TEST.ENABLE and cfg.TABLE.LATENCY:
         _check_backend(cfg.TABLE.LATENCY_BACKEND, context.device)
+    if cfg.TEST.ENABLE and cfg.TEST.EMA and not cfg.TRAIN.ENABLE:
+        path = find_checkpoint(cfg)
+        average_of(read_checkpoint(path), path)
     splits = _check_lists(cfg, context)
     _check_folder(cfg.OUTPUT_DIR)
     if cfg.TRAIN.ENABLE:
@@ -94,7 +105,8 @@ def _check_lists(cfg, context):
     wanted = []
     if cfg.TRAIN.ENABLE or cfg.TEST.ENABLE:
         wanted.append("train" if cfg.TRAIN.ENABLE else "calibration")
-    if cfg.TRAIN.ENABLE and cfg.TRAIN.EVAL_PERIOD:
+    chooses = cfg.TEST.ENABLE and cfg.TABLE.STATISTICS == "best"
+    if chooses or (cfg.TRAIN.ENABLE and cfg.TRAIN.EVAL_PERIOD):
         wanted.append("val")
     if cfg.TEST.ENABLE:
         wanted.append("test")
@@ -110,7 +122,19 @@ def _check_lists(cfg, context):
                 "sub-network are calibrated on them"
             ) from error
         found[split] = dataset.origin, dataset.videos
+        if split in ("val", "test") and cfg.TRAIN.ENABLE and not takes_pictures(cfg):
+            _check_there(*found[split])
     return found
+
+
+def _check_there(origin, videos):
+    """Whether any of some videos, spread over a list that is read late, is a file or folder."""
+    some = videos[:: max(1, len(videos) // _LOOKED_AT)]
+    if not any(os.path.exists(video.path) for video in some):
+        raise InputError(
+            f"{origin}:{some[0].line}: there is no {some[0].path}, nor any of {len(some)} videos "
+            "of the list; correct it, DATA.PATH_TO_DATA_DIR or DATA.PATH_PREFIX"
+        )
 
 
 def _check_folder(folder):

@@ -17,6 +17,8 @@ _AT_LEAST = {
     "TRAIN.MICRO_BATCHES": 1,
     "TRAIN.COMPILE_GRAPHS": 1,
     "MUTUAL.ALONE_EPOCHS": 0,
+    "MUTUAL.RAMP_EPOCHS": 0,
+    "MUTUAL.NUM_RANDOM": 0,
     "DATA.NUM_FRAMES": 1,
     "DATA.SAMPLING_RATE": 1,
     "DATA.TARGET_FPS": 1,
@@ -28,6 +30,8 @@ _AT_LEAST = {
     "TEST.BATCH_SIZE": 1,
     "TEST.NUM_ENSEMBLE_VIEWS": 1,
 }
+# Above this torch takes no seed, which is RNG_SEED in its upper half and the step in the lower.
+_SEEDS = 2**32
 
 
 def check_training_keys(cfg):
@@ -43,9 +47,17 @@ def check_training_keys(cfg):
             f"MODEL.LABEL_SMOOTHING must be from 0 to 1, not {cfg.MODEL.LABEL_SMOOTHING:g}"
         )
     _check_colours(cfg.DATA)
+    _check_seed(cfg)
+    _check_widths(cfg.MUTUAL)
+    norm, decay = cfg.BN.NORM_TYPE, cfg.BN.WEIGHT_DECAY
+    if norm not in ("batchnorm", "sync_batchnorm"):
+        raise InputError(f"BN.NORM_TYPE {norm}: choose batchnorm or sync_batchnorm")
+    if not 0 <= decay < math.inf:
+        raise InputError(f"BN.WEIGHT_DECAY must not be negative, got {decay}")
     check_solver(cfg.SOLVER)
     check_schedule(cfg.SOLVER)
     check_alone(cfg)
+    _check_ramp(cfg)
 
 
 def check_alone(cfg):
@@ -58,10 +70,35 @@ def check_alone(cfg):
         )
 
 
+def _check_ramp(cfg):
+    mutual, epochs = cfg.MUTUAL, cfg.SOLVER.MAX_EPOCH
+    if mutual.MODE != "single" and mutual.ALONE_EPOCHS + mutual.RAMP_EPOCHS > epochs:
+        raise InputError(
+            f"MUTUAL.RAMP_EPOCHS {mutual.RAMP_EPOCHS:g} after MUTUAL.ALONE_EPOCHS "
+            f"{mutual.ALONE_EPOCHS} of SOLVER.MAX_EPOCH {epochs}: the losses of sub-networks would "
+            "never have their full weight; shorten it in the same proportion"
+        )
+
+
+def _check_widths(mutual):
+    widths = mutual.WIDTH_RANGE
+    if len(widths) != 2 or not 0 < widths[0] <= widths[1] < math.inf:
+        raise InputError(
+            f"MUTUAL.WIDTH_RANGE must be the narrowest and the widest, above 0, got {widths}"
+        )
+
+
+def _check_seed(cfg):
+    if not 0 <= cfg.RNG_SEED < _SEEDS:
+        raise InputError(f"RNG_SEED must be from 0 to {_SEEDS - 1}, got {cfg.RNG_SEED}")
+
+
 def check_test_keys(cfg):
     """Raises InputError, naming the key of ``TEST`` or ``TABLE`` that no evaluation can have."""
     _check_least(cfg, lambda key: key.startswith(("TABLE.", "TEST.", "DATA", "LOG")))
     _check_colours(cfg.DATA)
+    _check_seed(cfg)
+    _check_widths(cfg.MUTUAL)
     if cfg.TEST.NUM_SPATIAL_CROPS not in (1, 3):
         raise InputError(f"TEST.NUM_SPATIAL_CROPS must be 1 or 3, not {cfg.TEST.NUM_SPATIAL_CROPS}")
 

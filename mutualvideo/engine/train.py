@@ -314,10 +314,8 @@ def load_initial(cfg, model):
 
 
 def _parallel(model, cfg, context):
-    norm = cfg.BN.NORM_TYPE
-    if norm not in ("batchnorm", "sync_batchnorm"):
-        raise InputError(f"BN.NORM_TYPE {norm}: choose batchnorm or sync_batchnorm")
-    slim_state(model).over_processes = norm == "sync_batchnorm" and context.world_size > 1
+    is_shared = cfg.BN.NORM_TYPE == "sync_batchnorm"
+    slim_state(model).over_processes = is_shared and context.world_size > 1
     if context.world_size == 1:
         return None
     on_gpu = context.device.type == "cuda"

@@ -66,6 +66,7 @@ def mutual_step(
     subnets,
     label_smoothing=0.0,
     passes=_PLAIN,
+    *,
     loss=None,
     distill=None,
     teaching=_AS_PUBLISHED,

@@ -89,6 +89,18 @@ def save_checkpoint(cfg, updater, progress):
     return path
 
 
+def average_of(content, path):
+    """The state of the moving average in what a checkpoint holds; ``path`` names it.
+
+    Raises:
+        InputError: if there is none in it.
+    """
+    average = content.get("ema_state")
+    if not isinstance(average, dict):
+        raise InputError(f"{path}: holds no moving average of weights; train with TRAIN.EMA_DECAY")
+    return average
+
+
 def save_average(path, output_dir):
     """The moving average of the checkpoint ``path`` as one of its own; returns its path.
 
@@ -96,9 +108,7 @@ def save_average(path, output_dir):
         InputError: if there is none in it.
     """
     content = read_checkpoint(path)
-    average = content.get("ema_state")
-    if not isinstance(average, dict):
-        raise InputError(f"{path}: holds no moving average of weights; train with TRAIN.EMA_DECAY")
+    average = average_of(content, path)
     state = {
         name.removeprefix("module."): values
         for name, values in average.items()

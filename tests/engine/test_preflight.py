@@ -31,6 +31,16 @@ KEYS = [
     ("SOLVER.OPTIMIZING_METHOD", "lamb", "SOLVER.OPTIMIZING_METHOD lamb: choose"),
     ("MUTUAL.ALONE_EPOCHS", 3, "MUTUAL.ALONE_EPOCHS 3 of SOLVER.MAX_EPOCH 3"),
     ("MUTUAL.ALONE_EPOCHS", -1, "MUTUAL.ALONE_EPOCHS must not be negative"),
+    ("MUTUAL.RAMP_EPOCHS", -1.0, "MUTUAL.RAMP_EPOCHS must not be negative"),
+    ("MUTUAL.RAMP_EPOCHS", 3.5, "MUTUAL.RAMP_EPOCHS 3.5 after .* SOLVER.MAX_EPOCH 3"),
+    ("MUTUAL.NUM_RANDOM", -1, "MUTUAL.NUM_RANDOM must not be negative"),
+    ("MUTUAL.WIDTH_RANGE", [0.9], "MUTUAL.WIDTH_RANGE must be the narrowest and the widest"),
+    ("MUTUAL.WIDTH_RANGE", [0.9, 0.5], "MUTUAL.WIDTH_RANGE must be the narrowest and the widest"),
+    ("TABLE.STATISTICS", "mine", "TABLE.STATISTICS 'mine' is unknown"),
+    ("BN.NORM_TYPE", "layernorm", "BN.NORM_TYPE layernorm: choose"),
+    ("BN.WEIGHT_DECAY", -1.0, "BN.WEIGHT_DECAY must not be negative"),
+    ("RNG_SEED", -1, "RNG_SEED must be from 0 to 4294967295"),
+    ("RNG_SEED", 1 << 32, "RNG_SEED must be from 0 to 4294967295"),
     ("DATA.SAMPLING_RATE", 0, "DATA.SAMPLING_RATE must be at least 1"),
     ("DATA.STD", [0.2, 0.2, 0.0], "DATA.STD must be above 0"),
     ("DATA.MEAN", [0.5], "DATA.MEAN must have 3 values"),
@@ -83,6 +93,7 @@ def folder(video_folder, tmp_path):
     """Lists to be spoilt; they are read, the videos are not."""
     for name in ("train.csv", "val.csv"):
         shutil.copy(video_folder / name, tmp_path / name)
+    (tmp_path / "0.mp4").touch()
     return tmp_path
 
 
@@ -115,9 +126,49 @@ def test_a_table_alone_needs_clips_to_calibrate_on(tiny, folder):
         preflight(cfg, CPU)
 
 
+def test_a_choice_of_statistics_needs_the_val_list(tiny, folder):
+    shutil.copy(folder / "val.csv", folder / "test.csv")
+    (folder / "val.csv").unlink()
+    preflight(tiny(DATA__PATH_TO_DATA_DIR=folder), CPU)
+    with pytest.raises(InputError, match="val.csv: no such file"):
+        preflight(tiny(DATA__PATH_TO_DATA_DIR=folder, TABLE__STATISTICS="best"), CPU)
+
+
+def test_a_checkpoint_without_the_average_that_is_wanted(tiny):
+    path = train(tiny(SOLVER__MAX_EPOCH=1), CPU)
+    cfg = tiny(TRAIN__ENABLE=False, TEST__EMA=True)
+    check_keys(cfg)
+    with pytest.raises(InputError, match=f"{path}: holds no moving average"):
+        preflight(cfg, CPU)
+
+
+@pytest.mark.parametrize("name", ["val.csv", "test.csv"])
+def test_lists_of_videos_that_are_elsewhere(tiny, folder, name):
+    (folder / name).write_text("".join(f"elsewhere/{n}.mp4 0\n" for n in range(40)))
+    with pytest.raises(InputError, match=f"{name}:1: there is no .*elsewhere/0.mp4, nor any of"):
+        preflight(tiny(DATA__PATH_TO_DATA_DIR=folder, TRAIN__EVAL_PERIOD=1), CPU)
+    with open(folder / name, "a") as file:  # one that is there, read as any other
+        file.write("0.mp4 0\n" * 40)
+    preflight(tiny(DATA__PATH_TO_DATA_DIR=folder, TRAIN__EVAL_PERIOD=1), CPU)
+
+
+def test_nothing_to_do(tiny):
+    with pytest.raises(InputError, match="TRAIN.ENABLE and TEST.ENABLE are False"):
+        check_keys(tiny(TRAIN__ENABLE=False, TEST__ENABLE=False))
+
+
+@pytest.mark.parametrize("base, start", [(0.05, 0.06), (0.005, 0.01)])
+def test_a_warm_up_that_falls(tiny, base, start):
+    keys = {"SOLVER__BASE_LR": base, "SOLVER__WARMUP_START_LR": start}
+    check_keys(tiny(**keys))  # there is no warm-up
+    with pytest.raises(InputError, match=f"SOLVER.WARMUP_START_LR {start} is above"):
+        check_keys(tiny(**keys, SOLVER__WARMUP_EPOCHS=1.0))
+
+
 def test_videos_with_two_labels_and_in_both_lists(tiny, folder, caplog):
     (folder / "train.csv").write_text("a.mp4 0\nb.mp4 1\nc.mp4 0\nd.mp4 0\na.mp4 1\n")
     (folder / "val.csv").write_text("b.mp4 1\ne.mp4 0\nc.mp4 0\n")
+    (folder / "e.mp4").touch()
     preflight(tiny(DATA__PATH_TO_DATA_DIR=folder), CPU)
     assert "train.csv: 1 videos have two labels, such as a.mp4 (lines 1 and 5: 0 and 1)" in (
         caplog.text

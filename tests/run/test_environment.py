@@ -3,7 +3,6 @@
 import importlib.metadata
 import platform
 import subprocess
-import time
 
 import pytest
 import torch
@@ -91,9 +90,7 @@ def test_the_files(git, tmp_path, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "do not write me")
     (git.folder / "package" / "code.py").write_text("one = 2\n")
     folder = tmp_path / "run"
-    began = time.perf_counter()
     write_environment(folder, CPU)
-    assert time.perf_counter() - began < 2
     text = (folder / "environment.txt").read_text()
     for line in (
         f"python {platform.python_version()}",

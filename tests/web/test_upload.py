@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 from pathlib import Path
 
 import av
@@ -103,15 +102,14 @@ def test_hostile_files_get_one_line(kind, tmp_path, tiny_cfg, good_path):
     path = tmp_path / f"of a stranger.{'m3u8' if kind == 'playlist' else 'mp4'}"
     write, words = HOSTILE[kind]
     write(path, good_path)
-    start = time.monotonic()
+    # Given up by the decoder, not by the clock: so long nothing would be waited for.
     with pytest.raises(InputError, match=words) as raised:
-        read_clip(path, tiny_cfg.DATA, Limits())
+        read_clip(path, tiny_cfg.DATA, Limits(patience_s=600))
     message = str(raised.value)
     assert message.startswith(f"{path.name}: ") and "\n" not in message
     # Where the file lies on the server is nobody's business.
     assert str(tmp_path) not in message
-    # Given up by the decoder, not by the clock.
-    assert time.monotonic() - start < Limits.patience_s
+    assert "not decoded within" not in message
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ def test_no_jobs():
 def test_crashed_and_late_jobs_fail_alone(workers):
     bad = [("crash", 0), ("hang", 0), ("exit", 0)]
     jobs = [("square", 1), *bad, *(("square", n) for n in range(2, 6))]
-    found = dict(run_jobs(act, jobs, workers, timeout=1.5))
+    found = dict(run_jobs(act, jobs, workers, timeout=5))
     assert {job: found[job] for job in bad} == {
         ("crash", 0): Failure("the decoder crashed (SIGSEGV)"),
-        ("hang", 0): Failure("took longer than 1.5 s"),
+        ("hang", 0): Failure("took longer than 5 s"),
         ("exit", 0): Failure("the decoder crashed (exit code 3)"),
     }
     assert all(found["square", n] == n * n for n in range(1, 6))
