@@ -80,6 +80,11 @@ def slimmable(
     """
     if any(isinstance(module, Twin) for module in model.modules()):
         raise InputError("slimmable(): this network is slimmable already")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(
+            f"slimmable(): {type(model).__name__} is a TorchScript program, with fixed layers; "
+            "make the network slimmable before torch.jit takes it"
+        )
     SlimState(width_range, divisor)  # refuses a bad range or divisor
     rules, segments = rules or {}, segments or {}
     left = [pattern for pattern, rule in rules.items() if rule == Fixed()]
@@ -170,7 +175,7 @@ def tell_plan(network, plan, layers, parameters, told):
             _check_told(name, told[name], read, layer)
             layer.in_segments = told[name]
         elif read is None:
-            layer.in_segments = Segments([Segment(_reads(layer), Fixed())])
+            layer.in_segments = Segments([Segment(reads(layer), Fixed())])
         elif len(read.parts) > 1 and not all(part.rule == Fixed() for part in read.parts):
             layer.in_segments = read
     for module in {id(m): m for m, _, _ in parameters(network).values()}.values():
@@ -184,7 +189,8 @@ def tell_plan(network, plan, layers, parameters, told):
         lend(module, own, network.slim_state)
 
 
-def _reads(layer):
+def reads(layer):
+    """How many channels a layer, whole, reads."""
     for name in ("in_channels", "in_features", "num_features", "num_channels"):
         if hasattr(layer, name):
             return getattr(layer, name)

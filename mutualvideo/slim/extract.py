@@ -4,7 +4,7 @@ import torch
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.channel_parameters import lenders
-from mutualvideo.slim.convert import forget_slimming, set_subnet, slim_state
+from mutualvideo.slim.convert import forget_slimming, reads, set_subnet, slim_state
 from mutualvideo.slim.counting.macs import (
     arguments,
     has_values,
@@ -52,6 +52,9 @@ def extract(model, subnet, in_channels=3, fold=False, example=None):
         if name in arriving:
             continue
         read = plan.inputs.get(name) if plan is not None else None
+        if read is None and plan is not None and name in plan.lent:
+            arriving[name] = reads(static.get_submodule(name))  # only its weight is used: all of it
+            continue
         if read is None:
             raise InputError(f"extract(): the forward pass does not use {name}; exclude it by name")
         arriving[name] = read.active(state.width, state.divisor)  # it runs in training alone

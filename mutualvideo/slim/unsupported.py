@@ -2,6 +2,7 @@
 
 from fnmatch import fnmatchcase
 
+import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
@@ -52,6 +53,8 @@ def whole_because(module, plain):
     own = dict(module.named_parameters(recurse=False))
     if "parametrizations" in module._modules:
         return "its weight is parametrised"
+    if isinstance(module.__dict__.get("weight"), torch.Tensor):  # weight_norm, pruning, ...
+        return "a hook computes its weight before every pass"
     extra = {name: p for name, p in own.items() if name not in ("weight", "bias")}
     made = getattr(module, "out_channels", None)
     convolution = isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))

@@ -34,6 +34,7 @@ class Plan:
         moving: names of the operations that take channels apart or move them.
         share: of multiply-adds that follow the width.
         whole_modules: ``{module: reason}`` of those that are left as they are.
+        lent: names of layers whose parameters something else reads.
         channel_dims: ``{layer: dimension}`` of LayerNorms whose channels are not the last.
         example: arguments that the network was traced on.
     """
@@ -50,6 +51,7 @@ class Plan:
     moving: set = field(default_factory=set)
     share: float = 1.0
     whole_modules: dict = field(default_factory=dict)
+    lent: set = field(default_factory=set)
     channel_dims: dict = field(default_factory=dict)
     example: object = None
 

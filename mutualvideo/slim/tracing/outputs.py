@@ -1,18 +1,24 @@
 """What a network returns, whatever it is wrapped in."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, KeysView, Mapping, Sequence, Set, ValuesView
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
 
 import torch
 
+_COLLECTIONS = (Sequence, deque, Set, KeysView, ValuesView, Iterator)
+_CODE = (torch.nn.Module, FunctionType, BuiltinFunctionType, MethodType)
+
 
 def tensors_of(value):
-    """All tensors in ``value``: in tuples, lists, sets, mappings, dataclasses, objects."""
+    """All tensors in ``value``: in collections, mappings, dataclasses, objects."""
     return [tensor for _, tensor in described(value)]
 
 
 def described(value):
-    """(path, tensor) of every tensor in ``value``; paths like ``['low'][0]``."""
+    """(path, tensor) of every tensor in ``value``; paths like ``['low'][0]``. Uses iterators up."""
     found = []
     _walk(value, "", found, set())
     return found
@@ -30,11 +36,13 @@ def _walk(value, path, found, seen):
     if isinstance(value, Mapping):
         for key, item in value.items():
             _walk(item, f"{path}[{key!r}]", found, seen)
-    elif isinstance(value, (tuple, list, set, frozenset)):
+    elif isinstance(value, _COLLECTIONS):
         for number, item in enumerate(value):
             _walk(item, f"{path}[{number}]", found, seen)
-    elif isinstance(value, torch.nn.Module) or callable(value):
+    elif isinstance(value, _CODE):
         return
+    elif isinstance(value, partial):
+        _walk((value.args, value.keywords), path, found, seen)
     elif dataclasses.is_dataclass(value):
         for item in dataclasses.fields(value):
             _walk(getattr(value, item.name, None), f"{path}.{item.name}", found, seen)
@@ -46,5 +54,8 @@ def _walk(value, path, found, seen):
 
 
 def _slots(kind):
+    """The attributes that ``__slots__`` names, as they are called from outside of the class."""
     slots = kind.__dict__.get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
+    for name in (slots,) if isinstance(slots, str) else slots:
+        private = name.startswith("__") and not name.endswith("__")
+        yield f"_{kind.__name__.lstrip('_')}{name}" if private else name

@@ -9,10 +9,8 @@ sub-network is the one that a cut through all layers gives, whatever the network
 import numpy as np
 import torch
 
-from mutualvideo.slim.layers import slim_layers
 from mutualvideo.slim.tracing.flow import ChannelFlow
 from mutualvideo.slim.tracing.labels import FREE
-from mutualvideo.slim.tracing.outputs import described
 from mutualvideo.slim.tracing.shadow import along, flat, is_free, is_labelled, varying
 from mutualvideo.slim.tracing.trace import run_followed, running_module
 
@@ -48,7 +46,7 @@ def prove(model, args, found, plan, parameters, observe, follows_values=False):
     Raises:
         Conflict: at the first difference.
     """
-    state = next(layer for _, layer in slim_layers(model)).slim
+    state = model.slim_state
     proof = _Proof(plan, found, plan.active(state.width, state.divisor), follows_values)
     with running_module(model) as stack:
         flow = ChannelFlow(proof, stack, narrow=True)
@@ -173,8 +171,8 @@ class _Proof:
 
     def output(self, out):
         """Compares structure and shapes of the output."""
-        full = [(path, tuple(t.shape)) for path, t in described(self.found.output)]
-        ours = [(path, tuple(t.shape)) for path, t in described(out)]
+        full = [(path, tuple(t.shape)) for path, t in self.found.output]
+        ours = [(path, tuple(t.shape)) for path, t in out]
         if self.comparing and self.at != len(self.found.events):
             raise Conflict([], "the end of the forward pass", "", None)
         if full != ours and not self.follows_values:

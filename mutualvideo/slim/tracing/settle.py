@@ -142,6 +142,7 @@ class _Session:
             self.state.select(high)
             events = [event for one in self.passes for event in one.found.events]
             plan.locked, plan.moving = _locked(plan, events), {e[0] for e in events if e[2]}
+            plan.lent = {name for one in self.passes for name in one.found.lent}
             plan.channel_dims = {
                 name: layer.channel_dim
                 for name, layer in slim_layers(self.twin)

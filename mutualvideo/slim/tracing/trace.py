@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 from mutualvideo.slim.layers import ConvTwin, LinearTwin, slim_layers
 from mutualvideo.slim.subclass import GroupNormTwin, InstanceNormTwin, LayerNormTwin
 from mutualvideo.slim.tracing.flow import ChannelFlow
-from mutualvideo.slim.tracing.outputs import tensors_of
+from mutualvideo.slim.tracing.outputs import described
 from mutualvideo.slim.tracing.shadow import along, flat, is_labelled, varying
 
 
@@ -25,7 +25,7 @@ class Trace:
         events: what :class:`~.flow.ChannelFlow` saw, operation by operation.
         lent: ``{layer: where}`` of layers whose parameters something else read.
         macs: ``{layer or module: multiply-adds}`` of every convolution and linear layer.
-        output: structure of the output.
+        output: (path, tensor) of every tensor in the output.
     """
 
     reads: dict = field(default_factory=dict)
@@ -50,6 +50,8 @@ def running_module(model):
         stack.pop()
 
     for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # it takes no hooks
         handles.append(module.register_forward_pre_hook(enter(name), prepend=True))
         handles.append(module.register_forward_hook(leave))
     try:
@@ -95,7 +97,7 @@ def trace(model, args, labels, parameters, observe):
         }
         with _counting(model, found.macs):
             out = run_followed(model, args, flow, reader, observe)
-    for tensor in tensors_of(out):
+    for _, tensor in out:
         flow.pin(flow.get(tensor), "the network's output is made of it")
     found.events, found.lent, found.output = flow.events, flow.lent, out
     return found
@@ -127,16 +129,18 @@ def _counting(model, macs):
 
 
 def run_followed(model, args, flow, reader, observe):
-    """The output of ``model`` under ``flow``, whose layers' reads ``reader`` is told of."""
+    """(path, tensor) of what ``model`` returns under ``flow``; ``reader`` is told of reads."""
     handles = []
     for name, layer in slim_layers(model):
         watch = Watch(name, layer, flow, reader)
         handles.append(layer.register_forward_pre_hook(watch.enter, with_kwargs=True))
-        handles.append(layer.register_forward_hook(watch.leave, with_kwargs=True))
+        # Before hooks of the user's own: what they do to the output is an operation, too.
+        leave = layer.register_forward_hook(watch.leave, with_kwargs=True, prepend=True)
+        handles.append(leave)
     observe(flow)
     try:
         with flow:
-            return model(*fresh(args))
+            return described(model(*fresh(args)))
     finally:
         observe(None)
         for handle in handles:
