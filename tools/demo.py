@@ -38,6 +38,7 @@ def parse_args():
     add("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
     add("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
     add("--backend", help="torch, openvino, ... (default: torch, or what a folder was made for)")
+    add("--threads", type=int, help="of the CPU, for openvino and onnxruntime")
     add_extension(parser)
     add_playing(parser)
     add_options(parser)
@@ -48,7 +49,8 @@ def main():
     args = parse_args()
     budgets = [Budget.parse(text) for text in args.budget]
     checkpoint, table = locate(args.run, args.checkpoint, args.table)
-    recognizer = AdaptiveRecognizer(checkpoint, table, args.device, args.backend)
+    how = args.device, args.backend
+    recognizer = AdaptiveRecognizer(checkpoint, table, *how, threads=args.threads)
     failed = False
     if args.image:
         for found in recognise_pictures(recognizer, args.image, budgets):

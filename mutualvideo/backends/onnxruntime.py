@@ -32,6 +32,7 @@ class OnnxRuntime(BackendKind):
     extra = "onnx"
     packages = ("onnxruntime",)
     formats = ("onnx",)
+    takes_threads = True
 
     def __init__(
         self, device: str | None = None, precision: str = "fp32", threads: int | None = None
@@ -98,6 +99,11 @@ class OnnxRuntimeRunner(Runner):
         # Weights as given and as laid out for the kernels.
         self.nbytes = 2 * size
         self(self.blank())
+
+    @property
+    def threads(self) -> int:
+        """How many of the CPU the session was made with; 0: ONNX Runtime's choice."""
+        return self._session.get_session_options().intra_op_num_threads
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         return softmax(self.logits(clips))

@@ -36,6 +36,7 @@ class OpenVINO(BackendKind):
     extra = "openvino"
     packages = ("openvino",)
     formats = ("openvino", "onnx")
+    takes_threads = True
 
     def __init__(
         self, device: str | None = None, precision: str = "fp32", threads: int | None = None
@@ -106,13 +107,18 @@ class OpenVINORunner(Runner):
         if threads is not None and device == "CPU":
             config["INFERENCE_NUM_THREADS"] = threads
         weights = _constant_bytes(model)
-        compiled = core().compile_model(model, device, config)
+        compiled = self._compiled = core().compile_model(model, device, config)
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
         # The first call chooses kernels and allocates.
         self(self.blank())
         # Weights as given and as laid out for the kernels.
         self.nbytes = 2 * weights + _arena_bytes(compiled)
+
+    @property
+    def threads(self) -> int:
+        """How many of the CPU OpenVINO says that it uses."""
+        return self._compiled.get_property("INFERENCE_NUM_THREADS")
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         return softmax(self.logits(clips))

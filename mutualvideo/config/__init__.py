@@ -1,8 +1,9 @@
 """Configuration: the keys, and how files and overrides are read and checked."""
 
-from mutualvideo.config.defaults import add_section, get_cfg, takes_pictures
+from mutualvideo.config.defaults import add_section, get_cfg
 from mutualvideo.config.load import load_cfg, save_cfg, trace_cfg
 from mutualvideo.config.origins import format_cfg
+from mutualvideo.media_kind import takes_pictures
 
 __all__ = [
     "add_section",

@@ -8,7 +8,6 @@ the grid of sub-networks).
 from fvcore.common.config import CfgNode
 
 from mutualvideo.errors import InputError
-from mutualvideo.registry import NETWORKS
 
 _C = CfgNode()
 
@@ -376,16 +375,3 @@ def add_section(name: str, **defaults: bool | int | float | str | list) -> None:
     if name in _C and _C[name] != defaults:
         raise InputError(f"section {name}: is there already, with other keys or defaults")
     _C[name] = CfgNode(defaults)
-
-
-def takes_pictures(cfg: CfgNode) -> bool:
-    """Whether the network of ``cfg`` takes pictures, not clips.
-
-    MODEL.ARCH says so, where it is given (``2d``: pictures); else MODEL.MODEL_NAME does.
-
-    Raises:
-        InputError: if there is no such network.
-    """
-    if cfg.MODEL.ARCH:
-        return cfg.MODEL.ARCH == "2d"
-    return NETWORKS.find(cfg.MODEL.MODEL_NAME).takes_pictures

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mutualvideo.backends import exported_formats
 from mutualvideo.errors import InputError
+from mutualvideo.export import runtime_requirements as requirements
 from mutualvideo.export.formats import FormatModule, get_format
 from mutualvideo.export.origin import Origin, package_versions
 from mutualvideo.export.staging import staging
@@ -35,7 +36,7 @@ def export_folder(
     """Exports many sub-networks as a folder for ``AdaptiveRecognizer``.
 
     Each is compared with the sliced torch network. The folder is written under a temporary name
-    and renamed at the end.
+    and renamed at the end. One that runs without torch also holds a ``requirements.txt``.
 
     Args:
         source: :class:`~mutualvideo.export.origin.Origin`.
@@ -75,6 +76,10 @@ def export_folder(
             about["cascades"] = _CASCADES
         QueryTable(chosen, about).save_json(folder / TABLE)
         _manifest(source, name, module, written, folder).save(folder)
+        # After the manifest: nothing that runs reads it, and whoever installs may loosen it.
+        text = requirements.requirements_text(name)
+        if text is not None:
+            (folder / requirements.NAME).write_text(text, encoding="utf-8")
         os.rename(folder, path)
     return written
 

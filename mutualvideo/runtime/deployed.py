@@ -25,6 +25,7 @@ def open_folder(
     device: str | None = None,
     backend: str | None = None,
     precision: str = "fp32",
+    threads: int | None = None,
 ) -> tuple[Backend, Any, QueryTable]:
     """What ``tools/export.py --folder`` wrote, ready to run.
 
@@ -32,7 +33,7 @@ def open_folder(
         folder: path. Every file in it is compared with its checksum.
         table: ``QueryTable`` or path of one to use instead of the folder's, such as one with
             latencies of this machine; its rows must all be in the folder.
-        device, backend, precision: see
+        device, backend, precision, threads: see
             :func:`~mutualvideo.backends.open_exported`.
 
     Returns:
@@ -48,7 +49,7 @@ def open_folder(
     manifest.verify(folder)
     table = folder / manifests.TABLE if table is None else table
     table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
-    made = open_exported(folder, manifest, device, precision, backend)
+    made = open_exported(folder, manifest, device, precision, backend, threads)
     for row in table:
         made.check(row.subnet)
     cfg = SimpleNamespace(

@@ -59,6 +59,7 @@ class Executor:
         cfg: Any = None,
         precision: str = "fp32",
         cache_mib: float = 512,
+        threads: int | None = None,
     ) -> Executor:
         """Opens a run, a checkpoint, an exported folder or a network that lies in memory.
 
@@ -68,7 +69,8 @@ class Executor:
         if is_folder(checkpoint):
             checkpoint, table = locate(checkpoint, table=table)
         if is_folder(checkpoint):
-            opened, cfg, table = open_folder(checkpoint, table, device, backend, precision)
+            how = device, backend, precision, threads
+            opened, cfg, table = open_folder(checkpoint, table, *how)
             return cls(opened, table, cfg, cache_mib)
         # Imported here, so that exported sub-networks run without torch.
         from mutualvideo.runtime.from_checkpoint import open_network
@@ -76,7 +78,8 @@ class Executor:
         if table is None:
             raise InputError("recognizer: give the query table of the checkpoint")
         table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
-        opened, cfg = open_network(checkpoint, table, device, backend or "torch", cfg, precision)
+        backend = backend or "torch"
+        opened, cfg = open_network(checkpoint, table, device, backend, cfg, precision, threads)
         return cls(opened, table, cfg, cache_mib)
 
     def check(self, subnet: Subnet) -> Subnet:

@@ -8,9 +8,9 @@ from torch import nn
 
 from mutualvideo.backends import make_backend
 from mutualvideo.backends.common.over_network import NetworkBackend
-from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
+from mutualvideo.media_kind import takes_pictures
 from mutualvideo.models import load_model
 from mutualvideo.slim import load_statistics, set_subnet, set_width, slim_state
 from mutualvideo.table.fingerprint import fingerprint
@@ -24,6 +24,7 @@ def open_network(
     backend: str = "torch",
     cfg: Any = None,
     precision: str = "fp32",
+    threads: int | None = None,
 ) -> tuple[NetworkBackend, Any]:
     """The backend that executes the rows of a table.
 
@@ -31,7 +32,7 @@ def open_network(
         checkpoint: path of a mutualvideo checkpoint, or a slimmable network that carries its
             calibrated statistics, in which case ``cfg`` is needed.
         table: ``QueryTable``.
-        device, backend, precision: see :func:`~mutualvideo.backends.make_backend`.
+        device, backend, precision, threads: see :func:`~mutualvideo.backends.make_backend`.
         cfg: configuration of an already built network.
 
     Returns:
@@ -49,7 +50,7 @@ def open_network(
         _check_fingerprint(checkpoint, table)
         model, cfg = load_model(checkpoint)
     _check_rows(model, table, cfg)
-    made = make_backend(backend, model, device, precision)
+    made = make_backend(backend, model, device, precision, threads)
     statistics = None if built else table.path_of("statistics")
     if statistics is not None:
         # After the move: statistics lie where the weights lie.

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mutualvideo.config import takes_pictures
 from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.media_kind import takes_pictures
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.fingerprint import fingerprint
 
@@ -76,7 +76,7 @@ class Manifest:
         classes: names of the classes in their order, or ``None``.
         data: see :func:`data_section`.
         rows: list of :class:`Exported`.
-        sha256: ``{name: "sha256:..."}`` of every file in the folder but this one.
+        sha256: ``{name: "sha256:..."}`` of every file that is read in the folder but this one.
         versions: ``{package: version}`` that the folder was written with.
         input, output: what every model takes and gives, in words.
     """

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mutualvideo.config import takes_pictures
 from mutualvideo.data.sampling import crop_offset
 from mutualvideo.errors import InputError
 from mutualvideo.frame_indices import frame_indices
+from mutualvideo.media_kind import takes_pictures
 
 _SHAPES = "uint8 (T, H, W, 3), (3, T, H, W) or (B, 3, T, H, W)"
 _PICTURE_SHAPES = "uint8 (H, W, 3), (3, H, W), (B, H, W, 3) or (B, 3, H, W)"

@@ -51,6 +51,9 @@ class AdaptiveRecognizer:
         cascades: path of the table's cascades in JSON, or a ``CascadeCurve``; ``None``: the
             file that the table's metadata names (``cascades``).
         cache_mib: prepared sub-networks that are not in use are let go beyond this many MiB.
+        threads: of the CPU, at least 1, that ``openvino`` and ``onnxruntime`` compute with;
+            ``None``: as many as torch uses, or for a folder the backend's choice. torch has one
+            number for the process, so that its backends refuse it: ``torch.set_num_threads``.
 
     Attributes:
         executor: the :class:`~mutualvideo.runtime.executor.Executor` that runs the rows; services
@@ -58,7 +61,7 @@ class AdaptiveRecognizer:
 
     Raises:
         InputError: if a file cannot be read, table and checkpoint do not belong together, or
-            the backend's package is not installed.
+            the backend's package is not installed or cannot be given ``threads``.
     """
 
     def __init__(
@@ -71,8 +74,11 @@ class AdaptiveRecognizer:
         precision: str = "fp32",
         cache_mib: float = 512,
         cascades: CascadeCurve | str | os.PathLike[str] | None = None,
+        threads: int | None = None,
     ) -> None:
-        self.executor = Executor.open(checkpoint, table, device, backend, cfg, precision, cache_mib)
+        self.executor = Executor.open(
+            checkpoint, table, device, backend, cfg, precision, cache_mib, threads
+        )
         self._cascades = cascades
         self._cascade: CascadeRunner | None = None
         self._controller = Controller(self.table)

@@ -7,13 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mutualvideo.backends import Runner
 from mutualvideo.errors import InputError
-from mutualvideo.media.source import Source
 from mutualvideo.policy.backlog import ready_row
 from mutualvideo.policy.controller import ladder_of
 from mutualvideo.policy.scheduler import Scheduler
@@ -24,6 +23,10 @@ from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.serving.answer import Answer, answer_error, make_answer
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import Row
+
+if TYPE_CHECKING:
+    # It decodes; a server that is given clips does not.
+    from mutualvideo.media.source import Source
 
 # The longest wait before looking again.
 _LOOK_S = 0.1

@@ -1,5 +1,6 @@
 """A folder of exported sub-networks answers as the checkpoint, and as nothing else."""
 
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -44,6 +45,51 @@ for row in recognizer.table:
 np.savez(sys.argv[4], labels=prediction.class_names, **scores)
 assert sys.modules["torch"] is None
 """
+
+
+# What a machine has where the folder's requirements.txt alone was installed: nothing else can be
+# imported, apart from Python's own library.
+WITH_THE_REQUIREMENTS_ALONE = """
+import sys
+from pathlib import Path
+there = {"PIL" if line.startswith("Pillow") else line.partition("==")[0]
+         for line in Path(sys.argv[1], "requirements.txt").read_text().splitlines()
+         if not line.startswith("#")}
+there |= {"mutualvideo", *sys.stdlib_module_names}
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        first = name.partition(".")[0]
+        if first not in there and not first.startswith("_sysconfigdata"):
+            raise ModuleNotFoundError(f"{first} is not installed", name=name)
+sys.meta_path.insert(0, Nothing())
+for name in ("torch", "fvcore", "yaml", "av", "simplejson"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        continue
+    sys.exit(f"{name} can be imported")
+"""
+WITHOUT_THE_REST = (
+    WITH_THE_REQUIREMENTS_ALONE
+    + """
+import numpy as np
+from mutualvideo import AdaptiveRecognizer, Service, Stream, StreamServer
+recognizer = AdaptiveRecognizer(sys.argv[1])
+clips, scores = np.load(sys.argv[2]), {}
+for row in recognizer.table:
+    recognizer.set_budget(macs=row.macs, wait=True)
+    scores[str(row.subnet)] = recognizer.predict(clips).scores
+clip = np.ascontiguousarray(clips[0].transpose(1, 2, 3, 0))
+with Service(recognizer) as service:
+    scores["service"] = service.submit(clip, macs=1e12).result().scores
+server = StreamServer(recognizer, [Stream("door", rate=0.01)])
+server.submit("door", clip)
+scores["stream"] = server.answer()[1].scores
+recognizer.set_budget(macs=1000, cascade=True, wait=True)
+scores["cascade"] = recognizer.predict(clips).scores
+np.savez(sys.argv[3], **scores)
+"""
+)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +175,90 @@ def test_answers_without_torch(folders, expected, clips, tmp_path, name, backend
         np.testing.assert_allclose(scores, expected[subnet], atol=1e-4, err_msg=subnet)
     scores = np.concatenate(list(expected.values()))
     assert np.ptp(scores, 0).max() > 0.05 and scores.max() < 0.95
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnx"])
+def test_requirements_are_all_that_is_needed(folders, expected, clips, tmp_path, name):
+    folder = folders(name)
+    np.save(tmp_path / "clips.npy", clips)
+    files = [folder, tmp_path / "clips.npy", tmp_path / "out.npz"]
+    command = [sys.executable, "-c", WITHOUT_THE_REST, *map(str, files)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = dict(np.load(tmp_path / "out.npz"))
+    # The same runtime where everything is there: the same answers, and the checkpoint's.
+    recognizer = AdaptiveRecognizer(folder)
+    for subnet in SUBNETS:
+        there = recognizer.predict(clips, subnet=subnet).scores
+        np.testing.assert_allclose(found[str(subnet)], there, atol=1e-6)
+        np.testing.assert_allclose(found[str(subnet)], expected[str(subnet)], atol=1e-4)
+    for asked in ("service", "stream"):
+        rows = [expected[str(subnet)][:1] for subnet in SUBNETS]
+        assert min(np.abs(found[asked] - row).max() for row in rows) < 1e-4
+    np.testing.assert_allclose(found["cascade"], expected[str(FULL)], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [("openvino", ["openvino"]), ("onnx", ["onnxruntime"]), ("torch_export", None)],
+)
+def test_requirements_name_the_versions(folders, tmp_path, name, packages):
+    folder = folders(name)
+    file = folder / "requirements.txt"
+    if packages is None:
+        # It needs torch, and so the package as it is installed otherwise.
+        assert not file.exists()
+        return
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    names = ["numpy", "Pillow", *packages]
+    assert lines == [f"{package}=={importlib.metadata.version(package)}" for package in names]
+    # A folder of before has no such file, and whoever installs may loosen it.
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "requirements.txt").write_text("numpy\n")
+    assert AdaptiveRecognizer(copy).backend.name == packages[0]
+    (copy / "requirements.txt").unlink()
+    assert AdaptiveRecognizer(copy).backend.name == packages[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "backend"), [("openvino", "openvino"), ("onnx", "onnxruntime"), ("onnx", "openvino")]
+)
+def test_threads_reach_the_runtime(folders, expected, clips, name, backend):
+    pytest.importorskip(backend)
+    for threads in (1, 2):
+        recognizer = AdaptiveRecognizer(folders(name), backend=backend, threads=threads)
+        assert recognizer.backend.describe()["threads"] == threads
+        assert recognizer.backend.prepare(FULL).threads == threads
+        scores = recognizer.predict(clips, subnet=FULL).scores
+        np.testing.assert_allclose(scores, expected[str(FULL)], atol=1e-4)
+    assert AdaptiveRecognizer(folders(name), backend=backend).backend.describe()["threads"] is None
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_threads_of_a_checkpoint(run, backend):
+    for package in NEEDS["onnx" if backend == "onnxruntime" else backend]:
+        pytest.importorskip(package)
+    recognizer = AdaptiveRecognizer(run, backend=backend, threads=2)
+    # Not torch's number, which is 1 here.
+    assert recognizer.backend.describe()["threads"] == 2
+    assert recognizer.backend.prepare(SUBNETS[0]).threads == 2
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
+def test_threads_that_are_no_number_of_threads(folders, threads):
+    with pytest.raises(InputError, match=f"^threads {threads!r}: must be an integer of at least 1"):
+        AdaptiveRecognizer(folders("openvino"), threads=threads)
+
+
+def test_torch_has_one_number_of_threads_for_the_process(folders, run):
+    before = torch.get_num_threads()
+    named = r"threads 3: backend '{}' cannot .* only onnxruntime, openvino can; .*num_threads\(3\)"
+    with pytest.raises(InputError, match=named.format("torch-exported")):
+        AdaptiveRecognizer(folders("torch_export"), threads=3)
+    for backend in ("torch", "torch-extracted", "torch-compiled"):
+        with pytest.raises(InputError, match=named.format(backend)):
+            AdaptiveRecognizer(run, backend=backend, threads=3)
+    assert torch.get_num_threads() == before
 
 
 def test_cascades_of_what_is_in_the_folder(folders, clips):

@@ -64,6 +64,16 @@ def test_an_unknown_backend_is_named(run_demo):
     assert "abacus" in error and "openvino" in error and "Traceback" not in error
 
 
+def test_threads(run_demo):
+    assert run_demo("--backend", "openvino", "--threads", "1", "--budget", "1G")[0] == 0
+    for arguments, named in (
+        (("--backend", "openvino", "--threads", "0"), "threads 0: must be an integer of at least"),
+        (("--threads", "1"), "threads 1: backend 'torch' cannot"),
+    ):
+        code, error = run_demo(*arguments, "--budget", "1G")
+        assert code == 2 and named in error and "Traceback" not in error
+
+
 def demo(*arguments, **options):
     # The tree that is tested, installed or not.
     environment = {**os.environ, "PYTHONPATH": str(DEMO.parents[1])}

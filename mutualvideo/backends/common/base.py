@@ -112,6 +112,8 @@ class BackendKind:
         packages: distributions whose versions a measured latency depends on.
         formats: of exported files that it opens (see ``mutualvideo.export.formats``). Of the
             backends that open a format, that which names it earliest is the default.
+        takes_threads: whether it can be given a number of CPU threads of its own. torch has one
+            number for the process, which is not a backend's to change.
         takes_network: whether it runs sub-networks of a torch network.
         immediate: whether :meth:`run_subnet` costs nothing, see :class:`Backend`.
 
@@ -126,6 +128,7 @@ class BackendKind:
     extra: ClassVar[str | None] = None
     packages: ClassVar[tuple[str, ...]] = ()
     formats: ClassVar[tuple[str, ...]] = ()
+    takes_threads: ClassVar[bool] = False
     takes_network: ClassVar[bool] = True
     immediate: ClassVar[bool] = False
 

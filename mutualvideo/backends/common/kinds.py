@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mutualvideo.backends.common.base import Backend, BackendKind
 from mutualvideo.backends.common.over_folder import ExportedFiles, FolderBackend
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 from mutualvideo.extensions import load_entry_points, load_extensions
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ def exported_formats() -> tuple[str, ...]:
     return tuple(dict.fromkeys(form for kind in _declared().values() for form in kind.formats))
 
 
+def opening_kinds(form: str) -> list[type[BackendKind]]:
+    """The backends that open exported files of a format, the one that is made for it first."""
+    able = [kind for kind in _declared().values() if form in kind.formats]
+    return sorted(able, key=lambda kind: kind.formats.index(form))
+
+
 def backend_kind(name: str) -> type[BackendKind]:
     """The :class:`~mutualvideo.backends.BackendKind` called ``name``.
 
@@ -78,7 +84,11 @@ def backend_kind(name: str) -> type[BackendKind]:
 
 
 def make_backend(
-    name: str, model: nn.Module, device: str | None = None, precision: str = "fp32"
+    name: str,
+    model: nn.Module,
+    device: str | None = None,
+    precision: str = "fp32",
+    threads: int | None = None,
 ) -> NetworkBackend:
     """The backend called ``name`` over a slimmable network.
 
@@ -94,12 +104,15 @@ def make_backend(
         device: ``"cpu"``, ``"cuda"``...; ``None``: for torch CUDA where there is one, else the
             CPU.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the arithmetic; scores are float32.
+        threads: of the CPU, at least 1, for ``openvino`` and ``onnxruntime``; ``None``: as many
+            as torch uses. The others compute with torch's threads.
 
     Returns:
         :class:`~mutualvideo.backends.Backend`.
 
     Raises:
-        InputError: if there is no such backend, device or precision, or a package is missing.
+        InputError: if there is no such backend, device or precision, a package is missing, or
+            the backend cannot be given a number of threads.
     """
     kind = backend_kind(name)
     if not kind.takes_network:
@@ -110,7 +123,7 @@ def make_backend(
     # Imported here: a machine that runs exported files may not have torch.
     from mutualvideo.backends.common.over_network import NetworkBackend
 
-    return NetworkBackend(kind(device, precision), model)
+    return NetworkBackend(_made(kind, device, precision, threads), model)
 
 
 def open_exported(
@@ -119,6 +132,7 @@ def open_exported(
     device: str | None = None,
     precision: str = "fp32",
     name: str | None = None,
+    threads: int | None = None,
 ) -> Backend:
     """The backend that runs a folder that ``tools/export.py --folder`` wrote.
 
@@ -127,13 +141,14 @@ def open_exported(
         manifest: what lies there, a :class:`~mutualvideo.runtime.manifest.Manifest`.
         device, precision: as in :func:`make_backend`.
         name: of the backend; ``None``: the one that is made for the folder's format.
+        threads: as in :func:`make_backend`; ``None``: the backend's choice.
 
     Raises:
-        InputError: if the backend does not run this format, or is not installed.
+        InputError: if the backend does not run this format, is not installed, or cannot be
+            given a number of threads.
     """
     form = manifest.kind
-    able = [kind for kind in _declared().values() if form in kind.formats]
-    able.sort(key=lambda kind: kind.formats.index(form))
+    able = opening_kinds(form)
     if name is None and not able:
         known = ", ".join(exported_formats())
         raise InputError(f"{folder}: holds {form!r} models, expected one of {known}")
@@ -141,10 +156,34 @@ def open_exported(
     if chosen is None or form not in chosen.formats:
         names = " and ".join(kind.name for kind in able)
         raise InputError(f"backend {name!r}: {folder} holds {form} models, which {names} can run")
-    return FolderBackend(chosen(device, precision), Path(folder), manifest)
+    return FolderBackend(_made(chosen, device, precision, threads), Path(folder), manifest)
 
 
 def _opening(name: str) -> type[BackendKind] | None:
     """The kind called ``name``; ``None`` rather than an error if there is no such name."""
     known = name in _declared() or ":" in name
     return backend_kind(name) if known else None
+
+
+def _made(
+    kind: type[BackendKind], device: str | None, precision: str, threads: int | None
+) -> BackendKind:
+    """An object of ``kind`` that was given ``threads``, if any, and can keep to them."""
+    if threads is None:
+        return kind(device, precision)
+    if type(threads) is not int or threads < 1:
+        raise InputError(f"threads {shown(threads)}: must be an integer of at least 1")
+    if not kind.takes_threads:
+        able = ", ".join(name for name, other in _declared().items() if other.takes_threads)
+        how = (
+            f"; torch has one number for the whole process: call torch.set_num_threads({threads}) "
+            f"or start it with OMP_NUM_THREADS={threads}"
+        )
+        raise InputError(
+            f"threads {threads}: backend {kind.name!r} cannot be given a number of its own, only "
+            f"{able} can{how if 'torch' in kind.packages else ''}"
+        )
+    made = kind(device, precision, threads)
+    if made.device.lower() != "cpu":
+        raise InputError(f"threads {threads}: are the CPU's, and the device is {made.device}")
+    return made
