@@ -55,7 +55,7 @@ class ChannelFlow(TorchDispatchMode):
     def __init__(self, book, stack=(), narrow=False):
         super().__init__()
         self.book, self.stack, self.narrow = book, stack, narrow
-        self._shadows = WeakTensorKeyDictionary()
+        self.shadows = WeakTensorKeyDictionary()
         self._indices = WeakTensorKeyDictionary()
         self._on_storage = {}
         self.quiet = 0
@@ -78,14 +78,14 @@ class ChannelFlow(TorchDispatchMode):
         """The shadow of ``tensor``; ``None`` where all of it is whole."""
         if tensor in self._indices:
             self.pin(self._indices[tensor], "positions among its channels are used as numbers")
-        return self._shadows.get(tensor)
+        return self.shadows.get(tensor)
 
     def set(self, tensor, shadow):
         """Sets the shadow of a tensor that was just made."""
         if shadow is None:
-            self._shadows.pop(tensor, None)
+            self.shadows.pop(tensor, None)
             return
-        self._shadows[tensor] = shadow
+        self.shadows[tensor] = shadow
         self._on_storage.setdefault(_storage(tensor), []).append(weakref.ref(tensor))
 
     def positions(self, tensor, labels):
@@ -100,12 +100,12 @@ class ChannelFlow(TorchDispatchMode):
         """Everything that shares memory with ``tensor`` is whole from now on."""
         for other in self._on_storage.pop(_storage(tensor), []):
             if other() is not None:
-                self.pin(self._shadows.pop(other(), None), why)
+                self.pin(self.shadows.pop(other(), None), why)
 
     def alone_on_storage(self, tensor):
         """Whether ``tensor`` is all of its memory, and nothing that is followed shares it."""
         others = [other() for other in self._on_storage.get(_storage(tensor), [])]
-        if any(o is not None and o is not tensor and o in self._shadows for o in others):
+        if any(o is not None and o is not tensor and o in self.shadows for o in others):
             return False
         return tensor.numel() * tensor.element_size() >= tensor.untyped_storage().nbytes()
 
@@ -150,7 +150,7 @@ class ChannelFlow(TorchDispatchMode):
             for tensor, shadow in zip(call.results, shadows, strict=False):
                 self.set(tensor, shadow)
         line = user_line() if call.moves and any(is_labelled(s) for s in call.shadows) else None
-        found = [(tuple(t.shape), self._shadows.get(t)) for t in call.results]
+        found = [(tuple(t.shape), self.shadows.get(t)) for t in call.results]
         event = call.name, self.module, line, found
         if self.on_event is not None:
             self.on_event(event, call)
@@ -167,7 +167,7 @@ class ChannelFlow(TorchDispatchMode):
 
     def _write(self, call, tensor, shadow):
         """An operation in place left ``shadow`` in ``tensor``."""
-        before = self._shadows.get(tensor)
+        before = self.shadows.get(tensor)
         if call.keeps_written or _same(self.book, before, shadow):
             return
         if is_labelled(shadow) and before is not None and before.shape == shadow.shape:

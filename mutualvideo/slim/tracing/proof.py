@@ -191,7 +191,7 @@ class _Proof:
                 for t in torch.utils._pytree.tree_leaves((args, kwargs))
                 if isinstance(t, torch.Tensor)
             ]
-            shadows = [self.flow._shadows.get(t) for t in tensors]
+            shadows = [self.flow.shadows.get(t) for t in tensors]
             conflict.labels = _joined(shadows)
             if self.comparing and self.at < len(self.found.events):
                 full = self.found.events[self.at]
