@@ -15,6 +15,7 @@ from mutualvideo import QueryTable
 from mutualvideo.commands.tool import run_tool
 from mutualvideo.engine import train as train_module
 from mutualvideo.evaluation import build as build_module
+from mutualvideo.evaluation import choose_statistics as statistics_module
 from mutualvideo.models import build_model
 from tests.engine.conftest import one_thread, tiny, video_folder  # noqa: F401  (fixtures)
 from tests.engine.losing import LosingLoader
@@ -211,14 +212,15 @@ def test_a_signal_in_evaluation_ends_the_run_and_the_command_continues(
     where,
 ):
     handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
-    function = getattr(build_module, where)
+    module = build_module if hasattr(build_module, where) else statistics_module
+    function = getattr(module, where)
 
     def interrupted(*args, **kwargs):
         os.kill(os.getpid(), number)
         return function(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(build_module, where, interrupted)
+        patch.setattr(module, where, interrupted)
         code, error = run_net()
     log = (tmp_path / "run" / "stdout.log").read_text()
     assert code == 0 and "Traceback" not in error and "the same command continues" in log
