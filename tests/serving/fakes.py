@@ -52,7 +52,7 @@ class FakeRecognizer:
         data = SimpleNamespace(
             NUM_FRAMES=2, TEST_CROP_SIZE=8, TEST_CROP_SHARE=1.0, MEAN=[0.0] * 3, STD=[1.0] * 3
         )
-        cfg = SimpleNamespace(DATA=data, MODEL=SimpleNamespace(ARCH="", NUM_CLASSES=256))
+        cfg = SimpleNamespace(DATA=data, MODEL=SimpleNamespace(ARCH="x3d", NUM_CLASSES=256))
         self.executor = Executor(self.backend, self.table, cfg, cache_mib)
 
     def observe(self, subnet, ms, other_ms):
