@@ -45,6 +45,7 @@ from mutualvideo.run.reduce import means_over_processes
 from mutualvideo.run.stopping import Stop
 from mutualvideo.signals import stop_on_signals
 from mutualvideo.slim import order_channels, set_subnet, slim_state, weights_layout
+from mutualvideo.slim.subclass import require_shareable_norms
 from mutualvideo.subnet import Subnet
 
 logger = logging.getLogger(__name__)
@@ -315,6 +316,11 @@ def load_initial(cfg, model):
 
 def _parallel(model, cfg, context):
     is_shared = cfg.BN.NORM_TYPE == "sync_batchnorm"
+    if is_shared:
+        try:
+            require_shareable_norms(model)
+        except InputError as error:
+            raise InputError(f"{error}: set BN.NORM_TYPE batchnorm") from error
     slim_state(model).over_processes = is_shared and context.world_size > 1
     if context.world_size == 1:
         return None

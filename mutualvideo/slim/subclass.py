@@ -10,7 +10,7 @@ from functools import cache
 from torch import nn
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.layers import TWINS, BatchNormTwin, ConvTwin, LinearTwin, Twin
+from mutualvideo.slim.layers import TWINS, BatchNormTwin, ConvTwin, LinearTwin, Twin, slim_layers
 
 
 class _Lent:
@@ -69,14 +69,24 @@ class _LentLinear(_Lent):
         }
 
 
+def require_shareable_norms(model):
+    """Raises InputError if a BatchNorm of ``model`` cannot train on all processes' batches."""
+    for _, layer in slim_layers(model, _LentBatchNorm):
+        raise InputError(_cannot_share(layer))
+
+
+def _cannot_share(layer):
+    return (
+        f"{layer.static.__name__}: a BatchNorm with a forward of its own cannot train on the "
+        "batches of all processes together; let each process's BatchNorm take its own"
+    )
+
+
 class _LentBatchNorm(_Lent):
     def _lend(self, x):
         if self.training and self.slim.over_processes:
             # What it would be lent are constants to its gradient.
-            raise InputError(
-                f"{self.static.__name__}: a BatchNorm with a forward of its own cannot train on "
-                "the batches of all processes together; let each process's BatchNorm take its own"
-            )
+            raise InputError(_cannot_share(self))
         if self.training and self.slim.is_full and not self.slim.recomputing:
             return None
         mean, var, weight, bias, by_batch, momentum = self.normalization(x)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mutualvideo.backends.torch_in_place import InPlaceBackend
+from mutualvideo.backends import make_backend
 from mutualvideo.runtime.prepared import PreparedRunners
 from mutualvideo.slim import slimmable
 from mutualvideo.subnet import Subnet
@@ -62,7 +62,7 @@ def test_a_pass_of_another_thread_does_not_stop_a_forked_process():
         example=torch.empty(1, 3, 8, 8, device="meta"),
         full=FULL,
     ).eval()
-    backend = InPlaceBackend(model, "cpu", "fp32")
+    backend = make_backend("torch", model, "cpu", "fp32")
     runner = backend.prepare(FULL)
-    with backend._lock:
+    with backend.kind._lock:
         assert in_child(lambda: runner(torch.randn(1, 3, 8, 8).numpy()).shape == (1, 2))

@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mutualvideo import AdaptiveRecognizer, QueryTable, Subnet
 from mutualvideo.data.augment import plain_input
 from mutualvideo.data.loader import build_loader
+from mutualvideo.engine import train as train_module
 from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.build import evaluate_grid
@@ -17,7 +18,7 @@ from mutualvideo.models import build_model, load_model, read_checkpoint
 from mutualvideo.run.checkpoint import checkpoint_path, newest_checkpoint
 from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
-from mutualvideo.slim import batch_norms, extract, load_statistics, subnet_input
+from mutualvideo.slim import batch_norms, extract, load_statistics, slimmable, subnet_input
 from tests.engine.logged import stats
 
 CPU = Context(torch.device("cpu"))
@@ -260,3 +261,16 @@ def test_augmented_training_does_not_depend_on_the_workers(tiny, tmp_path, chang
         steps = [line for line in log_lines(cfg) if line["_type"] == "train_iter"]
         losses.append([line["loss"] for line in steps])
     assert len(losses[0]) == 8 and losses[0] == losses[1]
+
+
+def test_a_norm_that_cannot_be_shared_is_refused_with_the_key(tiny):
+    class Activated(torch.nn.BatchNorm3d):
+        def forward(self, x):
+            return super().forward(x).relu()
+
+    layers = torch.nn.Conv3d(3, 16, 1), Activated(16), torch.nn.AdaptiveAvgPool3d(1)
+    network = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    model = slimmable(network, (0.5, 1), full=Subnet(1, 2, 8))
+    cfg = tiny(BN__NORM_TYPE="sync_batchnorm")
+    with pytest.raises(InputError, match="Activated: .*BN.NORM_TYPE batchnorm"):
+        train_module._parallel(model, cfg, CPU)

@@ -9,6 +9,7 @@ from mutualvideo import Subnet, slimmable
 from mutualvideo.errors import InputError
 from mutualvideo.slim import slim_state
 from mutualvideo.slim.statistics.sync_norm import normalize
+from mutualvideo.slim.subclass import require_shareable_norms
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3, 5, 5)], ids=str)
@@ -40,6 +41,8 @@ class Activated(nn.BatchNorm3d):
 def test_a_norm_with_a_forward_of_its_own_is_refused_by_name():
     layers = nn.Conv3d(3, 16, 1), Activated(16), nn.AdaptiveAvgPool3d(1), nn.Flatten()
     model = slimmable(nn.Sequential(*layers, nn.Linear(16, 2)), (0.5, 1), full=Subnet(1, 2, 8))
+    with pytest.raises(InputError, match="Activated: .*let each process's BatchNorm take its own"):
+        require_shareable_norms(model)
     slim_state(model).over_processes = True
-    with pytest.raises(InputError, match="Activated: .*BN.NORM_TYPE batchnorm"):
+    with pytest.raises(InputError, match="Activated: .*let each process's BatchNorm take its own"):
         model.train()(torch.randn(2, 3, 2, 8, 8))

@@ -19,7 +19,7 @@ from mutualvideo.table import QueryTable, Row
 from mutualvideo.table.schema import query_table_schema
 from tests.engine.conftest import one_thread, tiny, video_folder  # noqa: F401  (fixtures)
 from tests.networks import randomize_norms
-from tests.zoo import make_input, make_network, run
+from tests.zoo.upstream import make_input, make_network, run
 
 CPU = Context(torch.device("cpu"))
 SUBNETS = ["1x4x40", "0.5x4x40", "1x2x32", "0.75x4x32", "0.5x2x32"]

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from mutualvideo.errors import InputError
 
 # Processes get this long to remove their temporary files before they are killed.
-_GRACE = 2.0  # seconds
+_GRACE = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _work(pipe, function):
     # ^C reaches every process of a terminal: the parent alone decides, and ends the others
     # so that they still clean up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, _end_once)
     pipe.send((None, None))
     while True:
         try:
@@ -187,6 +187,12 @@ def _work(pipe, function):
         except Exception:
             answer = None, RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
         pipe.send(answer)
+
+
+def _end_once(*_):
+    # A second one would cut the cleaning up short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
 
 
 def _start_method():
