@@ -27,8 +27,8 @@ class VideoWriter:
         clock: unit of the times given to :meth:`write`, in seconds; ``None``: one frame follows
             the other at ``fps``.
         codec: FFmpeg's name of the encoder.
-        options: of the encoder: ``{"crf": "20", "preset": "veryfast", "threads": "1"}``. With one
-            thread x264 gives the same bytes on every machine.
+        options: of the encoder: ``{"crf": "20", "preset": "veryfast"}``. For the same bytes each
+            time, x264 needs ``{"threads": "1", "x264-params": "mbtree=0"}``.
         form: container format; ``None``: by the ending of the path.
         container_options: of the container.
         pixels: pixel format.

@@ -275,7 +275,7 @@ def _encode(frames, path, settings):
     first = next(frames)
     # The clock of the edit list, which holds a late start, is the track's: exact.
     clock = {"movie_timescale": str(first.time_base.denominator)}
-    # One thread: the processes are the parallelism, and the bytes stay the same.
+    # One thread: the processes are the parallelism.
     options = {"crf": str(settings.crf), "g": str(settings.gop), "threads": "1"}
     with VideoWriter(path, options=options, form="mp4", container_options=clock) as writer:
         for frame in itertools.chain([first], frames):
