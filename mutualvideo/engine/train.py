@@ -73,6 +73,7 @@ def build_sampler(cfg, steps_per_epoch=0):
         cfg.RNG_SEED,
         mutual.ALONE_EPOCHS * steps_per_epoch,
         mutual.WIDTHS,
+        mutual.DRAW,
     )
     if mutual.MODE == "mutual":
         for frames, size in itertools.product(sampler.frames or [None], sampler.sizes):

@@ -7,6 +7,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.subnet import Subnet
 
 MODES = ("mutual", "width_only", "single")
+DRAWS = ("random", "even")
 
 
 class SubnetSampler:
@@ -30,17 +31,32 @@ class SubnetSampler:
         seed: of the whole run.
         alone: steps at the start in which the full network runs alone.
         widths: widths that random sub-networks draw from, or empty: any in ``width_range``.
+        how: ``random``: each draw is independent, as in the papers; ``even``: they are dealt from
+            a shuffled deck of the grid, a new one when too few for a step are left; the full one
+            is not in it, and the narrowest width has a deck of its own, so that no pass repeats
+            another of its step.
 
     Raises:
-        InputError: for an unknown mode, a frame count or size above the full network's, or a
-            width outside of the range.
+        InputError: for an unknown mode or way to draw, a frame count or size above the full
+            network's, a width outside of the range, or even draws of any width in a range.
     """
 
     def __init__(
-        self, full, mode, width_range, num_random, frames, sizes, seed, alone=0, widths=()
+        self,
+        full,
+        mode,
+        width_range,
+        num_random,
+        frames,
+        sizes,
+        seed,
+        alone=0,
+        widths=(),
+        how="random",
     ):
-        if mode not in MODES:
-            raise InputError(f"MUTUAL.MODE {mode}: choose one of {', '.join(MODES)}")
+        for key, value, known in (("MODE", mode, MODES), ("DRAW", how, DRAWS)):
+            if value not in known:
+                raise InputError(f"MUTUAL.{key} {value}: choose one of {', '.join(known)}")
         self.full, self.mode, self.seed, self.alone = full, mode, seed, alone
         self.width_range, self.num_random = width_range, num_random
         self.widths = list(widths)
@@ -56,11 +72,24 @@ class SubnetSampler:
             _check("MUTUAL.SIZES", self.sizes, full.size)
             if full.frames is not None:
                 _check("MUTUAL.FRAMES", self.frames, full.frames)
+        self.how = how
+        if how == "even" and mode != "single":
+            grid = self.grid()[1:]
+            self._narrow = [one for one in grid if one.width == width_range[0]] or [full]
+            self._others = [one for one in grid if one.width != width_range[0]]
+            if num_random > len(self._others):
+                raise InputError(
+                    f"MUTUAL.DRAW even: MUTUAL.NUM_RANDOM {num_random} is more than the "
+                    f"{len(self._others)} sub-networks that MUTUAL.WIDTHS, FRAMES and SIZES give"
+                )
 
     def draw(self, step):
         """Sub-networks of step number ``step``: the full one first, then the narrowest."""
         if self.mode == "single" or step < self.alone:
             return [self.full]
+        if self.how == "even":
+            narrowest = self._dealt(self._narrow, "narrowest", step, 1)
+            return [self.full, *narrowest, *self._dealt(self._others, "others", step, self.num_random)]
         # A string seed is hashed by value (SHA-512), the same in every process.
         rng = random.Random(f"{self.seed} {step}")
         low, high = self.width_range
@@ -88,6 +117,11 @@ class SubnetSampler:
             frames, sizes = self.frames or frames, self.sizes
         others = itertools.starmap(Subnet, itertools.product(widths, frames, sizes))
         return list(dict.fromkeys([self.full, *others]))
+
+    def _dealt(self, cards, name, step, count):
+        number, place = divmod(step, len(cards) // max(count, 1) or 1)
+        deck = random.Random(f"{self.seed} {name} {number}").sample(cards, len(cards))
+        return deck[place * count : (place + 1) * count]
 
     def _shape(self, width, rng):
         if self.mode == "width_only":

@@ -85,6 +85,39 @@ def test_widths_from_a_list():
     assert drawn == set(listed.grid()) and len(drawn) == 6 and listed.grid()[0] == FULL
 
 
+def test_even_draws():
+    lists = (0.63, 1.0), 2, [16, 8], [224, 160], 5
+    even = SubnetSampler(FULL, "mutual", *lists, widths=[0.63, 0.8, 1.0], how="even")
+    steps = [even.draw(step) for step in range(3 * 4)]
+    assert all(subnets[0] == FULL and subnets[1].width == 0.63 for subnets in steps)
+    assert all(len(set(subnets)) == 4 for subnets in steps)
+    # Two widths at four shapes are seven without the full network: three steps deal six of them.
+    for number in range(0, 12, 3):
+        others = [subnet for subnets in steps[number : number + 3] for subnet in subnets[2:]]
+        assert len(set(others)) == 6 and all(subnet.width > 0.63 for subnet in others)
+    for number in range(0, 12, 4):
+        assert len({subnets[1] for subnets in steps[number : number + 4]}) == 4
+    dealt = {subnet for step in range(100) for subnet in even.draw(step)}
+    assert dealt == set(even.grid())
+    again = SubnetSampler(FULL, "mutual", *lists, widths=[0.63, 0.8, 1.0], how="even")
+    assert [again.draw(step) for step in reversed(range(12))] == steps[::-1]
+    other = SubnetSampler(FULL, "mutual", *lists[:-1], 6, widths=[0.63, 0.8, 1.0], how="even")
+    assert [other.draw(step) for step in range(12)] != steps
+
+
+def test_even_draws_need_a_grid():
+    lists = (0.63, 1.0), 2, [16], [224], 0
+    with pytest.raises(InputError, match="MUTUAL.WIDTHS is empty"):
+        SubnetSampler(FULL, "mutual", *lists, how="even")
+    with pytest.raises(InputError, match="MUTUAL.NUM_RANDOM 2 is more than the 1 sub-networks"):
+        SubnetSampler(FULL, "mutual", *lists, widths=[0.8], how="even")
+    with pytest.raises(InputError, match="MUTUAL.DRAW evenly: choose one of random, even"):
+        SubnetSampler(FULL, "mutual", *lists, how="evenly")
+    assert SubnetSampler(FULL, "single", *lists, how="even").draw(0) == [FULL]
+    one = SubnetSampler(FULL, "width_only", (1.0, 1.0), 0, [], [], 0, widths=[1.0], how="even")
+    assert one.draw(3) == [FULL, FULL]
+
+
 def test_grids():
     with pytest.raises(InputError, match="MUTUAL.WIDTHS is empty"):
         sampler().grid()
