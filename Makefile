@@ -3,6 +3,7 @@
 #   make film        the film of the README, with the network that make demo trained
 #   make test        install with the test extra, run the whole suite
 #   make test-fast   the same without the slow tests
+#   make docs        the documentation as a site, in site/
 # VENV=path puts the environment elsewhere, PYTHON=python3.12 chooses the interpreter.
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +14,7 @@ OUTPUT := output/toy
 # Of one clip; the toy network runs from 2.3M to 46M multiply-adds.
 BUDGETS := 50M 15M 5M
 
-.PHONY: venv venv-test demo film test test-fast lint clean
+.PHONY: venv venv-test demo film test test-fast docs lint clean
 .DELETE_ON_ERROR:
 
 # Stamps, so that nothing is installed twice; a changed setup.py installs again.
@@ -58,6 +59,9 @@ test: venv-test
 
 test-fast: venv-test
 	$(PYTEST) -m "not slow"
+
+docs: venv-test
+	$(RUN) -m mkdocs build --quiet --strict
 
 lint: venv-test
 	$(RUN) -m ruff check .

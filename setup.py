@@ -17,6 +17,8 @@ WEB = ["gradio>=6.0"]
 FOLDS = ["scikit-learn>=1.3"]
 # Intervals of tools/compare.py.
 COMPARE = ["statsmodels>=0.14"]
+# make docs
+DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 
 setup(
     name="mutualvideo",
@@ -69,11 +71,13 @@ setup(
             *WEB,
             *FOLDS,
             *COMPARE,
+            *DOCS,
         ],
         "openvino": OPENVINO,
         "onnx": ONNX,
         "web": WEB,
         "compare": COMPARE,
+        "docs": DOCS,
         "torchcodec": ["torchcodec>=0.11"],
         "folds": FOLDS,
     },

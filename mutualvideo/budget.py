@@ -130,7 +130,9 @@ class Budget:
 
         Args:
             budget: a :class:`Budget`, text for :meth:`parse` or a number of multiply-adds; or
-            macs, ms, fps: the value in this unit.
+            macs: multiply-adds of a clip; or
+            ms: milliseconds of a clip; or
+            fps: clips a second.
 
         Raises:
             InputError: if not exactly one is given, or it is not a finite number above 0.

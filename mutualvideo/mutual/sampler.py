@@ -88,8 +88,8 @@ class SubnetSampler:
         if self.mode == "single" or step < self.alone:
             return [self.full]
         if self.how == "even":
-            narrowest = self._dealt(self._narrow, "narrowest", step, 1)
-            return [self.full, *narrowest, *self._dealt(self._others, "others", step, self.num_random)]
+            others = self._dealt(self._others, "others", step, self.num_random)
+            return [self.full, *self._dealt(self._narrow, "narrowest", step, 1), *others]
         # A string seed is hashed by value (SHA-512), the same in every process.
         rng = random.Random(f"{self.seed} {step}")
         low, high = self.width_range
