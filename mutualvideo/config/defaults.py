@@ -278,7 +278,7 @@ _C.MUTUAL.WIDTH_RANGE = [0.63, 1.0]
 _C.MUTUAL.NUM_RANDOM = 2
 # Widths that a random sub-network draws from; empty: any in WIDTH_RANGE.
 _C.MUTUAL.WIDTHS = []
-# random: each draw for itself, as in the papers; even: dealt from a shuffled deck of all that WIDTHS,
+# random: each draw for itself, as in the papers; even: dealt from a shuffled deck of what WIDTHS,
 # FRAMES and SIZES give: they come equally often, and no pass repeats another of its step.
 _C.MUTUAL.DRAW = "random"
 # Input sizes that a sub-network draws from, in pixels; empty: 7, 6, 5 and 4 sevenths of

@@ -152,7 +152,7 @@ HEAD = """# PySlowFast's files here
 
 Of every file in PySlowFast's `configs/`: whether `--cfg` takes it as it is, and the network that it
 makes, or why not. A test remakes this table. What each of PySlowFast's keys means here, and why, is
-in [`foreign_keys.py`](../mutualvideo/config/foreign_keys.py).
+in `mutualvideo/config/foreign_keys.py`.
 
 | file | verdict | what or why |
 | --- | --- | --- |
