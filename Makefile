@@ -52,7 +52,7 @@ film: venv
 		--gif $(OUTPUT)/demo/adaptation.gif --gif-mb 2
 
 # Two files at a time, a thread each: the networks are too small for more.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --durations 40
 
 test: venv-test
 	$(PYTEST)

@@ -89,8 +89,9 @@ def slimmable(
     rules, segments = rules or {}, segments or {}
     left = [pattern for pattern, rule in rules.items() if rule == Fixed()]
     chosen = {n: m for n, m in model.named_modules() if not is_within(n, exclude)}
-    for pattern in (*rules, *segments):
-        if not any(fnmatchcase(name, pattern) for name in chosen):
+    every = [name for name, _ in model.named_modules()]
+    for pattern, names in [(p, every) for p in exclude] + [(p, chosen) for p in (*rules, *segments)]:
+        if not any(fnmatchcase(name, pattern) for name in names):
             raise InputError(f"slimmable(): no layer is called {pattern!r}")
     whole = {}
     for name, module in chosen.items():

@@ -240,6 +240,7 @@ def _prefix(layer):
         (lambda: slimmable(nn.Conv2d(3, 8, 1), (0.5, 1.5)), r"width range \[0.5, 1.5\]"),
         (lambda: slimmable(nn.Conv2d(3, 8, 1), divisor=0), "divisor 0"),
         (lambda: slimmable(nn.Conv2d(3, 8, 1), rules={"fc": Fixed()}), "no layer is called 'fc'"),
+        (lambda: slimmable(nn.Conv2d(3, 8, 1), exclude=["hea*"]), r"no layer is called 'hea\*'"),
         (lambda: slimmable(slimmable(nn.Conv2d(3, 8, 1))), "slimmable already"),
         (lambda: set_width(nn.Conv2d(3, 8, 1), 0.5), "not slimmable"),
         (lambda: set_width(slimmable(nn.Conv2d(3, 8, 1), (0.5, 1)), 0.3), r"width 0.3 is outside"),
