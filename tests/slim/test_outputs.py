@@ -1,5 +1,6 @@
 """What reaches the network's output keeps its channels, whatever it is wrapped in."""
 
+import copy
 import functools
 from collections import deque
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim import extract, order_channels, set_width, slimmable
+from mutualvideo.slim import extract, order_channels, set_width, slimmable, slimmable_report
 from mutualvideo.subnet import Subnet
 from tests.zoo.oddities import Returns
 
@@ -133,3 +134,42 @@ def test_a_network_without_layers_is_taken_as_it_is():
     model = slimmable(nn.Flatten(), example=torch.randn(1, 3, 8, 8))
     set_width(model, 0.5)
     assert model(torch.randn(1, 3, 8, 8)).shape == (1, 192)
+
+
+class Counting(nn.Module):
+    """Returns a number beside the answer: of channels, of calls, or of neither."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.calls = kind, 0
+        self.stem, self.body = nn.Conv2d(3, 32, 1), nn.Conv2d(32, 64, 1)
+        self.head = nn.Conv2d(64, 4, 1)
+
+    def forward(self, x):
+        stem = self.stem(x)
+        x = self.body(stem)
+        self.calls += 1
+        number = {
+            "channels": x.shape[1],
+            "size": x.shape[1:],
+            "text": f"{x.shape[1]} channels",
+            "calls": self.calls,
+            "height": x.shape[2],
+        }[self.kind]
+        return self.head(x), {"number": number}
+
+
+@pytest.mark.parametrize("kind", ["channels", "size", "text"])
+def test_numbers_that_are_returned_do_not_change(kind):
+    model, picture = Counting(kind).eval(), torch.zeros(2, 3, 8, 8)
+    with pytest.warns(UserWarning, match="0% of the multiply-adds"):
+        slim = slimmable(copy.deepcopy(model), width_range=(0.25, 1), example=picture)
+    set_width(slim, 0.25)
+    assert slim(picture)[1] == model(picture)[1]
+    assert "a number in it at [1]['number']" in str(slimmable_report(slim))
+
+
+@pytest.mark.parametrize("kind", ["calls", "height"])
+def test_numbers_that_have_to_do_with_no_channel(kind):
+    slim = slimmable(Counting(kind).eval(), width_range=(0.25, 1), example=torch.zeros(2, 3, 8, 8))
+    assert slimmable_report(slim).share > 0.9

@@ -17,40 +17,48 @@ def tensors_of(value):
     return [tensor for _, tensor in described(value)]
 
 
-def described(value):
-    """(path, tensor) of every tensor in ``value``; paths like ``['low'][0]``. Uses iterators up."""
+def described(value, numbers=None):
+    """(path, tensor) of every tensor in ``value``; paths like ``['low'][0]``. Uses iterators up.
+
+    Args:
+        value: anything.
+        numbers: a dictionary that takes the numbers and texts, by path.
+    """
     found = []
-    _walk(value, "", found, set())
+    _walk(value, "", found, {} if numbers is None else numbers, set())
     return found
 
 
-def _walk(value, path, found, seen):
+def _walk(value, path, found, numbers, seen):
     if isinstance(value, torch.Tensor):
         found.append((path, value))
         return
-    if value is None or isinstance(value, (str, bytes, int, float, complex, type)):
+    if isinstance(value, (str, bytes, int, float, complex)):
+        numbers[path] = value
+        return
+    if value is None or isinstance(value, type):
         return
     if id(value) in seen:
         return
     seen.add(id(value))
     if isinstance(value, Mapping):
         for key, item in value.items():
-            _walk(item, f"{path}[{key!r}]", found, seen)
+            _walk(item, f"{path}[{key!r}]", found, numbers, seen)
     elif isinstance(value, _COLLECTIONS):
         for number, item in enumerate(value):
-            _walk(item, f"{path}[{number}]", found, seen)
+            _walk(item, f"{path}[{number}]", found, numbers, seen)
     elif isinstance(value, _CODE):
         return
     elif isinstance(value, partial):
-        _walk((value.args, value.keywords), path, found, seen)
+        _walk((value.args, value.keywords), path, found, numbers, seen)
     elif dataclasses.is_dataclass(value):
         for item in dataclasses.fields(value):
-            _walk(getattr(value, item.name, None), f"{path}.{item.name}", found, seen)
+            _walk(getattr(value, item.name, None), f"{path}.{item.name}", found, numbers, seen)
     for name, item in getattr(value, "__dict__", {}).items():
-        _walk(item, f"{path}.{name}", found, seen)
+        _walk(item, f"{path}.{name}", found, numbers, seen)
     for kind in type(value).__mro__:
         for name in _slots(kind):
-            _walk(getattr(value, name, None), f"{path}.{name}", found, seen)
+            _walk(getattr(value, name, None), f"{path}.{name}", found, numbers, seen)
 
 
 def _slots(kind):

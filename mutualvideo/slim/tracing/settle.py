@@ -164,22 +164,33 @@ class _Session:
 
     @torch.no_grad()
     def _prove_another_batch(self, width):
-        """The output has one structure and shape at two widths for a batch of twice the size."""
+        """The output is the same at two widths but for values, for a batch of twice the size."""
         self.twin.eval()
-        args, found = _doubled(self.passes[0].args), []
+        args = _doubled(self.passes[0].args)
         try:
             self.state.width = 1.0
-            found.append(_shapes(self.twin(*fresh(args))))
+            shapes, numbers = self._output(args)
+            _, again = self._output(args) if numbers else (None, {})
         except Exception:
             return  # it takes batches of one size alone
         finally:
             self.state.select(width)
         try:
-            found.append(_shapes(self.twin(*fresh(args))))
+            narrow_shapes, narrow_numbers = self._output(args)
         except Exception as error:
             raise Conflict([], "the output of a larger batch", "", None, str(error)) from error
-        if found[0] != found[1]:
+        if shapes != narrow_shapes:
             raise Conflict([], "the output of a larger batch", "", None, "its shape changes")
+        for path, number in numbers.items():
+            if again.get(path) == number != narrow_numbers.get(path):  # no count of calls
+                detail = f"a number in it{' at ' + path if path else ''} changes"
+                raise Conflict([], "the output", "", None, detail)
+
+    def _output(self, args):
+        """Shapes of the tensors that come out, and the numbers, by path."""
+        numbers = {}
+        tensors = described(self.twin(*fresh(args)), numbers)
+        return [(path, tuple(tensor.shape)) for path, tensor in tensors], numbers
 
     def _pin(self, conflict, width):
         """Pins the channels that a conflict is about; the last resort is all of the network's."""
@@ -239,10 +250,6 @@ def _locked(plan, events):
                 if block >= 0 and (count[channels] != count[channels[0]]).any():
                     locked[block] = True
     return locked
-
-
-def _shapes(out):
-    return [(path, tuple(tensor.shape)) for path, tensor in described(out)]
 
 
 def _other(args):
