@@ -33,10 +33,10 @@ def slimmable(
     """Makes a convolutional network executable at every width, in place.
 
     Convolutions (plain, depthwise, grouped, transposed), linear layers, BatchNorm, GroupNorm,
-    InstanceNorm and LayerNorm over channels are exchanged for slimmable twins that hold the same
-    parameters under the same names, and so are modules with parameters of one number a channel
-    (FrozenBatchNorm, PReLU, LayerScale, ...): ``state_dict()`` does not change, and at width 1
-    neither does any output.
+    InstanceNorm, LayerNorm and RMSNorm over channels are exchanged for slimmable twins that hold
+    the same parameters under the same names, and so are modules with parameters of one number a
+    channel (FrozenBatchNorm, PReLU, LayerScale, ...): ``state_dict()`` does not change, and at
+    width 1 neither does any output.
 
     Forward passes on the meta device, in evaluation and in training mode, show what has to be
     known beyond that: where channels are concatenated, split or shuffled, and which layers must
@@ -89,10 +89,11 @@ def slimmable(
     rules, segments = rules or {}, segments or {}
     left = [pattern for pattern, rule in rules.items() if rule == Fixed()]
     chosen = {n: m for n, m in model.named_modules() if not is_within(n, exclude)}
-    every = [name for name, _ in model.named_modules()]
-    for pattern, names in [(p, every) for p in exclude] + [(p, chosen) for p in (*rules, *segments)]:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise InputError(f"slimmable(): no layer is called {pattern!r}")
+    every = dict(model.named_modules())
+    for names, patterns in ((every, exclude), (chosen, rules), (chosen, segments)):
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise InputError(f"slimmable(): no layer is called {pattern!r}")
     whole = {}
     for name, module in chosen.items():
         fixed = is_within(name, left)

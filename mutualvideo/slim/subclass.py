@@ -104,16 +104,21 @@ class _LentBatchNorm(_Lent):
 
 
 class LayerNormTwin(Twin):
-    """LayerNorm over the channels: those that arrive, wherever the forward has them."""
+    """LayerNorm or RMSNorm over the channels: those that arrive, wherever the forward has them."""
 
     channel_dim = None  # where a subclass has them in another dimension than the last
+
+    @property
+    def over_last_dim(self):
+        """Whether the forward is torch's own."""
+        return self.static.forward in (nn.LayerNorm.forward, nn.RMSNorm.forward)
 
     def dim_of_channels(self, x):
         if self.channel_dim is not None:
             return self.channel_dim
         (channels,) = self.__dict__["normalized_shape"]
         last_dim = x.dim() - 1
-        by_itself = self.static.forward is nn.LayerNorm.forward or x.shape[last_dim] == channels
+        by_itself = self.over_last_dim or x.shape[last_dim] == channels
         return 1 if not by_itself and x.dim() > 2 and x.shape[1] == channels else last_dim
 
     def _affine(self, arriving):
@@ -123,8 +128,10 @@ class LayerNormTwin(Twin):
     _sliced = _parameters_in_use = _affine
 
     def to_static(self, arriving):
-        affine = self._affine(arriving)
-        self.weight, self.bias = (None if t is None else self._own(t) for t in affine)
+        weight, bias = (None if t is None else self._own(t) for t in self._affine(arriving))
+        self.weight = weight
+        if bias is not None:
+            self.bias = bias
         self._count_is(arriving)
         self.__dict__.pop("channel_dim", None)
         self._become_static()
@@ -137,7 +144,8 @@ class _LentLayerNorm(_Lent):
     def _lend(self, x):
         arriving = x.shape[self.dim_of_channels(x)]
         weight, bias = self.in_use(arriving)
-        return {"weight": weight, "bias": bias, "normalized_shape": (arriving,)}
+        lent = {"weight": weight, "normalized_shape": (arriving,)}
+        return lent if isinstance(self, nn.RMSNorm) else {**lent, "bias": bias}
 
 
 class GroupNormTwin(LayerNormTwin):
@@ -259,6 +267,7 @@ _KINDS = {
 # Layers that always compute with what they are lent, by the forward that they have.
 LENT = {
     nn.LayerNorm: LayerNormTwin,
+    nn.RMSNorm: LayerNormTwin,
     nn.GroupNorm: GroupNormTwin,
     nn.InstanceNorm1d: InstanceNormTwin,
     nn.InstanceNorm2d: InstanceNormTwin,

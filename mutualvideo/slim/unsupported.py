@@ -62,12 +62,13 @@ def whole_because(module, plain):
         by_channel = convolution and module.groups == 1 and parameter.shape[:1] == (made,)
         if parameter.numel() > 1 and not by_channel:
             return f"what its parameter {name} does at another width is not known"
-    if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) != 1:
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and len(module.normalized_shape) != 1:
         return "it normalises more than the channels"
     if "ConvTranspose" in plain.__name__ and module.groups > 1:
         return "transposed convolutions in groups are not cut"
     if not own and not isinstance(
-        module, (nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+        module,
+        (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm),
     ):
         if not isinstance(module, nn.modules.batchnorm._BatchNorm):
             return "its weight is not a parameter of its own"

@@ -141,6 +141,24 @@ class LayerNorm2d(nn.LayerNorm):
         return x.permute(0, 3, 1, 2)
 
 
+class RMSNorm2d(nn.RMSNorm):
+    def forward(self, x):
+        x = x.permute(0, 2, 3, 1)
+        x = F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+class OverChannels(nn.Module):
+    """A norm of torch's over the last dimension, brought to the channels."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        return self.norm(x.movedim(1, -1)).movedim(-1, 1)
+
+
 class LayerScale(nn.Module):
     def __init__(self):
         super().__init__()
@@ -167,6 +185,9 @@ class Borrowed(nn.Module):
         (nn.ConvTranspose2d(32, 32, 2, 2), True),
         (nn.ConvTranspose2d(32, 32, 2, groups=2), False),
         (LayerNorm2d(32), True),
+        (RMSNorm2d(32), True),
+        (OverChannels(nn.LayerNorm(32)), True),
+        (OverChannels(nn.RMSNorm(32, eps=1e-3)), True),
         (nn.GroupNorm(4, 32), True),
         (nn.GroupNorm(1, 32), True),
         (nn.InstanceNorm2d(32), True),
@@ -222,6 +243,9 @@ class Rows(nn.Module):
 def _prefix(layer):
     """``layer`` with its first 16 of 32 channels."""
     small = copy.deepcopy(layer)
+    if isinstance(layer, OverChannels):
+        small.norm = _prefix(layer.norm)
+        return small
     for name, tensor in [*small._parameters.items(), *small._buffers.items()]:
         if tensor is not None and tensor.dim():
             cut = tensor[:16]

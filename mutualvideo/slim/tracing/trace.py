@@ -249,7 +249,7 @@ def _in_any_dimension(layer):
     """Whether a LayerNorm's forward is its own, so that its channels may lie anywhere."""
     if not isinstance(layer, LayerNormTwin) or isinstance(layer, (GroupNormTwin, InstanceNormTwin)):
         return False
-    return layer.static.forward is not nn.LayerNorm.forward
+    return not layer.over_last_dim
 
 
 def _by_picture(layer):
