@@ -20,6 +20,12 @@ COMPARE = ["statsmodels>=0.14"]
 # make docs
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 
+# The configurations lie beside the package, and inside of it once it is installed.
+CONFIGS = {
+    ".".join(("mutualvideo", *folder.relative_to(HERE).parts)): str(folder.relative_to(HERE))
+    for folder in sorted({path.parent for path in (HERE / "configs").rglob("*.yaml")})
+}
+
 setup(
     name="mutualvideo",
     version=VERSION,
@@ -28,8 +34,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=["mutualvideo", "mutualvideo.*"]),
-    package_data={"mutualvideo": ["py.typed"], "mutualvideo.web": ["*.css"]},
+    packages=[*find_packages(include=["mutualvideo", "mutualvideo.*"]), *CONFIGS],
+    package_dir=CONFIGS,
+    package_data={
+        "mutualvideo": ["py.typed"],
+        "mutualvideo.web": ["*.css"],
+        **{name: ["*.yaml"] for name in CONFIGS},
+    },
+    entry_points={"console_scripts": ["mutualvideo = mutualvideo.commands.command_line:run"]},
     # Lower bounds only, and none on torchvision's side: pip pairs it with torch itself.
     install_requires=[
         "torch>=2.6",

@@ -1,69 +1,9 @@
-"""Trains what a plan asks for and is not there yet, and reports how its arms compare.
+"""``mutualvideo compare``, for a checkout that is not installed."""
 
-A plan is a YAML file: a base configuration, arms with their overrides, seeds or folds; see
-docs/training.md. Stopped, the same command goes on. Results go beside the plan: runs.csv (a line
-for each run and row), table.md and plot.png.
-
-python tools/compare.py docs/results/toy_hard/plan.yaml --runs output/toy_hard --jobs 2 \\
-    DATA.PATH_TO_DATA_DIR data/toy_hard
-python tools/compare.py docs/results/toy_hard/plan.yaml --report
-"""
-
-import argparse
-import logging
-import sys
-from pathlib import Path
-
+from mutualvideo.commands.command_line import tool
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.comparison.execute import execute
-from mutualvideo.comparison.plan import read_plan
-from mutualvideo.comparison.records import add_records, collect, load_records
-from mutualvideo.comparison.report import json_line, markdown, plot
-from mutualvideo.comparison.summary import Summary
-from mutualvideo.files import atomic_path
-from mutualvideo.run.log import setup_logging
 
-
-def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("plan", metavar="PLAN.yaml")
-    add("--runs", default="output/compare", metavar="DIR", help="where the runs go")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at a time")
-    add("--arms", nargs="+", default=[], metavar="ARM", help="train these alone, report all")
-    add("--output", metavar="DIR", help="where results go, by default beside the plan")
-    add("--report", action="store_true", help="train nothing: table and plot from runs.csv")
-    add("overrides", nargs="*", metavar="KEY VALUE", help="for all arms")
-    return parser.parse_intermixed_args()
-
-
-def main():
-    args = parse_args()
-    plan = read_plan(args.plan, args.overrides)
-    output = Path(args.output or Path(args.plan).parent)
-    failures = {}
-    if args.report:
-        records = load_records(output / "runs.csv")
-    else:
-        setup_logging(args.runs, True)
-        failures = execute(plan, args.runs, args.jobs, args.arms)
-        records = add_records(output / "runs.csv", collect(plan, args.runs))
-    summary = Summary(plan, records)
-    found = [summary.difference(*pair) for pair in plan.pairs]
-    differences = [one for one in found if one is not None]
-    text = markdown(summary, differences)
-    with atomic_path(output / "table.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    plot(summary, output / "plot.png")
-    print(text)
-    for one in differences:
-        print(json_line(one))
-    if failures:
-        logging.error("%d runs failed: %s", len(failures), "; ".join(failures))
-        sys.exit(1)
-
+main = tool("compare", "compare.py")
 
 if __name__ == "__main__":
     run_tool(main)

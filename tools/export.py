@@ -1,66 +1,9 @@
-"""Writes a sub-network for another runtime, and checks that it answers the same.
+"""``mutualvideo export``, for a checkout that is not installed."""
 
-python tools/export.py --run output/x3d_m --subnet 0.63x6x128 --format onnx --output x3d.onnx
-python tools/export.py --run output/x3d_m --budget 1.2G --format openvino --output x3d.xml
-python tools/export.py --run output/x3d_m --folder --format openvino --output output/x3d_m/deploy
-
-The last one writes all rows worth having with their table, for AdaptiveRecognizer(PATH): it needs
-no checkpoint, and for openvino and onnx no torch.
-
-Exit code 1 if answers differ from the torch network's by more than 0.001: nothing is kept then;
-2 if something that was given is wrong.
-"""
-
-import argparse
-import sys
-
-from mutualvideo.budget import Budget
-from mutualvideo.commands.extension_option import add_extension
+from mutualvideo.commands.command_line import tool
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.export import FORMATS, DifferenceError, export_folder, export_subnet, open_origin
-from mutualvideo.export.deploy_folder import ROWS
-from mutualvideo.subnet import Subnet
 
-
-def parse_args():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add_extension(parser)
-    add("--run", metavar="DIR", help="OUTPUT_DIR of a run")
-    add("--checkpoint", help="default: the one that the table names")
-    add("--table", help="query table (default: query_table.json of --run)")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--subnet", help="WIDTHxFRAMESxSIZE: 0.63x6x128")
-    what.add_argument("--budget", help="the best row within 1.2G or 40ms")
-    what.add_argument("--folder", action="store_true", help="many rows, for the runtime")
-    add("--rows", choices=ROWS, default="pareto", help="with --folder: which (%(default)s)")
-    add("--format", required=True, choices=FORMATS)
-    add("--output", required=True, metavar="PATH", help="file, or with --folder a new folder")
-    return parser.parse_args()
-
-
-def main():
-    args = parse_args()
-    source = open_origin(args.run, args.checkpoint, args.table)
-    try:
-        if args.folder:
-            written = export_folder(source, args.format, args.output, args.rows)
-            print(f"wrote {args.output}: {len(written)} sub-networks, manifest.json")
-            return 0
-        if args.subnet is not None:
-            subnet = Subnet.parse(args.subnet)
-        else:
-            subnet = source.table.best(Budget.parse(args.budget)).subnet
-        written = export_subnet(source, subnet, args.format, args.output)
-    except DifferenceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(written)
-    print("wrote " + " and ".join(map(str, written.files)))
-    return 0
-
+main = tool("export", "export.py")
 
 if __name__ == "__main__":
     run_tool(main)

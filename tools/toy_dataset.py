@@ -1,58 +1,9 @@
-"""Write a toy video data set: the class is a motion, see mutualvideo/data/prepare/toy.py.
+"""``mutualvideo toy``, for a checkout that is not installed."""
 
-python tools/toy_dataset.py --output data/toy --train 640 --val 160 --seed 0
-python tools/toy_dataset.py --output data/toy_hard --level hard --train 1200 --val 960
-python tools/toy_dataset.py --film film.mp4 --motions right,grow,down,clockwise --seed 3
-"""
-
-import argparse
-
+from mutualvideo.commands.command_line import tool
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.data.prepare.toy import CLASSES, LEVELS, make_toy_dataset, write_film
-from mutualvideo.errors import InputError
 
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--output", help="folder to write the data set into")
-    what.add_argument("--film", metavar="FILE", help="one mp4 instead, whose motion changes")
-    parser.add_argument(
-        "--level", choices=sorted(LEVELS), default="easy", help="8 classes, or 20 (%(default)s)"
-    )
-    parser.add_argument("--train", type=int, default=640, help="training videos (%(default)s)")
-    parser.add_argument("--val", type=int, default=160, help="validation videos (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="decides every byte (%(default)s)")
-    parser.add_argument("--workers", type=int, help="processes (default: one a CPU)")
-    parser.add_argument(
-        "--motions", default="right,grow,down,clockwise", help="of the film (%(default)s)"
-    )
-    parser.add_argument(
-        "--motion-seconds", type=float, default=3.0, help="for each motion (%(default)s)"
-    )
-    args = parser.parse_args()
-    if args.film:
-        write_film(args.film, labels_of(args.motions), args.motion_seconds, args.seed)
-        print(f"wrote {args.film}")
-        return
-    wrote = make_toy_dataset(
-        args.output, args.train, args.val, args.seed, workers=args.workers, level=args.level
-    )
-    count = f"{args.train} + {args.val} videos"
-    if wrote:
-        print(f"wrote {count} to {args.output}")
-    else:
-        print(f"{args.output} already holds these {count}: nothing to do")
-
-
-def labels_of(motions):
-    for name in motions.split(","):
-        if name not in CLASSES:
-            raise InputError(f"--motions: {name!r} is none of {', '.join(CLASSES)}")
-    return [CLASSES.index(name) for name in motions.split(",")]
-
+main = tool("toy", "toy_dataset.py")
 
 if __name__ == "__main__":
     run_tool(main)

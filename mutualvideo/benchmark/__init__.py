@@ -5,29 +5,28 @@ memory, clips_per_s for the loader, both for resize); ratios hold better than va
 that others use too.
 """
 
-from mutualvideo.benchmark import (
-    answering,
-    decoding,
-    gpu_steps,
-    grid_cost,
-    network_steps,
-    picture_loading,
-    resized,
-    serving_batches,
-)
+from collections.abc import Callable
+from importlib import import_module
 
+# Name: module and function. Imported when asked for: nearly all import torch.
 COMMANDS = {
-    "train": network_steps.train_step,
-    "depthwise": network_steps.depthwise,
-    "switching": network_steps.switching,
-    "memory": network_steps.memory,
-    "slim": network_steps.slices,
-    "costs": network_steps.costs,
-    "grid": grid_cost.grid,
-    "decode": decoding.decode,
-    "resize": resized.resized,
-    "runtime": answering.latency,
-    "service": serving_batches.throughput,
-    "images": picture_loading.images,
-    "gpu": gpu_steps.measure,
+    "train": "network_steps.train_step",
+    "depthwise": "network_steps.depthwise",
+    "switching": "network_steps.switching",
+    "memory": "network_steps.memory",
+    "slim": "network_steps.slices",
+    "costs": "network_steps.costs",
+    "grid": "grid_cost.grid",
+    "decode": "decoding.decode",
+    "resize": "resized.resized",
+    "runtime": "answering.latency",
+    "service": "serving_batches.throughput",
+    "images": "picture_loading.images",
+    "gpu": "gpu_steps.measure",
 }
+
+
+def measurement(name: str) -> Callable[[], dict[str, dict[str, float]]]:
+    """The function of one of ``COMMANDS``."""
+    module, function = COMMANDS[name].split(".")
+    return getattr(import_module(f"{__name__}.{module}"), function)

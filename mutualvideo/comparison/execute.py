@@ -5,11 +5,9 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import yaml
 
-import mutualvideo
 from mutualvideo.config import load_cfg
 from mutualvideo.config.load import cfg_to_dict, changed_keys
 from mutualvideo.errors import InputError
@@ -20,7 +18,7 @@ logger = logging.getLogger(__name__)
 _LAST = "results.json"
 # Keys that do not change what a run finds.
 _FREE = {"OUTPUT_DIR", "LOG_PERIOD", "DATA_LOADER.NUM_WORKERS", "DATA.PATH_TO_DATA_DIR"}
-_TOOL = Path(mutualvideo.__file__).parents[1] / "tools" / "run_net.py"
+_COMMAND = ("-m", "mutualvideo", "train")
 
 
 def is_done(folder):
@@ -88,7 +86,7 @@ def _require_same(cfg, folder):
 def _run(plan, run, folder, jobs):
     """Trains and evaluates; returns why that failed, or ``None``."""
     os.makedirs(folder, exist_ok=True)
-    command = [sys.executable, str(_TOOL), "--cfg", plan.base]
+    command = [sys.executable, *_COMMAND, "--cfg", plan.base]
     command += ["--opts", *run.overrides, "OUTPUT_DIR", folder]
     threads = str(max(1, (os.cpu_count() or 1) // max(1, jobs)))
     environment = {"OMP_NUM_THREADS": threads, **os.environ}

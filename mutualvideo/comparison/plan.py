@@ -7,6 +7,7 @@ import yaml
 from fvcore.common.config import CfgNode
 
 from mutualvideo.config import load_cfg
+from mutualvideo.config.named_files import is_named
 from mutualvideo.errors import InputError, shown
 from mutualvideo.subnet import Subnet
 
@@ -62,7 +63,8 @@ class Plan:
 def read_plan(path, overrides=()):
     """Reads a plan.
 
-    ``BASE`` is a configuration file, beside the plan or as the path says; ``KEYS`` overrides for
+    ``BASE`` is a configuration file, beside the plan or as the path says, or the name of one of the
+    package; ``KEYS`` overrides for
     all arms. ``SEEDS`` (RNG_SEED) and ``FOLDS`` (a number; ``{fold}`` in values of keys is replaced
     by 0 and on) are what every arm is repeated over. ``ARMS`` maps a name to ``KEYS`` of its own
     (and ``SEEDS``, if it has others), and, if it trains sub-networks alone, to ``EACH_ROW``, a list
@@ -83,6 +85,8 @@ def read_plan(path, overrides=()):
         if key not in content:
             raise InputError(f"{path}: has no {key}")
     base = os.path.normpath(os.path.join(os.path.dirname(path), str(content["BASE"])))
+    if not os.path.isfile(base) and is_named(str(content["BASE"])):
+        base = str(content["BASE"])
     seeds = _numbers(path, "SEEDS", content.get("SEEDS", [0]))
     folds = content.get("FOLDS")
     if folds is not None and (type(folds) is not int or folds < 2):

@@ -9,6 +9,7 @@ from fvcore.common.config import CfgNode
 
 from mutualvideo.config.defaults import get_cfg
 from mutualvideo.config.foreign_files import is_theirs, translate
+from mutualvideo.config.named_files import find_config, is_named
 from mutualvideo.config.text_values import (
     Written,
     from_command_line,
@@ -30,15 +31,16 @@ def load_cfg(path: str | os.PathLike[str] | None = None, overrides: Iterable[str
     """Defaults, then the YAML file, then the overrides.
 
     A file may say ``_BASE_: other.yaml``, or a list of files: their values hold where it gives no
-    other, as in fvcore's ``CfgNode``. Paths are relative to the file that names them. Files and
-    modules that EXTENSIONS names are imported first.
+    other, as in fvcore's ``CfgNode``. Paths are relative to the file that names them. The name of a
+    configuration of the package will do where there is no such file: ``Kinetics/X3D_M_mutual``.
+    Files and modules that EXTENSIONS names are imported first.
 
     PySlowFast's YAML files load unchanged, or are refused: keys of theirs that change nothing here
     are named in one warning, values of theirs that decide about something that is not offered are
     errors, see :mod:`mutualvideo.config.foreign_keys`.
 
     Args:
-        path: YAML file, or ``None``.
+        path: YAML file, or the name of one in the package, or ``None``.
         overrides: ``[KEY, VALUE, KEY, VALUE, ...]``, strings as typed on a command line.
 
     Returns:
@@ -63,7 +65,7 @@ def trace_cfg(
     # What is based on nothing decides whose files these are: an override, or a file that is based
     # on one of ours, may have a key of PySlowFast's.
     roots: list[str] = []
-    given = [] if path is None else list(_with_bases(str(path), (), roots))
+    given = [] if path is None else list(_with_bases(find_config(path), (), roots))
     overrides = list(overrides)
     if len(overrides) % 2:
         raise InputError(f"{overrides[-1]}: this override has no value; give KEY VALUE pairs")
@@ -142,7 +144,10 @@ def _with_bases(path, above, roots):
         roots.append(path)
     for base in bases:
         where = os.path.join(os.path.dirname(path), os.path.expanduser(base))
-        yield from _with_bases(os.path.normpath(where), (*above, place), roots)
+        where = os.path.normpath(where)
+        if not os.path.isfile(where) and is_named(base):
+            where = find_config(base)
+        yield from _with_bases(where, (*above, place), roots)
     for key, value in _flatten(values):
         yield key, value, path
 

@@ -3,18 +3,23 @@
 ``formats`` lists them, ``subnet`` writes one file, ``folder`` a folder for the runtime.
 """
 
-from mutualvideo.export.deploy_folder import export_folder
-from mutualvideo.export.formats import FORMATS
-from mutualvideo.export.origin import Origin, open_origin
-from mutualvideo.export.parity import TOLERANCE, DifferenceError
-from mutualvideo.export.subnet_file import export_subnet
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "DifferenceError",
-    "FORMATS",
-    "Origin",
-    "TOLERANCE",
-    "export_folder",
-    "export_subnet",
-    "open_origin",
-]
+_PUBLIC = {
+    "DifferenceError": "parity",
+    "FORMATS": "formats",
+    "Origin": "origin",
+    "TOLERANCE": "parity",
+    "export_folder": "deploy_folder",
+    "export_subnet": "subnet_file",
+    "open_origin": "origin",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: the names of the formats are known without torch.
+    if name in _PUBLIC:
+        return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from mutualvideo.backends import exported_formats
 from mutualvideo.errors import InputError
 from mutualvideo.export import runtime_requirements as requirements
-from mutualvideo.export.formats import FormatModule, get_format
+from mutualvideo.export.formats import ROWS, FormatModule, get_format
 from mutualvideo.export.origin import Origin, package_versions
 from mutualvideo.export.staging import staging
 from mutualvideo.export.subnet_file import Written, write_checked
@@ -19,7 +19,6 @@ from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable, Row
 
-ROWS = ("pareto", "all")
 # Of the table's metadata: files that do not lie in the folder.
 _LEFT_BEHIND = ("checkpoint", "statistics", "cascades")
 # The cascades of the sub-networks that are in the folder.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from mutualvideo.errors import InputError
-from mutualvideo.export.origin import Origin
-from mutualvideo.export.parity import Logits
 from mutualvideo.subnet import Subnet
+
+if TYPE_CHECKING:  # they need torch, the names of the formats do not
+    from mutualvideo.export.origin import Origin
+    from mutualvideo.export.parity import Logits
 
 
 class FormatModule(Protocol):
@@ -46,6 +48,8 @@ _MODULES = {
     "pytorchvideo": "pytorchvideo_module",
 }
 FORMATS = tuple(_MODULES)
+# Which rows go into a folder.
+ROWS = ("pareto", "all")
 
 
 def get_format(name: str) -> FormatModule:

@@ -49,8 +49,8 @@ def write_environment(folder, context):
     git, diff = git_state(Path(mutualvideo.__file__).parent)
     sections = {
         "command": [shlex.join(sys.argv)],
-        "versions": _versions(),
-        "devices": _devices(context),
+        "versions": install_lines(),
+        "devices": [context.describe(), *machine_lines()],
         "git": git,
     }
     text = "".join(
@@ -66,7 +66,8 @@ def write_environment(folder, context):
         temporary.write_bytes(diff)
 
 
-def _versions():
+def install_lines():
+    """Lines of versions: Python, this package, torch, and what it works with."""
     found = {
         "python": platform.python_version(),
         "mutualvideo": mutualvideo.__version__,
@@ -80,9 +81,9 @@ def _versions():
     return [f"{name} {version}" for name, version in found.items()]
 
 
-def _devices(context):
+def machine_lines():
     """Lines about the machine; of all that collect_env asks, what takes no seconds (pip does)."""
-    lines = [context.describe(), collect_env.get_os(collect_env.run)]
+    lines = [collect_env.get_os(collect_env.run)]
     if torch.cuda.is_available():
         lines += collect_env.get_gpu_info(collect_env.run).splitlines()
         driver = collect_env.get_nvidia_driver_version(collect_env.run)

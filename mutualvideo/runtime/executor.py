@@ -16,6 +16,7 @@ from mutualvideo.runtime.deployed import is_folder, locate, open_folder
 from mutualvideo.runtime.prediction import Prediction
 from mutualvideo.runtime.prepared import PreparedRunners
 from mutualvideo.runtime.preprocess import Preprocessing, as_clips, prepare
+from mutualvideo.runtime.recorded import is_path, read_views
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable
 
@@ -93,7 +94,12 @@ class Executor:
         return subnet
 
     def clips(self, clip: Any) -> list[np.ndarray]:
-        """What :func:`~mutualvideo.runtime.preprocess.as_clips` makes of it for this network."""
+        """What :func:`~mutualvideo.runtime.preprocess.as_clips` makes of it for this network.
+
+        Of the path of a file, the clip in the middle, as evaluation takes it.
+        """
+        if is_path(clip):
+            clip = read_views(clip, self.cfg)
         return as_clips(clip, pictures=self.preprocessing.num_frames is None)
 
     def predict(self, runner: Runner, clips: Sequence[np.ndarray]) -> Prediction:

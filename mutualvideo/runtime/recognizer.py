@@ -254,14 +254,17 @@ class AdaptiveRecognizer:
         Args:
             clip: uint8 tensor or array, RGB, of any T, H and W: (T, H, W, 3), (3, T, H, W)
                 or a batch (B, 3, T, H, W). A last dimension of 3 means (T, H, W, 3). For a
-                network of pictures (H, W, 3), (3, H, W), (B, H, W, 3) or (B, 3, H, W).
+                network of pictures (H, W, 3), (3, H, W), (B, H, W, 3) or (B, 3, H, W). Or the
+                path of a file: of a video the clip in its middle, ``DATA.SAMPLING_RATE`` and
+                ``DATA.TARGET_FPS`` apart as in evaluation, of a picture all of it.
             subnet: answers as this one of the table instead, and waits until it is prepared.
 
         Returns:
             A ``Prediction``.
 
         Raises:
-            InputError: for another dtype or shape, or if no budget was set yet.
+            InputError: for another dtype or shape, a file that cannot be read, or if no budget was
+                set yet.
             PreparationError: once, if the sub-network switched to could not be prepared; the
                 one before goes on answering.
         """

@@ -108,6 +108,16 @@ class QueryTable:
             return max(rows, key=lambda row: (row.top1 or 0.0, -row.macs, -cost[row.subnet]))
         return max(rows, key=lambda row: (row.macs, -cost[row.subnet]))
 
+    def full(self) -> Row:
+        """The row that costs most: the full network, where the table has it.
+
+        Raises:
+            InputError: if the table has no rows.
+        """
+        if not self.rows:
+            raise InputError("the query table has no rows")
+        return max(self.rows, key=lambda row: row.macs)
+
     def pareto(self, cost: str = "macs") -> list[Row]:
         """The rows that no other row beats, cheapest first.
 

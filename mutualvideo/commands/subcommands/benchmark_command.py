@@ -1,0 +1,39 @@
+"""Measures what the README claims, side by side in one run.
+
+mutualvideo benchmark train        a mutual step against PyTorchVideo's plain step
+mutualvideo benchmark depthwise    depthwise convolutions against torch's
+mutualvideo benchmark switching    the time of changing the sub-network
+mutualvideo benchmark memory       the in-place network against the plain one
+mutualvideo benchmark slim         the sliced network against the extracted one
+mutualvideo benchmark costs        multiply-adds of 100 sub-networks against torch's counter
+mutualvideo benchmark grid         evaluating 12 sub-networks against decoding + forward passes
+mutualvideo benchmark decode       a clip from the middle of a video; the loader
+mutualvideo benchmark resize       clips of a resized video against the original
+mutualvideo benchmark runtime      backends against PyTorchVideo's eager network
+mutualvideo benchmark service      clips of 8 threads in batches against one by one
+mutualvideo benchmark images       input of four sub-networks, and a mutual step of MobileNet v2
+mutualvideo benchmark gpu          steps, latency, depthwise against memory: docs/performance.md
+
+The last line is json_bench: {name: {ratio, and the two medians behind it}}.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mutualvideo.benchmark import COMMANDS, measurement
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("command", choices=COMMANDS)
+
+
+def run(args: argparse.Namespace) -> None:
+    import simplejson
+    import torch
+
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    found = measurement(args.command)()
+    for name, values in found.items():
+        print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in values.items()))
+    print("json_bench:", simplejson.dumps(found))

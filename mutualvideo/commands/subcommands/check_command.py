@@ -1,0 +1,32 @@
+"""Decode every video of a list; write good.csv and bad.csv (path, label, reason).
+
+mutualvideo check --csv data/kinetics/train.csv --output data/kinetics/checked
+
+Exit code 0 if all are good, 1 if some are bad, 2 if the list or the folder cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--csv", required=True, metavar="LIST", help="'path label' a line")
+    add("--output", required=True, metavar="DIR", help="folder to write into")
+    add("--workers", type=int, help="processes (default: one a CPU)")
+    add("--separator", default=" ", help="DATA.PATH_LABEL_SEPARATOR (a space)")
+    add("--prefix", default="", help="DATA.PATH_PREFIX (the list's folder)")
+    add("--timeout", type=float, default=600, help="seconds that a video may take (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from mutualvideo.data.prepare.check import check_list, training_keys
+
+    total, bad = check_list(
+        args.csv, args.output, args.separator, args.prefix, args.workers, args.timeout
+    )
+    keys = training_keys(args.csv, args.separator, args.prefix)
+    print(f"train with {args.output}/good.csv and {keys}")
+    print(f"{total - bad} of {total} videos are good; {bad} bad: see {args.output}/bad.csv")
+    return 1 if bad else 0

@@ -1,0 +1,58 @@
+"""Play video through a trained network under a budget that may change.
+
+mutualvideo demo --run output/toy --source clip.mp4 --budget 40M --budget 10M
+mutualvideo demo --run output/toy --source webcam:0 --budget 40ms --seconds 60
+mutualvideo demo --run output/toy --web
+mutualvideo demo --run output/mobilenet --image photo.jpg --budget 300M --budget 50M
+
+Writes an annotated mp4 and a CSV for every source. ^C ends the film early and keeps it.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mutualvideo.commands.run_options import add_run, open_recognizer
+from mutualvideo.play.playing_options import add_playing
+from mutualvideo.web.options import add_options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--source", "--video", help="video, folder, webcam:0, rtsp:// or http(s)://")
+    what.add_argument("--web", action="store_true", help="a page to try it in the browser")
+    what.add_argument("--image", help="a picture or a folder of them: prints the best classes")
+    text = "multiply-adds of a clip (1.2G), latency (40ms) or 25fps; several hold for equal parts"
+    add("--budget", action="append", default=[], help=text)
+    add("--budget-script", metavar="FILE", help="budgets over time: lines SECONDS BUDGET")
+    add("--output", default="output/demo", metavar="DIR", help="for mp4 and CSV")
+    add_run(parser)
+    add_playing(parser)
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int | None:
+    from mutualvideo.budget import Budget
+    from mutualvideo.errors import InputError
+    from mutualvideo.play.picture_player import describe, recognise_pictures
+    from mutualvideo.play.playing_options import play_as_asked
+    from mutualvideo.signals import stop_on_signals
+    from mutualvideo.web.options import serve_page
+
+    budgets = [Budget.parse(text) for text in args.budget]
+    recognizer = open_recognizer(args)
+    failed = False
+    if args.image:
+        for found in recognise_pictures(recognizer, args.image, budgets):
+            print(describe(*found))
+            failed |= isinstance(found[-1], InputError)
+        return int(failed)
+    with stop_on_signals() as stop:
+        if args.web:
+            return serve_page(recognizer, args, stop)
+        for played in play_as_asked(recognizer, args, budgets, stop):
+            bad = isinstance(played, InputError)
+            print(f"error: {played}" if bad else played)
+            failed |= bad or played.problem is not None
+    return 1 if failed else 0

@@ -1,0 +1,51 @@
+"""Recognises videos (with a network of pictures, pictures): a line each, and one CSV over all.
+
+mutualvideo predict new.mp4 --run output/toy
+mutualvideo predict videos/ more/*.mp4 --run output/toy --budget 20ms --views 3
+mutualvideo predict videos/ --run output/toy --json > answers.jsonl
+
+The CSV has the probability of every class. Without a budget the full network answers. Exit code 1
+if a file could not be read: it is named, and the others are recognised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mutualvideo.commands.run_options import add_run, open_recognizer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("files", nargs="+", metavar="PATH", help="files, and folders of them at any depth")
+    add("--budget", help="multiply-adds of a clip (1.2G), latency (40ms) or 25fps")
+    add("--views", type=int, default=1, help="clips of a video, scores averaged (%(default)s)")
+    text = "CSV over all files (%(default)s)"
+    add("--output", default="predictions.csv", metavar="FILE", help=text)
+    add("--json", action="store_true", help="print JSON, a line for each file")
+    add_run(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from mutualvideo.budget import Budget
+    from mutualvideo.play.file_answers import answer_files, answers_csv
+
+    budget = None if args.budget is None else Budget.parse(args.budget)
+    recognizer = open_recognizer(args)
+    if budget is None:
+        recognizer.switch(recognizer.table.full().subnet)
+    else:
+        recognizer.set_budget(budget)
+    bad = 0
+    with answers_csv(args.output, recognizer.class_names) as write:
+        for answer in answer_files(recognizer, args.files, args.views):
+            write(answer)
+            bad += answer.error is not None
+            if args.json:
+                print(answer.as_json(), flush=True)
+            else:
+                print(answer, file=sys.stderr if answer.error else sys.stdout, flush=True)
+    if not args.json:
+        print(f"wrote {args.output}")
+    return 1 if bad else 0

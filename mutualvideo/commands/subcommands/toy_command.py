@@ -1,0 +1,50 @@
+"""Write a toy video data set: the class is a motion, see mutualvideo/data/prepare/toy.py.
+
+mutualvideo toy --output data/toy --train 640 --val 160 --seed 0
+mutualvideo toy --output data/toy_hard --level hard --train 1200 --val 960
+mutualvideo toy --film film.mp4 --motions right,grow,down,clockwise --seed 3
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mutualvideo.data.prepare.toy import CLASSES, LEVELS, make_toy_dataset, write_film
+from mutualvideo.errors import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--output", help="folder to write the data set into")
+    what.add_argument("--film", metavar="FILE", help="one mp4 instead, whose motion changes")
+    text = "8 classes, or 20 (%(default)s)"
+    add("--level", choices=sorted(LEVELS), default="easy", help=text)
+    add("--train", type=int, default=640, help="training videos (%(default)s)")
+    add("--val", type=int, default=160, help="validation videos (%(default)s)")
+    add("--seed", type=int, default=0, help="decides every byte (%(default)s)")
+    add("--workers", type=int, help="processes (default: one a CPU)")
+    add("--motions", default="right,grow,down,clockwise", help="of the film (%(default)s)")
+    add("--motion-seconds", type=float, default=3.0, help="for each motion (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> None:
+    if args.film:
+        write_film(args.film, _labels_of(args.motions), args.motion_seconds, args.seed)
+        print(f"wrote {args.film}")
+        return
+    wrote = make_toy_dataset(
+        args.output, args.train, args.val, args.seed, workers=args.workers, level=args.level
+    )
+    count = f"{args.train} + {args.val} videos"
+    if wrote:
+        print(f"wrote {count} to {args.output}")
+    else:
+        print(f"{args.output} already holds these {count}: nothing to do")
+
+
+def _labels_of(motions: str) -> list[int]:
+    for name in motions.split(","):
+        if name not in CLASSES:
+            raise InputError(f"--motions: {name!r} is none of {', '.join(CLASSES)}")
+    return [CLASSES.index(name) for name in motions.split(",")]

@@ -1,0 +1,154 @@
+"""Files in, one line each out: what ``mutualvideo predict`` prints and writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.media import DecodeError
+from mutualvideo.media_kind import takes_pictures
+from mutualvideo.play.picture_player import PICTURE_ENDINGS
+from mutualvideo.play.playlist import VIDEO_ENDINGS
+from mutualvideo.runtime.prediction import Prediction, top_scores
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
+from mutualvideo.runtime.recorded import read_views
+
+BEST = 3
+
+
+@dataclass(frozen=True)
+class FileAnswer:
+    """What one file shows.
+
+    Args:
+        path: the file.
+        scores: float32 array (classes,), the mean over its clips; ``None``: it cannot be read.
+        class_names: of the scores.
+        prediction: of all its clips.
+        error: why it cannot be read.
+    """
+
+    path: Path
+    scores: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    prediction: Prediction | None = None
+    error: str | None = None
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The ``count`` most likely classes, ``[(label, score), ...]``; none of a bad file."""
+        return [] if self.scores is None else top_scores(self.scores, self.class_names, count)
+
+    def __str__(self) -> str:
+        if self.prediction is None:
+            return f"error: {self.error}"
+        best = ", ".join(f"{label} {100 * score:.1f} %" for label, score in self.top(BEST))
+        return f"{self.path}: {best} ({self.prediction.subnet})"
+
+    def as_json(self) -> str:
+        """One line of JSON: path, label, score, sub-network, costs, every class's probability."""
+        found = self.prediction
+        if self.scores is None or found is None:
+            return json.dumps({"path": str(self.path), "error": self.error})
+        ((label, score),) = self.top(1)
+        return json.dumps(
+            {
+                "path": str(self.path),
+                "label": label,
+                "score": round(score, 6),
+                "subnet": str(found.subnet),
+                "macs": found.macs,
+                "latency_ms": round(found.latency_ms / len(found.scores), 3),
+                "probabilities": [round(float(value), 6) for value in self.scores],
+                "classes": list(self.class_names),
+            }
+        )
+
+
+def files_of(addresses: Iterable[StrPath], pictures: bool) -> list[Path]:
+    """The files that are named, and those of the folders that are: at any depth, by name.
+
+    Args:
+        addresses: files and folders.
+        pictures: whether folders are searched for pictures rather than videos.
+
+    Raises:
+        InputError: if one is not there, or a folder holds nothing of the kind.
+    """
+    endings = PICTURE_ENDINGS if pictures else VIDEO_ENDINGS
+    found: list[Path] = []
+    for address in addresses:
+        path = Path(address)
+        if not path.is_dir():
+            if not path.exists():
+                raise InputError(f"{path}: no such file or folder")
+            found.append(path)
+            continue
+        inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in endings)
+        if not inside:
+            what = "picture" if pictures else "video"
+            raise InputError(f"{path}: holds no {what} ({', '.join(sorted(endings))})")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def answer_files(
+    recognizer: AdaptiveRecognizer, addresses: Sequence[StrPath], views: int = 1
+) -> Iterator[FileAnswer]:
+    """What each file shows, under the recogniser's budget.
+
+    Args:
+        recognizer: whose budget is set.
+        addresses: see :func:`files_of`.
+        views: clips of a video, evenly over it, whose scores are averaged.
+
+    Yields:
+        :class:`FileAnswer`; one with ``error`` for a file that cannot be read, and the others
+        follow.
+
+    Raises:
+        InputError: see :func:`files_of`; or for other ``views``.
+    """
+    for path in files_of(addresses, takes_pictures(recognizer.cfg)):
+        try:
+            clips = read_views(path, recognizer.cfg, views)
+        except DecodeError as error:
+            yield FileAnswer(path, error=" ".join(str(error).split()))
+            continue
+        found = recognizer.predict(clips)
+        yield FileAnswer(path, found.scores.mean(0), found.class_names, found)
+
+
+@contextmanager
+def answers_csv(
+    path: StrPath, class_names: Sequence[str]
+) -> Iterator[Callable[[FileAnswer], None]]:
+    """Yields ``write(FileAnswer)``, a line each; the file is whole once the block has ended.
+
+    Columns: path, label, score, subnet, macs, latency_ms (of one clip), error, and the
+    probability of every class under its name.
+    """
+    with atomic_path(path) as temporary:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            head = ["path", "label", "score", "subnet", "macs", "latency_ms", "error"]
+            writer.writerow([*head, *class_names])
+
+            def write(answer: FileAnswer) -> None:
+                found = answer.prediction
+                if answer.scores is None or found is None:
+                    writer.writerow([answer.path, "", "", "", "", "", answer.error])
+                    return
+                ((label, score),) = answer.top(1)
+                latency = f"{found.latency_ms / len(found.scores):.2f}"
+                cells = [answer.path, label, f"{score:.4f}", found.subnet, found.macs, latency, ""]
+                writer.writerow([*cells, *(f"{value:.4f}" for value in answer.scores)])
+
+            yield write
