@@ -11,6 +11,7 @@ python tools/benchmark.py decode       a clip from the middle of a video; the lo
 python tools/benchmark.py resize       clips of a resized video against the original
 python tools/benchmark.py runtime      backends against PyTorchVideo's eager network
 python tools/benchmark.py service      clips of 8 threads in batches against one by one
+python tools/benchmark.py stream       a prediction for every frame, in continual form against clips
 python tools/benchmark.py images       input of four sub-networks, and a mutual step of MobileNet v2
 python tools/benchmark.py gpu          steps, latency, depthwise against memory: docs/performance.md
 

@@ -14,6 +14,7 @@ from mutualvideo.benchmark import (
     picture_loading,
     resized,
     serving_batches,
+    streaming,
 )
 
 COMMANDS = {
@@ -28,6 +29,7 @@ COMMANDS = {
     "resize": resized.resized,
     "runtime": answering.latency,
     "service": serving_batches.throughput,
+    "stream": streaming.streams,
     "images": picture_loading.images,
     "gpu": gpu_steps.measure,
 }
