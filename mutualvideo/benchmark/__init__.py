@@ -21,6 +21,7 @@ COMMANDS = {
     "resize": "resized.resized",
     "runtime": "answering.latency",
     "service": "serving_batches.throughput",
+    "stream": "streaming.streams",
     "images": "picture_loading.images",
     "gpu": "gpu_steps.measure",
 }
