@@ -11,7 +11,7 @@ Run it again to continue after an interruption.
 import argparse
 
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.config import load_cfg
+from mutualvideo.config import load_cfg, trace_run
 from mutualvideo.evaluation.build import cost_table, evaluate_grid
 from mutualvideo.models import published_curve, published_curves
 from mutualvideo.run import distributed
@@ -46,7 +46,10 @@ def main():
     measured = ["TABLE.LATENCY", str(args.latency), "TABLE.LATENCY_BACKEND", args.backend]
     measured += ["TABLE.LATENCY_BATCH", str(args.batch)]
     folder = ["OUTPUT_DIR", args.output] if args.output else []
-    cfg = load_cfg(args.cfg, args.overrides + measured + folder)
+    overrides = args.overrides + measured + folder
+    # Costs alone are of a network without data.
+    of_run = args.checkpoint is not None
+    cfg = trace_run(args.cfg, overrides)[0] if of_run else load_cfg(args.cfg, overrides)
     overlays = [published_curve(name) for name in args.overlay]
     context = distributed.setup()
     try:

@@ -11,7 +11,8 @@ import argparse
 import logging
 
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.config import format_cfg, save_cfg, trace_cfg
+from mutualvideo.config import format_cfg, save_cfg, trace_run
+from mutualvideo.data.class_count import settle_classes
 from mutualvideo.engine.dry_run import dry_run
 from mutualvideo.engine.preflight import check_keys, preflight
 from mutualvideo.engine.train import train
@@ -40,7 +41,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    cfg, origins = trace_cfg(args.cfg, args.opts + args.overrides)
+    cfg, origins = trace_run(args.cfg, args.opts + args.overrides)
     if args.print_config:
         return print(format_cfg(cfg, origins), end="")
     # What can be wrong is found before hours of training, not after.
@@ -62,6 +63,8 @@ def main():
 def run(cfg, context):
     setup_logging(cfg.OUTPUT_DIR, context.is_main)
     logging.info(context.describe())
+    if cfg.TRAIN.ENABLE:
+        cfg = settle_classes(cfg)
     if context.is_main:
         save_cfg(cfg)
         write_environment(cfg.OUTPUT_DIR, context)

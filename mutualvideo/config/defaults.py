@@ -31,6 +31,7 @@ _C.MODEL.MODEL_NAME = "X3D"
 # over time). Files of PySlowFast have it; if it is given it has to fit. Where it alone is given, it
 # decides MODEL_NAME.
 _C.MODEL.ARCH = ""
+# 0, or in a run a configuration that does not say it: as many as the training data have.
 _C.MODEL.NUM_CLASSES = 400
 # Dropout before the classifier. Networks that have none want 0.
 _C.MODEL.DROPOUT_RATE = 0.5
