@@ -1,6 +1,11 @@
-"""Whether a network takes clips or pictures, without what the rest of a configuration needs."""
+"""Whether a network takes clips or pictures, what files of clips are called; light to import."""
 
 from typing import Any
+
+# Of files that are taken for videos in folders.
+VIDEO_ENDINGS = frozenset(
+    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
+)
 
 
 def takes_pictures(cfg: Any) -> bool:

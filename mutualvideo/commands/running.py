@@ -5,6 +5,7 @@ import logging
 from fvcore.common.config import CfgNode
 
 from mutualvideo.config import save_cfg
+from mutualvideo.data.class_count import settle_classes
 from mutualvideo.engine.dry_run import dry_run
 from mutualvideo.engine.preflight import check_keys, preflight
 from mutualvideo.engine.train import train
@@ -46,6 +47,8 @@ def run_net(cfg: CfgNode, dry: bool = False) -> None:
 def _run(cfg: CfgNode, context: distributed.Context) -> None:
     setup_logging(cfg.OUTPUT_DIR, context.is_main)
     logging.info(context.describe())
+    if cfg.TRAIN.ENABLE:
+        cfg = settle_classes(cfg)
     if context.is_main:
         save_cfg(cfg)
         write_environment(cfg.OUTPUT_DIR, context)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 
-from mutualvideo.config import load_cfg
+from mutualvideo.config import trace_run
 from mutualvideo.config.load import cfg_to_dict, changed_keys
 from mutualvideo.errors import InputError
 
@@ -47,7 +47,7 @@ def execute(plan, output, jobs=1, arms=()):
     missing, wanted = [], [run for run in plan.runs if not arms or run.arm in arms]
     for run in wanted:
         folder = os.path.join(output, run.folder)
-        cfg = load_cfg(plan.base, [*run.overrides, "OUTPUT_DIR", folder])
+        cfg, _ = trace_run(plan.base, [*run.overrides, "OUTPUT_DIR", folder])
         _require_same(cfg, folder)
         if not is_done(folder):
             missing.append((run, folder))
@@ -73,7 +73,9 @@ def _require_same(cfg, folder):
         found = {}
     changes = changed_keys(found, cfg_to_dict(cfg))
     for key in list(changes):
-        if key in _FREE or changes[key][0] is None:  # a key of a later version has its default
+        from_data = key == "MODEL.NUM_CLASSES" and not cfg.MODEL.NUM_CLASSES
+        # A key of a later version has its default.
+        if key in _FREE or from_data or changes[key][0] is None:
             del changes[key]
     if changes:
         key, (old, new) = next(iter(changes.items()))

@@ -31,6 +31,7 @@ _C.MODEL.MODEL_NAME = "X3D"
 # over time). Files of PySlowFast have it; if it is given it has to fit. Where it alone is given, it
 # decides MODEL_NAME.
 _C.MODEL.ARCH = ""
+# 0, or in a run a configuration that does not say it: as many as the training data have.
 _C.MODEL.NUM_CLASSES = 400
 # Dropout before the classifier. Networks that have none want 0.
 _C.MODEL.DROPOUT_RATE = 0.5
@@ -149,8 +150,15 @@ _C.DATA.DECODING_BACKEND = "pyav"
 # every one is decoded once in a run: for small data sets, where decoding is what a GPU waits for.
 # A run ends when they do not fit. With DATA_LOADER.NUM_WORKERS 0 or 1. 0: keep none.
 _C.DATA.CACHE = 0.0
-# Which of the official splits, 1 to 3 (ucf101, hmdb51).
+# Which of the official splits, 1 to 3 (ucf101, hmdb51); of videofolder, where folders alone hold no
+# split: which random one, any whole number from 0.
 _C.DATA.SPLIT = 1
+# videofolder without a folder val: this share of every class's videos is for validation.
+_C.DATA.VAL_SHARE = 0.2
+# There: videos in whose path, CLASS/NAME.mp4, this regular expression finds the same stay on one
+# side, such as pieces of one recording: "(.*)_part" for jump/anna_part1.mp4. With parentheses what
+# stands in these counts, else all that was found. Empty: every video is by itself.
+_C.DATA.GROUP_PATTERN = ""
 # Training: an unreadable video is replaced by another one, and counted; the run stops when more
 # than this share of an epoch's videos was replaced. Evaluation never replaces.
 _C.DATA.MAX_BAD_FRACTION = 0.01

@@ -88,6 +88,20 @@ def trace_cfg(
     return cfg, {str(key): origin for key, (_, origin) in found.items()}
 
 
+def trace_run(
+    path: str | os.PathLike[str] | None = None, overrides: Iterable[str] = ()
+) -> tuple[CfgNode, dict[str, str]]:
+    """:func:`trace_cfg` for a run, which has data: what nobody gave may follow from these.
+
+    MODEL.NUM_CLASSES, where nobody gave it, is 0: as many as the data have.
+    """
+    cfg, origins = trace_cfg(path, overrides)
+    if "MODEL.NUM_CLASSES" not in origins:
+        cfg.MODEL.NUM_CLASSES = 0
+        origins["MODEL.NUM_CLASSES"] = "as many as the data have"
+    return cfg, origins
+
+
 def save_cfg(cfg: CfgNode) -> None:
     """Writes ``cfg`` to ``config.yaml`` in its OUTPUT_DIR, whole or not at all."""
     with atomic_path(os.path.join(cfg.OUTPUT_DIR, "config.yaml")) as path:

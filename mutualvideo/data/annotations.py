@@ -20,12 +20,13 @@ class Video:
     Args:
         path: where the file is, or the folder of its pictures; not checked to exist, decoding
             does that.
-        label: class index, from 0.
+        label: class index, from 0; with several labels the lowest, with none -1.
         line: line number in the list, from 1, for messages (of a JSON list: the entry).
         name: what the list calls it: the same wherever the files lie. Empty: ``path``.
         fps: frame rate of the pictures in the folder ``path``; ``None``: ``path`` is a video.
         frames: names of the pictures, in order, one a line; empty: all that the folder holds.
             One text, because the lists of Something-Something name twenty million.
+        labels: all class indices, ascending; ``None``: ``label`` alone.
     """
 
     path: str
@@ -34,8 +35,11 @@ class Video:
     name: str = field(default="", compare=False)
     fps: float | None = None
     frames: str = field(default="", repr=False)
+    labels: tuple | None = field(default=None, repr=False)
 
     def __post_init__(self):
+        if self.labels is None:
+            object.__setattr__(self, "labels", (self.label,))
         if not self.name:
             object.__setattr__(self, "name", self.path)
 
@@ -74,7 +78,7 @@ def read_annotations(csv_path, separator=" ", prefix="", num_classes=None, allow
         separator: what stands between path and label (``DATA.PATH_LABEL_SEPARATOR``).
         prefix: folder that relative paths start from (``DATA.PATH_PREFIX``); empty: the
             folder of the CSV.
-        num_classes: labels must be below it (``MODEL.NUM_CLASSES``); ``None``: unchecked.
+        num_classes: labels must be below it (``MODEL.NUM_CLASSES``); ``None`` or 0: unchecked.
         allow_absolute: paths may lead out of ``prefix`` (``DATA.ALLOW_ABSOLUTE_PATHS``).
 
     Returns:
@@ -165,9 +169,12 @@ def unreadable(path, what, error, advice):
 
 
 def check_label(label, where, num_classes):
-    """Raises ``InputError`` unless ``label`` is an int from 0 to ``num_classes - 1``."""
-    if label < 0 or (num_classes is not None and label >= num_classes):
-        bound = "" if num_classes is None else f" .. {num_classes - 1}"
+    """Raises ``InputError`` unless ``label`` is an int from 0 to ``num_classes - 1``.
+
+    ``num_classes`` ``None`` or 0: there is no upper bound.
+    """
+    if label < 0 or (num_classes and label >= num_classes):
+        bound = f" .. {num_classes - 1}" if num_classes else ""
         raise InputError(
             f"{where}: the label {label} is outside 0{bound}; correct it or MODEL.NUM_CLASSES"
         )

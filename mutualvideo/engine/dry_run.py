@@ -9,6 +9,7 @@ import torch
 
 from mutualvideo.config import takes_pictures
 from mutualvideo.data.augment import Augmentation
+from mutualvideo.data.class_count import settle_classes
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.train import build_sampler, build_trained, load_initial, newest_of
@@ -84,6 +85,7 @@ def dry_run(cfg, context, say=print):
 
 
 def _dry_run(cfg, context, say):
+    cfg = settle_classes(cfg)
     augmentation = Augmentation(cfg)
     loader = build_loader(cfg, "train", context.rank, context.world_size)
     steps = len(loader)

@@ -12,6 +12,7 @@ import shutil
 from mutualvideo.backends import backend_kind, backend_names
 from mutualvideo.backends.common.base import import_extra
 from mutualvideo.config import takes_pictures
+from mutualvideo.data.class_count import settle_classes
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.run_keys import check_test_keys, check_training_keys
 from mutualvideo.engine.train import build_sampler
@@ -69,6 +70,8 @@ def preflight(cfg, context):
         InputError: naming the key, list or folder.
     """
     reader_class(cfg.DATA.DECODING_BACKEND)
+    if cfg.TRAIN.ENABLE:
+        cfg = settle_classes(cfg)  # so that labels of val are held against those of train
     if cfg.TEST.ENABLE and cfg.TABLE.LATENCY:
         _check_backend(cfg.TABLE.LATENCY_BACKEND, context.device)
     if cfg.TEST.ENABLE and cfg.TEST.EMA and not cfg.TRAIN.ENABLE:

@@ -8,6 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from mutualvideo.data.augment import Augmentation
+from mutualvideo.data.class_count import settle_classes
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
     DivergedError,
@@ -110,6 +111,7 @@ def train(cfg, context):
             weight is not.
     """
     check_training_keys(cfg)
+    cfg = settle_classes(cfg)
     with stop_on_signals() as event:
         training = _Training(cfg, context, event)
         try:

@@ -29,6 +29,7 @@ from mutualvideo.evaluation.scores import Evaluation
 from mutualvideo.models import (
     adopt_checkpoint_cfg,
     build_model,
+    classes_of,
     full_subnet,
     load_weights,
     network_of,
@@ -129,6 +130,9 @@ def evaluate_grid(
     path = checkpoint_path or find_checkpoint(cfg)
     checkpoint = read_checkpoint(path)
     cfg = adopt_checkpoint_cfg(cfg, checkpoint, path)
+    if not cfg.MODEL.NUM_CLASSES:
+        cfg = cfg.clone()
+        cfg.MODEL.NUM_CLASSES = classes_of(checkpoint)
     subnets = grid_subnets(cfg)
     require_choice(cfg.TABLE.STATISTICS)
     model = build_model(cfg)

@@ -23,7 +23,12 @@ from mutualvideo.models.model_registry import (
 )
 from mutualvideo.models.network import Network
 from mutualvideo.models.weights.pretrained import Loaded, load_pretrained, load_weights
-from mutualvideo.models.weights.trained import adopt_checkpoint_cfg, load_model, needed_modules
+from mutualvideo.models.weights.trained import (
+    adopt_checkpoint_cfg,
+    classes_of,
+    load_model,
+    needed_modules,
+)
 from mutualvideo.models.weights.weights_file import read_checkpoint
 
 __all__ = [
@@ -32,6 +37,7 @@ __all__ = [
     "Network",
     "adopt_checkpoint_cfg",
     "build_model",
+    "classes_of",
     "full_subnet",
     "load_model",
     "load_pretrained",

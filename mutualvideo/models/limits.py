@@ -38,6 +38,11 @@ def require_plausible(cfg: CfgNode, keys: Mapping[str, tuple[float, float] | Non
         section, leaf = key.split(".")
         low, high = bounds
         value = cfg[section][leaf]
+        if key == "MODEL.NUM_CLASSES" and value == 0:
+            raise InputError(
+                "MODEL.NUM_CLASSES is 0, as many as the data have, and a network that is made "
+                "without data needs to know: set it"
+            )
         if not low <= value <= high:  # NaN is out of all bounds
             raise InputError(f"{key} is {shown(value)}, expected {low} to {high}")
     widths = cfg.MUTUAL.WIDTH_RANGE

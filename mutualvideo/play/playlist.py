@@ -12,15 +12,12 @@ from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
 from mutualvideo.media import DecodeError
+from mutualvideo.media_kind import VIDEO_ENDINGS
 from mutualvideo.play.capture import SourceError, open_source
 from mutualvideo.play.film import write_gif
 from mutualvideo.play.player import Played, play
 from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
-
-VIDEO_ENDINGS = frozenset(
-    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
-)
 
 
 def play_all(

@@ -274,3 +274,30 @@ def test_a_norm_that_cannot_be_shared_is_refused_with_the_key(tiny):
     cfg = tiny(BN__NORM_TYPE="sync_batchnorm")
     with pytest.raises(InputError, match="Activated: .*BN.NORM_TYPE batchnorm"):
         train_module._parallel(model, cfg, CPU)
+
+
+def test_the_number_of_classes_of_the_data_is_what_is_kept(tiny, tmp_path):
+    cfg = tiny(MODEL__NUM_CLASSES=0, SOLVER__MAX_EPOCH=1, TABLE__LATENCY=False)
+    path = run(cfg)
+    assert load_model(path)[1].MODEL.NUM_CLASSES == 2
+    cfg.SOLVER.MAX_EPOCH = 2
+    assert run(cfg) == newest_checkpoint(cfg.OUTPUT_DIR) != path  # resumed
+    # Evaluation takes it from the checkpoint, whatever the list at hand.
+    cfg.TABLE.SUBNETS, cfg.TABLE.WIDTHS, cfg.TABLE.FRAMES, cfg.TABLE.SIZES = ["1x4x40"], [], [], []
+    evaluate_grid(cfg, CPU)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["num_classes"] == 2
+    # From weights for others.
+    more = tiny(
+        MODEL__NUM_CLASSES=0,
+        SOLVER__MAX_EPOCH=1,
+        OUTPUT_DIR=tmp_path / "more",
+        TRAIN__CHECKPOINT_FILE_PATH=_of_five_classes(tiny, tmp_path),
+    )
+    assert load_model(run(more))[1].MODEL.NUM_CLASSES == 2
+
+
+def _of_five_classes(tiny, folder):
+    path = str(folder / "five.pyth")
+    torch.save({"model_state": build_model(tiny(MODEL__NUM_CLASSES=5)).state_dict()}, path)
+    return path

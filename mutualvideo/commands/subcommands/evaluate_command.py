@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
     import os
 
     from mutualvideo.commands.running import run_net
-    from mutualvideo.config import load_cfg
+    from mutualvideo.config import trace_run
     from mutualvideo.errors import InputError
 
     cfg, overrides = args.cfg, args.overrides
@@ -40,4 +40,5 @@ def run(args: argparse.Namespace) -> None:
         overrides = ["OUTPUT_DIR", args.run, *overrides]
     if args.checkpoint is not None:
         overrides = [*overrides, "TEST.CHECKPOINT_FILE_PATH", args.checkpoint]
-    run_net(load_cfg(cfg, [*overrides, "TRAIN.ENABLE", "False", "TEST.ENABLE", "True"]))
+    overrides = [*overrides, "TRAIN.ENABLE", "False", "TEST.ENABLE", "True"]
+    run_net(trace_run(cfg, overrides)[0])

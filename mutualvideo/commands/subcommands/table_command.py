@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from mutualvideo.config import load_cfg
+    from mutualvideo.config import load_cfg, trace_run
     from mutualvideo.evaluation.build import cost_table, evaluate_grid
     from mutualvideo.models import published_curve
     from mutualvideo.run import distributed
@@ -39,7 +39,10 @@ def run(args: argparse.Namespace) -> None:
     measured = ["TABLE.LATENCY", str(args.latency), "TABLE.LATENCY_BACKEND", args.backend]
     measured += ["TABLE.LATENCY_BATCH", str(args.batch)]
     folder = ["OUTPUT_DIR", args.output] if args.output else []
-    cfg = load_cfg(args.cfg, args.overrides + measured + folder)
+    overrides = args.overrides + measured + folder
+    # Costs alone are of a network without data.
+    of_run = args.checkpoint is not None
+    cfg = trace_run(args.cfg, overrides)[0] if of_run else load_cfg(args.cfg, overrides)
     overlays = [published_curve(name) for name in args.overlay]
     context = distributed.setup()
     try:

@@ -33,8 +33,11 @@ def videos_place(cfg: CfgNode, folder: Path) -> Place:
 
 
 def check_classes(path: Path, names: list[str], cfg: CfgNode) -> None:
-    """Raises ``InputError`` unless ``path`` names as many classes as MODEL.NUM_CLASSES."""
-    if len(names) != cfg.MODEL.NUM_CLASSES:
+    """Raises ``InputError`` unless ``path`` names as many classes as MODEL.NUM_CLASSES.
+
+    0 there means: as many as the data have, whatever that is.
+    """
+    if cfg.MODEL.NUM_CLASSES not in (0, len(names)):
         raise InputError(
             f"{path}: {len(names)} names, but MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; "
             f"set it to {len(names)}"

@@ -33,7 +33,8 @@ def needed_modules(cfg: CfgNode) -> list[str]:
 def adopt_checkpoint_cfg(cfg: CfgNode, checkpoint: dict[str, Any], origin: str) -> CfgNode:
     """``cfg`` with the width range of ``checkpoint``, after checking that the network is one.
 
-    Also with its MUTUAL.SUBNET, where it is of a sub-network that trained alone.
+    Also with its MUTUAL.SUBNET, where it is of a sub-network that trained alone, and its
+    MODEL.NUM_CLASSES, where that is 0 here.
 
     Raises:
         InputError: naming the first architecture key that differs.
@@ -47,16 +48,28 @@ def adopt_checkpoint_cfg(cfg: CfgNode, checkpoint: dict[str, Any], origin: str) 
         here, there = cfg[section][leaf], theirs[section][leaf]
         if key == "MODEL.ARCH":
             here, there = about.arch(cfg), about.arch(theirs)
+        if key == "MODEL.NUM_CLASSES" and not here:
+            continue
         if here != there:
             raise InputError(
                 f"{origin}: belongs to another architecture: {key} is {there} there, {here} here"
             )
     cfg = cfg.clone()
+    cfg.MODEL.NUM_CLASSES = theirs.MODEL.NUM_CLASSES
     cfg.MUTUAL.WIDTH_RANGE = list(theirs.MUTUAL.WIDTH_RANGE)
     cfg.MUTUAL.SUBNET = theirs.MUTUAL.SUBNET
     if cfg.MUTUAL.SUBNET:
         cfg.MUTUAL.MODE = theirs.MUTUAL.MODE
     return cfg
+
+
+def classes_of(checkpoint: dict[str, Any]) -> int:
+    """As many classes as a file of weights has, of whatever library; 0 if that cannot be seen.
+
+    Of every known format the classifier comes last.
+    """
+    last = next(reversed(checkpoint["model_state"].values()), None)
+    return len(last) if last is not None and last.dim() else 0
 
 
 def load_model(
