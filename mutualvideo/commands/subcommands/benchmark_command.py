@@ -11,7 +11,7 @@ mutualvideo benchmark decode       a clip from the middle of a video; the loader
 mutualvideo benchmark resize       clips of a resized video against the original
 mutualvideo benchmark runtime      backends against PyTorchVideo's eager network
 mutualvideo benchmark service      clips of 8 threads in batches against one by one
-mutualvideo benchmark stream       a prediction for every frame, in continual form against clips
+mutualvideo benchmark stream       a prediction for every frame, continual against clips
 mutualvideo benchmark images       input of four sub-networks, and a mutual step of MobileNet v2
 mutualvideo benchmark gpu          steps, latency, depthwise against memory: docs/performance.md
 
