@@ -26,7 +26,7 @@ from mutualvideo.benchmark import COMMANDS, measurement
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("command", choices=COMMANDS, metavar="WHAT", help="one of these")
 
 
 def run(args: argparse.Namespace) -> None:
