@@ -2,6 +2,7 @@
 
     python tools/demo.py --run output/toy --source clip.mp4 --budget 40M --budget 10M
     python tools/demo.py --run output/toy --source webcam:0 --budget 40ms --seconds 60
+    python tools/demo.py --run output/toy --source clip.mp4 --continual --budget 300M/s
     python tools/demo.py --run output/toy --web
     python tools/demo.py --run output/mobilenet --image photo.jpg --budget 300M --budget 50M
 
@@ -48,9 +49,12 @@ def parse_args():
 def main():
     args = parse_args()
     budgets = [Budget.parse(text) for text in args.budget]
+    if args.continual and not args.source:
+        raise InputError("--continual goes with --source: it is for videos and cameras")
     checkpoint, table = locate(args.run, args.checkpoint, args.table)
     how = args.device, args.backend
-    recognizer = AdaptiveRecognizer(checkpoint, table, *how, threads=args.threads)
+    mode = "continual" if args.continual else "clip"
+    recognizer = AdaptiveRecognizer(checkpoint, table, *how, threads=args.threads, mode=mode)
     failed = False
     if args.image:
         for found in recognise_pictures(recognizer, args.image, budgets):
