@@ -61,7 +61,19 @@ _UNITS = {
         lambda match: float(match["number"]),
         lambda value: f"{value:.4g} fps",
     ),
+    "macs_per_s": _Unit(
+        re.compile(_NUMBER + r"\s*(?P<unit>[KMGT]?)(?:\s*MACs)?/s"),
+        lambda match: int(Decimal(match["number"]) * _FACTORS[match["unit"]]),
+        lambda value: f"{format_macs(value)} MACs/s",
+    ),
+    "core": _Unit(
+        re.compile(_NUMBER + r"\s*cores?"),
+        lambda match: float(match["number"]),
+        lambda value: f"{value:.3g} cores",
+    ),
 }
+# Of one clip; the others are of a stream in continual form.
+CLIP_UNITS = ("macs", "ms", "fps")
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,8 @@ class Budget:
 
     Args:
         unit: ``"macs"``, multiply-adds of one clip at most; ``"ms"``, milliseconds of one clip
-            at most; ``"fps"``, clips per second at least.
+            at most; ``"fps"``, clips per second at least. Of a stream in continual form
+            ``"macs_per_s"``, multiply-adds a second, and ``"core"``, so many cores' time.
         value: how many.
 
     Raises:
@@ -97,7 +110,7 @@ class Budget:
         Args:
             text: multiply-adds of one clip, ``1.2G``, ``300M``, ``5e8`` (units K, M, G, T,
                 case-sensitive so that ``40m`` is not taken for 40 ms), a latency, ``40ms``, or
-                clips per second, ``25fps``.
+                clips per second, ``25fps``; of a stream in continual form ``2G/s`` or ``0.3core``.
 
         Returns:
             The :class:`Budget`; multiply-adds are a whole number.
@@ -114,7 +127,8 @@ class Budget:
                 return cls(name, value)
         raise InputError(
             f"budget {text!r}: expected multiply-adds such as 1.2G, 300M or 5e8, "
-            "a latency such as 40ms or clips per second such as 25fps"
+            "a latency such as 40ms or clips per second such as 25fps (with --continual: 2G/s "
+            "or 0.3core)"
         )
 
     @classmethod

@@ -22,12 +22,16 @@ from mutualvideo.errors import InputError
         (" 12.5 ms ", ("ms", 12.5)),
         ("25fps", ("fps", 25.0)),
         ("0.5 fps", ("fps", 0.5)),
+        ("2G/s", ("macs_per_s", 2_000_000_000)),
+        ("300 MMACs/s", ("macs_per_s", 300_000_000)),
+        ("0.3core", ("core", 0.3)),
+        ("2 cores", ("core", 2.0)),
     ],
 )
 def test_parse(text, expected):
     budget = Budget.parse(text)
     assert (budget.unit, budget.value) == expected
-    assert type(budget.value) is (int if budget.unit == "macs" else float)
+    assert type(budget.value) is (int if "macs" in budget.unit else float)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add_extension(parser)
 
 
-def open_recognizer(args: argparse.Namespace) -> AdaptiveRecognizer:
+def open_recognizer(args: argparse.Namespace, mode: str = "clip") -> AdaptiveRecognizer:
     """The recogniser that the parsed arguments name.
 
     Raises:
@@ -33,4 +33,5 @@ def open_recognizer(args: argparse.Namespace) -> AdaptiveRecognizer:
     from mutualvideo.runtime.deployed import locate
 
     checkpoint, table = locate(args.run, args.checkpoint, args.table)
-    return AdaptiveRecognizer(checkpoint, table, args.device, args.backend, threads=args.threads)
+    how = args.device, args.backend
+    return AdaptiveRecognizer(checkpoint, table, *how, threads=args.threads, mode=mode)

@@ -360,6 +360,8 @@ _C.TABLE.LATENCY_BATCH = 1
 _C.TABLE.LATENCY_BACKEND = "torch"
 # Choose confidence cascades on the answers of the evaluation, and write them beside the table.
 _C.TABLE.CASCADES = True
+# Also evaluate the grid in continual form, frame by frame over whole videos: X3D and Slow.
+_C.TABLE.CONTINUAL = False
 
 
 def get_cfg() -> CfgNode:

@@ -25,8 +25,9 @@ from torch.nn import functional as F
 from mutualvideo.slim.layers import BatchNormTwin, LinearTwin, Twin
 
 State = dict[str, Tensor]
-# Ends no stream: the number of its last frame is not known yet.
-ENDLESS = 2**62
+# Ends no stream: the number of its last frame is not known yet. OpenVINO's CPU computes whole
+# numbers in 32 bits; of 30 frames a second, so many are two years.
+ENDLESS = 2**31 - 1
 
 
 class Step:

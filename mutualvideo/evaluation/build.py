@@ -22,10 +22,12 @@ from mutualvideo.errors import InputError
 from mutualvideo.evaluation.board import show_table
 from mutualvideo.evaluation.cascade_fit import fit_cascades
 from mutualvideo.evaluation.choose_statistics import choose_statistics, require_choice
+from mutualvideo.evaluation.continual_rows import continual_rows
 from mutualvideo.evaluation.evaluate import evaluate
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.evaluation.results import RESULTS_NAME, library_versions, write_results
 from mutualvideo.evaluation.scores import Evaluation
+from mutualvideo.files import atomic_path
 from mutualvideo.models import (
     adopt_checkpoint_cfg,
     build_model,
@@ -51,6 +53,7 @@ from mutualvideo.slim import (
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.cascade_plot import plot_cascades
+from mutualvideo.table.continual_table import ContinualTable
 from mutualvideo.table.fingerprint import fingerprint, manifest
 from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
 
@@ -59,6 +62,7 @@ logger = logging.getLogger(__name__)
 TABLE_NAME = "query_table.json"
 STATISTICS_NAME = "query_table.bn.pyth"
 CASCADES_NAME = "query_table.cascade.json"
+CONTINUAL_NAME = "query_table.continual.json"
 # Clips that cascades are chosen on: more cost time and hardly change the choice.
 _CASCADE_CLIPS = 20_000
 
@@ -108,10 +112,11 @@ def evaluate_grid(
 
     Files: ``query_table.json``, ``.csv`` and ``.md``; ``flops_accuracy.png``, and with latencies
     ``latency_accuracy.png``; ``query_table.bn.pyth``, the statistics of every sub-network;
-    with TABLE.CASCADES ``query_table.cascade.json`` and ``cascades.png``; ``results.json`` and
-    the folder ``evaluation``, see :func:`~mutualvideo.evaluation.results.write_results`; the same
-    for TensorBoard, see :func:`~mutualvideo.evaluation.board.show_table`. They are written even if
-    videos are missing. Interrupted, the same call goes on where it stopped.
+    with TABLE.CASCADES ``query_table.cascade.json`` and ``cascades.png``; with TABLE.CONTINUAL
+    ``query_table.continual.json`` and ``.md``; ``results.json`` and the folder ``evaluation``,
+    see :func:`~mutualvideo.evaluation.results.write_results`; the same for TensorBoard, see
+    :func:`~mutualvideo.evaluation.board.show_table`. They are written even if videos are missing.
+    Interrupted, the same call goes on where it stopped.
 
     Args:
         cfg: the configuration.
@@ -174,6 +179,8 @@ def evaluate_grid(
         write_tensors(get_statistics(model), os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME))
         if cfg.TABLE.CASCADES:
             _write_cascades(table, evaluation, cfg.OUTPUT_DIR)
+        if cfg.TABLE.CONTINUAL:
+            _write_continual(table, continual_rows(model, subnets, listing, cfg), cfg.OUTPUT_DIR)
         _write_table(table, cfg.OUTPUT_DIR, [*network_of(cfg).published(cfg), *overlays])
         more = _about_results(cfg, about, origin)
         write_results(cfg.OUTPUT_DIR, table, evaluation, listing, more)
@@ -252,6 +259,18 @@ def _write_cascades(table: QueryTable, evaluation: Evaluation, folder: str) -> N
             f"{format_macs(best.budget_macs)} multiply-adds"
         )
     logger.info("cascades in %s: %s", CASCADES_NAME, text)
+
+
+def _write_continual(table: QueryTable, found: ContinualTable, folder: str) -> None:
+    """The rows in continual form beside the table."""
+    keys = ("model", "dataset", "manifest", "fingerprint")
+    found.metadata |= {key: table.metadata[key] for key in keys}
+    found.save_json(os.path.join(folder, CONTINUAL_NAME))
+    table.metadata["continual"] = CONTINUAL_NAME
+    text = found.to_markdown()
+    with atomic_path(os.path.join(folder, "query_table.continual.md")) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    logger.info("continual form:\n%s", text)
 
 
 def _metadata(

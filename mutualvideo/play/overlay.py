@@ -33,6 +33,7 @@ class Status:
         latency_ms: milliseconds it took.
         budget: the :class:`~mutualvideo.budget.Budget` that it was granted.
         answers: ``[(label, score), ...]``, best first, score from 0 to 1.
+        per: ``"/s"``: the multiply-adds are those of a second.
     """
 
     subnet: object
@@ -40,10 +41,11 @@ class Status:
     latency_ms: float
     budget: Budget
     answers: list
+    per: str = ""
 
     def cost(self, kind: str) -> float:
-        """What it cost, in ``"macs"`` or ``"ms"``."""
-        return {"macs": self.macs, "ms": self.latency_ms}[kind]
+        """What it cost, in ``"macs"``, ``"macs_per_s"`` or ``"ms"``."""
+        return {"macs": self.macs, "macs_per_s": self.macs, "ms": self.latency_ms}[kind]
 
 
 def scale_of(budgets: Iterable[Budget], table: QueryTable) -> tuple[str, float]:
@@ -70,7 +72,8 @@ class Overlay:
 
     Args:
         height, width: of the frames, in pixels. They are shown at least 320 px high and wide.
-        kind: the units of the strip, ``"macs"`` or ``"ms"``; budgets in others are not in it.
+        kind: the units of the strip, ``"macs"``, ``"macs_per_s"`` or ``"ms"``; budgets in
+            others are not in it.
         highest: the top of the strip; what is above is drawn there.
         duration_s: length of the film; ``None``: unknown.
     """
@@ -127,7 +130,7 @@ class Overlay:
         if status is None:
             draw.text((pad, y), "waiting for a clip", font=self._font, fill=_FAINT)
             return panel
-        cost = f"{format_macs(status.macs)} MACs   {status.latency_ms:.1f} ms"
+        cost = f"{format_macs(status.macs)} MACs{status.per}   {status.latency_ms:.1f} ms"
         for text, font, fill in (
             (str(status.subnet), self._large, _TEXT),
             (cost, self._font, _TEXT),
@@ -183,7 +186,7 @@ class Overlay:
         now = column(time_s)
         draw.line((now, top - size // 3, now, bottom), fill=_TEXT, width=max(1, thick // 2))
         x = pad = size
-        name = {"macs": "MACs", "ms": "ms"}[self._kind]
+        name = {"macs": "MACs", "macs_per_s": "MACs/s", "ms": "ms"}[self._kind]
         for colour, text in ((_AMBER, f"budget, {name}"), (_BLUE, "spent")):
             y = size * 0.3
             draw.rectangle((x, y + size * 0.25, x + size * 0.7, y + size * 0.95), fill=colour)

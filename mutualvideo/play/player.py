@@ -167,7 +167,7 @@ def _prepare(recognizer: AdaptiveRecognizer, script: BudgetScript) -> None:
         recognizer.predict(blank, subnet)
 
 
-class _Part:
+class Part:
     """What adds up under one budget."""
 
     def __init__(self, budget: str) -> None:
@@ -212,7 +212,7 @@ class _Player:
         self._next_s = 0.0
         self._entry: int | None = None
         self._overlay: Overlay | None = None
-        self.parts: dict[int, _Part] = {}
+        self.parts: dict[int, Part] = {}
 
     def run(
         self, writer: VideoWriter, line: Line, seconds: float | None, stop: threading.Event
@@ -278,7 +278,7 @@ class _Player:
             self._recognizer.set_budget(budget)
             self._entry = entry
         prediction = self._recognizer.predict(self._window.clip(end_s))
-        part = self.parts.setdefault(entry, _Part(str(budget)))
+        part = self.parts.setdefault(entry, Part(str(budget)))
         part.add(prediction)
         smooth = self._smooth(time_s, prediction.scores[0])
         answers = top_scores(smooth, prediction.class_names, TOP)

@@ -16,6 +16,7 @@ from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 def add_playing(parser: argparse.ArgumentParser) -> None:
     """Adds them to an ``argparse`` parser."""
     add = parser.add_argument_group("videos and cameras (--source)").add_argument
+    add("--continual", action="store_true", help="every frame once; budgets of a second: 2G/s")
     add("--gif", metavar="FILE", help="also a GIF of the film, at most 60 s")
     add("--gif-mb", type=float, default=4.0, help="largest GIF, in megabytes")
     add("--stride", type=float, default=0.5, help="seconds between predictions")

@@ -14,6 +14,7 @@ from mutualvideo.files import StrPath
 from mutualvideo.media import DecodeError
 from mutualvideo.media_kind import VIDEO_ENDINGS
 from mutualvideo.play.capture import SourceError, open_source
+from mutualvideo.play.continual_player import play_frames
 from mutualvideo.play.film import write_gif
 from mutualvideo.play.player import Played, play
 from mutualvideo.policy.budget_script import BudgetScript
@@ -71,7 +72,9 @@ def play_all(
             length_s = source.duration_s
             if length_s is not None and seconds is not None:
                 length_s = min(length_s, seconds)
-            return play(
+            # Of a stand-in, there may be no such attribute.
+            continual = getattr(recognizer, "frames", None) is not None
+            return (play_frames if continual else play)(
                 recognizer,
                 source,
                 plan or BudgetScript.equal_parts(budgets, length_s),

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from statistics import median
 
-from mutualvideo.budget import Budget
+from mutualvideo.budget import CLIP_UNITS, Budget
 from mutualvideo.errors import InputError
 from mutualvideo.policy.slowdown import Slowdown
 from mutualvideo.subnet import Subnet
@@ -92,6 +92,11 @@ class Controller:
                 row answers and :attr:`late` says so.)
         """
         given = Budget.of(budget, macs=macs, ms=ms, fps=fps)
+        if given.unit not in CLIP_UNITS:
+            raise InputError(
+                f"budget of {given}: is of a stream in continual form; that of clips is in "
+                "multiply-adds, milliseconds or clips per second"
+            )
         limit = given.per_clip
         measured = all(row.latency_ms for row in self.table)
         if limit.unit == "macs":

@@ -14,11 +14,15 @@ from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.policy.controller import Controller
 from mutualvideo.runtime.cascading import CascadeRunner
+from mutualvideo.runtime.continual_recognizer import ContinualRecognizer
 from mutualvideo.runtime.executor import Executor
 from mutualvideo.runtime.prediction import Prediction
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import CascadeCurve
+from mutualvideo.table.continual_table import ContinualRow
 from mutualvideo.table.query import QueryTable, Row
+
+_MODES = ("clip", "continual")
 
 
 class AdaptiveRecognizer:
@@ -54,8 +58,15 @@ class AdaptiveRecognizer:
         threads: of the CPU, at least 1, that ``openvino`` and ``onnxruntime`` compute with;
             ``None``: as many as torch uses, or for a folder the backend's choice. torch has one
             number for the process, so that its backends refuse it: ``torch.set_num_threads``.
+        mode: ``clip``, or ``continual``: :meth:`predict` takes a stream frame by frame, of which
+            each is computed once, and budgets are of a second. What is done so, :attr:`frames`
+            does.
+        filling: ``beside`` or ``at once``: how a sub-network comes to a state of its own in
+            continual form, see :class:`~mutualvideo.continual.FrameStream`.
 
     Attributes:
+        frames: the :class:`~mutualvideo.runtime.continual_recognizer.ContinualRecognizer` in
+            continual form, else ``None``.
         executor: the :class:`~mutualvideo.runtime.executor.Executor` that runs the rows; services
             and stream servers share it.
 
@@ -75,10 +86,17 @@ class AdaptiveRecognizer:
         cache_mib: float = 512,
         cascades: CascadeCurve | str | os.PathLike[str] | None = None,
         threads: int | None = None,
+        mode: str = "clip",
+        filling: str = "beside",
     ) -> None:
+        if mode not in _MODES:
+            raise InputError(f"mode {mode!r}: choose {' or '.join(_MODES)}")
         self.executor = Executor.open(
             checkpoint, table, device, backend, cfg, precision, cache_mib, threads
         )
+        self.frames: ContinualRecognizer | None = None
+        if mode == "continual":
+            self.frames = ContinualRecognizer(self.executor, filling=filling)
         self._cascades = cascades
         self._cascade: CascadeRunner | None = None
         self._controller = Controller(self.table)
@@ -117,11 +135,13 @@ class AdaptiveRecognizer:
         return self.executor.class_names
 
     @property
-    def current(self) -> Row | None:
+    def current(self) -> Row | ContinualRow | None:
         """The ``Row`` last switched to, or ``None`` before the first.
 
         While it is being prepared another one answers, which ``Prediction.subnet`` names.
         """
+        if self.frames is not None:
+            return self.frames.current
         with self._lock:
             subnet = self._wanted or self.executor.runners.target
         return None if subnet is None else self.table[subnet]
@@ -138,9 +158,11 @@ class AdaptiveRecognizer:
         macs: float | None = None,
         ms: float | None = None,
         fps: float | None = None,
+        macs_per_s: float | None = None,
+        core: float | None = None,
         cascade: bool = False,
         wait: bool = False,
-    ) -> Row:
+    ) -> Row | ContinualRow:
         """Switches to the best sub-network within a budget.
 
         Args:
@@ -150,6 +172,8 @@ class AdaptiveRecognizer:
             fps: clips answered per second, their preparation included. Under the last two the
                 row follows the latency observed from then on; ``Prediction.subnet`` says
                 which one answered.
+            macs_per_s: in continual form, multiply-adds a second, or
+            core: seconds of a core's time a second; the text is ``"2G/s"`` or ``"0.3core"``.
             cascade: runs a confidence cascade that costs ``macs`` on average: cheap rows
                 answer, dearer ones only where these are unsure. While its stages are being
                 prepared, the first one answers by itself.
@@ -164,6 +188,12 @@ class AdaptiveRecognizer:
                 there are no cascades; nothing is switched.
             PreparationError: see :meth:`switch`.
         """
+        if self.frames is not None:
+            if cascade or not macs is ms is fps is None:
+                raise InputError("in continual form give macs_per_s=..., core=... or their text")
+            return self.frames.set_budget(budget, macs_per_s=macs_per_s, core=core)
+        if macs_per_s is not None or core is not None:
+            raise InputError('macs_per_s=... and core=... are of streams: give mode="continual"')
         if cascade and (ms is not None or fps is not None):
             raise InputError("a cascade has a budget of multiply-adds: give macs=... alone")
         given = Budget.of(budget, macs=macs, ms=ms, fps=fps)
@@ -181,7 +211,7 @@ class AdaptiveRecognizer:
                 self.executor.runners.get(subnet)
         return row
 
-    def switch(self, subnet: Subnet, wait: bool = False) -> Row:
+    def switch(self, subnet: Subnet, wait: bool = False) -> Row | ContinualRow:
         """Switches to a sub-network of the table, until the next budget or switch.
 
         Returns at once unless ``wait``; only the very first one is waited for, by
@@ -195,6 +225,8 @@ class AdaptiveRecognizer:
             PreparationError: if an earlier switch failed in the background and has not been
                 reported yet, or with ``wait`` if this one fails; nothing is switched.
         """
+        if self.frames is not None:
+            return self.frames.switch(subnet)
         return self._begin(lambda new: new.hold(subnet), None, wait)
 
     def _begin(
@@ -256,11 +288,13 @@ class AdaptiveRecognizer:
                 or a batch (B, 3, T, H, W). A last dimension of 3 means (T, H, W, 3). For a
                 network of pictures (H, W, 3), (3, H, W), (B, H, W, 3) or (B, 3, H, W). Or the
                 path of a file: of a video the clip in its middle, ``DATA.SAMPLING_RATE`` and
-                ``DATA.TARGET_FPS`` apart as in evaluation, of a picture all of it.
+                ``DATA.TARGET_FPS`` apart as in evaluation, of a picture all of it. In continual
+                form the stream's next frame, (H, W, 3) or (3, H, W).
             subnet: answers as this one of the table instead, and waits until it is prepared.
 
         Returns:
-            A ``Prediction``.
+            A ``Prediction``; in continual form a
+            :class:`~mutualvideo.runtime.continual_recognizer.FramePrediction`.
 
         Raises:
             InputError: for another dtype or shape, a file that cannot be read, or if no budget was
@@ -268,6 +302,10 @@ class AdaptiveRecognizer:
             PreparationError: once, if the sub-network switched to could not be prepared; the
                 one before goes on answering.
         """
+        if self.frames is not None:
+            if subnet is not None:
+                raise InputError("in continual form switch() to the sub-network; it needs a state")
+            return self.frames.predict(clip)
         clips = self.executor.clips(clip)
         if subnet is not None:
             runner = self.executor.runners.get(self.executor.check(subnet))

@@ -21,6 +21,11 @@ def _blank(shape: Shape, batch: int) -> torch.Tensor:
     return channels_last(torch.zeros(batch_shape(shape, batch)))
 
 
+def trace(network: nn.Module, example: Any) -> Any:
+    """What ``network`` does with ``example``, a tensor or a tuple, for OpenVINO to convert."""
+    return torch.jit.trace(network, example, check_trace=False)
+
+
 @torch.no_grad()
 def to_openvino(network: nn.Module, shape: Shape) -> Any:
     """``openvino.Model`` that takes clips, as a ``Runner`` does, and gives logits.
@@ -33,8 +38,7 @@ def to_openvino(network: nn.Module, shape: Shape) -> Any:
     import openvino
 
     # Traced here: convert_model() would run the network a dozen times to do so.
-    traced = torch.jit.trace(network, _blank(shape, 1), check_trace=False)
-    model = openvino.convert_model(traced)
+    model = openvino.convert_model(trace(network, _blank(shape, 1)))
     model.reshape(list(batch_shape(shape, -1)))
     return model
 

@@ -2,6 +2,7 @@
 
 mutualvideo demo --run output/toy --source clip.mp4 --budget 40M --budget 10M
 mutualvideo demo --run output/toy --source webcam:0 --budget 40ms --seconds 60
+mutualvideo demo --run output/toy --source clip.mp4 --continual --budget 300M/s
 mutualvideo demo --run output/toy --web
 mutualvideo demo --run output/mobilenet --image photo.jpg --budget 300M --budget 50M
 
@@ -41,7 +42,9 @@ def run(args: argparse.Namespace) -> int | None:
     from mutualvideo.web.options import serve_page
 
     budgets = [Budget.parse(text) for text in args.budget]
-    recognizer = open_recognizer(args)
+    if args.continual and not args.source:
+        raise InputError("--continual goes with --source: it is for videos and cameras")
+    recognizer = open_recognizer(args, "continual" if args.continual else "clip")
     failed = False
     if args.image:
         for found in recognise_pictures(recognizer, args.image, budgets):

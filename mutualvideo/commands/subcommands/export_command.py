@@ -7,6 +7,8 @@ mutualvideo export --run output/x3d_m --folder --format openvino --output output
 The last one writes all rows worth having with their table, for AdaptiveRecognizer(PATH): it needs
 no checkpoint, and for openvino and onnx no torch.
 
+--continual: a stream's next frame and its state go in, the answer and the next state come out.
+
 Exit code 1 if answers differ from the torch network's by more than 0.001: nothing is kept then;
 2 if something that was given is wrong.
 """
@@ -31,17 +33,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--budget", help="the best row within 1.2G or 40ms")
     what.add_argument("--folder", action="store_true", help="many rows, for the runtime")
     add("--rows", choices=ROWS, default="pareto", help="with --folder: which (%(default)s)")
+    add("--continual", action="store_true", help="in continual form; onnx or openvino")
     add("--format", required=True, choices=FORMATS)
     add("--output", required=True, metavar="PATH", help="file, or with --folder a new folder")
 
 
 def run(args: argparse.Namespace) -> int:
     from mutualvideo.budget import Budget
+    from mutualvideo.errors import InputError
     from mutualvideo.export import DifferenceError, export_folder, export_subnet, open_origin
+    from mutualvideo.export.continual_file import export_continual
     from mutualvideo.subnet import Subnet
 
     source = open_origin(args.run, args.checkpoint, args.table)
     try:
+        if args.folder and args.continual:
+            raise InputError("--continual writes one sub-network, not a folder")
         if args.folder:
             written = export_folder(source, args.format, args.output, args.rows)
             print(f"wrote {args.output}: {len(written)} sub-networks, manifest.json")
@@ -50,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
             subnet = Subnet.parse(args.subnet)
         else:
             subnet = source.table.best(Budget.parse(args.budget)).subnet
-        written = export_subnet(source, subnet, args.format, args.output)
+        export = export_continual if args.continual else export_subnet
+        written = export(source, subnet, args.format, args.output)
     except DifferenceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,214 @@
+"""A stream under a budget of multiply-adds a second: every frame is computed once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mutualvideo.budget import Budget
+from mutualvideo.errors import InputError
+from mutualvideo.runtime.executor import Executor
+from mutualvideo.runtime.prediction import Prediction
+from mutualvideo.runtime.preprocess import as_clips, prepare
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.continual_table import ContinualRow, ContinualTable
+
+if TYPE_CHECKING:
+    from mutualvideo.continual import ContinualNetwork, FrameStream
+
+_BACKENDS = ("torch", "torch-extracted")
+
+
+@dataclass(frozen=True)
+class FramePrediction(Prediction):
+    """The answer after a frame of a stream; ``macs`` is what this frame took, all together.
+
+    Args:
+        warming_up: how many more frames of the sub-network's it takes until the answer is its
+            own, see :class:`~mutualvideo.continual.FrameAnswer`; 0: it is.
+        filling: how many more frames it takes until the sub-network switched to answers; 0: it
+            does.
+        fresh: whether the frame was computed, or left out as in the sub-network's clips.
+        delay: how many frames of the sub-network's the answer lags behind.
+    """
+
+    warming_up: int = 0
+    filling: int = 0
+    fresh: bool = True
+    delay: int = 0
+
+
+class ContinualRecognizer:
+    """Recognises one stream frame by frame. Any number of threads may call; they take turns.
+
+    Args:
+        executor: of the network; its backend is ``torch`` or ``torch-extracted``.
+        table: the rows in continual form; ``None``: the file that the query table names
+            (``continual``).
+        filling: ``beside`` or ``at once``, see :class:`~mutualvideo.continual.FrameStream`.
+
+    Attributes:
+        rows: the :class:`~mutualvideo.table.continual_table.ContinualTable`.
+        frame_s: seconds from one frame to the next that :meth:`predict` expects.
+
+    Raises:
+        InputError: for another backend, a network without a continual form, or without rows.
+    """
+
+    def __init__(
+        self, executor: Executor, table: ContinualTable | None = None, filling: str = "beside"
+    ) -> None:
+        backend = executor.backend
+        if backend.name not in _BACKENDS or not hasattr(backend, "model"):
+            raise InputError(
+                f"continual: backend {backend.name!r} keeps no state between frames: choose "
+                f"{' or '.join(_BACKENDS)}, with a checkpoint"
+            )
+        if table is None:
+            path = executor.table.path_of("continual")
+            if path is None:
+                raise InputError(
+                    "the query table names no continual rows: make it with TABLE.CONTINUAL True"
+                )
+            table = ContinualTable.load_json(path)
+        self.rows, self._executor, self._filling = table, executor, filling
+        data = executor.cfg.DATA
+        self.frame_s = data.SAMPLING_RATE / data.TARGET_FPS
+        self._frame = replace(executor.preprocessing, num_frames=1)
+        self._continual: dict[Subnet, ContinualNetwork] = {}
+        self._stream: FrameStream | None = None
+        self._lock = threading.Lock()
+        self._row: ContinualRow | None = None
+        if not len(table):
+            raise InputError("the continual table has no rows")
+        self._form(table.rows[0].subnet)  # refused here, not with the first frame
+
+    @property
+    def current(self) -> ContinualRow | None:
+        """The row last switched to; while its state fills, the one before answers."""
+        return self._row
+
+    def set_budget(
+        self,
+        budget: Budget | str | float | None = None,
+        *,
+        macs_per_s: float | None = None,
+        core: float | None = None,
+    ) -> ContinualRow:
+        """Switches to the best row within a budget, between two frames.
+
+        Args:
+            budget: a ``Budget`` or its text, ``"2G/s"`` or ``"0.3core"``; or
+            macs_per_s: multiply-adds a second, or
+            core: seconds of a core's time a second.
+
+        Raises:
+            InputError: if not exactly one is given, it is below the cheapest row, or its row was
+                never calibrated; nothing is switched.
+        """
+        given = [] if budget is None else [Budget.of(budget)]
+        given += [] if macs_per_s is None else [Budget("macs_per_s", macs_per_s)]
+        given += [] if core is None else [Budget("core", core)]
+        if len(given) != 1:
+            raise InputError("give exactly one budget: a text, macs_per_s=... or core=...")
+        return self.switch(self.rows.best(given[0]).subnet)
+
+    def switch(self, subnet: Subnet) -> ContinualRow:
+        """Switches to a row, between two frames; returns it.
+
+        Raises:
+            InputError: if it is not in the continual table, or was never calibrated.
+        """
+        row = self.rows[subnet]
+        self._executor.check(subnet)
+        with self._lock, _inference():
+            if self._stream is not None:
+                self._stream.switch(subnet)
+            self._row = row
+        return row
+
+    def restart(self) -> None:
+        """Forgets all frames: the next one is the first of another stream."""
+        with self._lock:
+            self._stream = None
+
+    def predict(self, frame: Any) -> FramePrediction:
+        """Takes in the next frame.
+
+        It is prepared as a clip's frames are, see
+        :meth:`~mutualvideo.runtime.AdaptiveRecognizer.predict`.
+
+        Args:
+            frame: uint8 tensor or array, RGB, (H, W, 3) or (3, H, W), of any H and W;
+                :attr:`frame_s` after the one before.
+
+        Raises:
+            InputError: for another dtype or shape, or if no budget was set yet.
+        """
+        begin_s = time.perf_counter()
+        (picture,) = as_clips(frame, pictures=True)
+        pixels = prepare(picture, self._frame, 1, self._frame.crop_size)[:, 0]
+        with self._lock, _inference():
+            if self._row is None:
+                raise InputError("recognizer: call set_budget(macs_per_s=...) or (core=...) first")
+            if self._stream is None:
+                self._stream = self._new_stream(self._row.subnet)
+            ready_s = time.perf_counter()
+            answer = self._stream.step(self._tensor(pixels))
+            scores = answer.logits.float().softmax(1).cpu().numpy()
+            delay = self._continual[answer.subnet].delay
+        end_s = time.perf_counter()
+        names = self._executor.class_names
+        return FramePrediction(
+            scores=scores,
+            labels=tuple(names[i] for i in scores.argmax(1)),
+            subnet=answer.subnet,
+            macs=answer.macs,
+            latency_ms=(end_s - ready_s) * 1000,
+            total_ms=(end_s - begin_s) * 1000,
+            class_names=names,
+            warming_up=answer.warming_up,
+            filling=answer.filling,
+            fresh=answer.fresh,
+            delay=delay,
+        )
+
+    def _tensor(self, pixels: np.ndarray) -> Any:
+        import torch
+
+        return torch.from_numpy(pixels)[None].to(self._executor.backend.device)
+
+    def _new_stream(self, subnet: Subnet) -> FrameStream:
+        from mutualvideo.continual import FrameStream
+        from mutualvideo.continual.frame_stream import frames_to_fill
+
+        full = self._executor.cfg.DATA.NUM_FRAMES
+        keep = None
+        if self._filling == "at once":
+            keep = max(frames_to_fill(self._form(row.subnet), full) for row in self.rows)
+        return FrameStream(self._form, full, subnet, self._filling, keep)
+
+    def _form(self, subnet: Subnet) -> ContinualNetwork:
+        from mutualvideo.continual import ContinualNetwork
+        from mutualvideo.slim import extract, weights_layout
+
+        if subnet not in self._continual:
+            backend: Any = self._executor.backend
+            if backend.name == "torch":
+                made = ContinualNetwork(backend.model, subnet=subnet)
+            else:
+                static = extract(backend.model, subnet, fold=True)
+                static.to(memory_format=weights_layout(static))
+                made = ContinualNetwork(static, subnet.frames, subnet.size)
+            self._continual[subnet] = made
+        return self._continual[subnet]
+
+
+def _inference() -> Any:
+    import torch
+
+    return torch.inference_mode()

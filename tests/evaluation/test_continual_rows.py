@@ -1,0 +1,91 @@
+"""Accuracy of rows in continual form, against the plain network slid over whole videos."""
+
+import pytest
+import torch
+from fvcore.nn.squeeze_excitation import SqueezeExcitation
+
+from mutualvideo.continual import ContinualNetwork
+from mutualvideo.data.annotations import Video
+from mutualvideo.data.transforms import normalize
+from mutualvideo.errors import InputError
+from mutualvideo.evaluation.continual_rows import continual_rows
+from mutualvideo.media import open_video
+from mutualvideo.slim import resample_clip, set_subnet
+from mutualvideo.subnet import Subnet
+from tests.continual.references import give_statistics, over_windows, small_network
+from tests.networks import make_cfg
+from tests.runtime.conftest import write_video  # noqa: F401  (fixture)
+
+SIZE = 32
+WIDE, FEW = Subnet(1, 4, SIZE), Subnet(0.63, 2, 24)
+# Every second frame of 30 a second; two frames of four are three apart.
+COUNTS = {WIDE: (1, 15.0), FEW: (3, 5.0)}
+
+
+def configuration():
+    return make_cfg(
+        "X3D",
+        DATA__NUM_FRAMES=4,
+        DATA__SAMPLING_RATE=2,
+        DATA__TEST_CROP_SIZE=SIZE,
+        DATA__TRAIN_CROP_SIZE=SIZE,
+        TABLE__LATENCY=False,
+    )
+
+
+def slid(network, clip, subnet):
+    """Mean softmax of the plain network whose head pools over each position of the window."""
+    set_subnet(network, subnet)
+    taken = clip[:, :, :: COUNTS[subnet][0]]
+    x = resample_clip(taken, taken.shape[2], subnet.size)
+    scores = []
+    for end in range(min(subnet.frames, x.shape[2]), x.shape[2] + 1):
+
+        def pool(module, inputs, end=end):
+            return (inputs[0][:, :, :end],)
+
+        handle = network.blocks[-1].pool.pool.register_forward_pre_hook(pool)
+        with over_windows(subnet.frames), torch.no_grad():
+            scores.append(network(x).softmax(1)[0])
+        handle.remove()
+    return torch.stack(scores).mean(0)
+
+
+def test_accuracy_is_that_of_sliding_the_plain_network(write_video):  # noqa: F811
+    cfg, network = configuration(), small_network("X3D")
+    assert any(isinstance(module, SqueezeExcitation) for module in network.modules())
+    for subnet in (WIDE, FEW):
+        give_statistics(network, subnet)
+    lengths = (19, 8, 3)
+    paths = [write_video(f"{n}.mp4", frames=n, height=SIZE, width=SIZE) for n in lengths]
+    clips = []
+    for path in paths:
+        with open_video(path) as reader:
+            pixels = torch.from_numpy(reader.read(list(range(0, len(reader), 2)), SIZE))
+        clips.append(normalize(pixels.permute(3, 0, 1, 2)[None], cfg.DATA.MEAN, cfg.DATA.STD))
+    wanted = {s: [int(slid(network, clip, s).argmax()) for clip in clips] for s in (WIDE, FEW)}
+    # Of the wide one, the first and the last are right.
+    labels = [wanted[WIDE][0], (wanted[WIDE][1] + 1) % 7, wanted[WIDE][2]]
+    pairs = zip(paths, labels, strict=True)
+    videos = [Video(str(p), label, n, p.name) for n, (p, label) in enumerate(pairs)]
+    found = continual_rows(network, [WIDE, FEW], videos, cfg)
+    assert found[WIDE].top1 == pytest.approx(200 / 3)
+    right = sum(a == b for a, b in zip(wanted[FEW], labels, strict=True))
+    assert found[FEW].top1 == pytest.approx(100 * right / 3)
+    assert found.metadata == {"videos": 3, "expected": 3}
+    for subnet, (_, rate) in COUNTS.items():
+        row, form = found[subnet], ContinualNetwork(network, subnet=subnet)
+        assert row.frames_per_s == pytest.approx(rate)
+        assert (row.macs, row.delay) == (form.macs(), form.delay)
+
+
+def test_videos_that_do_not_decode_are_not_counted(tmp_path):
+    network = small_network("X3D")
+    give_statistics(network, WIDE)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    video = Video(str(broken), 0, 1, broken.name)
+    with pytest.raises(InputError, match="no video of the list decodes"):
+        continual_rows(network, [WIDE], [video], configuration())
+    with pytest.raises(InputError, match="never calibrated"):
+        continual_rows(network, [FEW], [video], configuration())

@@ -1,0 +1,107 @@
+"""The recogniser in continual form: a stream under budgets of a second."""
+
+import numpy as np
+import pytest
+import torch
+
+from mutualvideo.continual import ContinualNetwork
+from mutualvideo.errors import InputError
+from mutualvideo.runtime import AdaptiveRecognizer
+from mutualvideo.runtime.preprocess import Preprocessing, prepare
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.continual_table import ContinualRow, ContinualTable
+from mutualvideo.table.query import QueryTable
+from tests.runtime.conftest import FULL
+
+# 15 frames a second of a clip's: every second one of 30; three frames of six are every 2.5th.
+NARROW, FEW = Subnet(0.75, 6, 32), Subnet(0.5, 3, 32)
+
+
+@pytest.fixture(scope="module")
+def run_with_rows(run_dir, tiny_cfg, tmp_path_factory):
+    """The run, its table naming rows in continual form."""
+    table = QueryTable.load_json(run_dir / "query_table.json")
+    model = AdaptiveRecognizer(run_dir).backend.model
+    rows = []
+    for subnet, rate, top1 in ((FEW, 6.0, 50.0), (NARROW, 15.0, 70.0), (FULL, 15.0, 90.0)):
+        form = ContinualNetwork(model, subnet=subnet)
+        rows.append(ContinualRow(subnet, form.macs(), rate, form.delay, form.nbytes(), top1))
+    folder = tmp_path_factory.mktemp("continual")
+    ContinualTable(rows).save_json(folder / "rows.json")
+    table.metadata |= {"continual": str(folder / "rows.json")}
+    table.metadata |= {
+        key: str(run_dir / table.metadata[key]) for key in ("checkpoint", "statistics")
+    }
+    table.save_json(folder / "query_table.json")
+    return run_dir / "c.pyth", folder / "query_table.json"
+
+
+def frames(count):
+    return np.random.default_rng(count).integers(0, 256, (count, 48, 64, 3), np.uint8)
+
+
+@pytest.mark.parametrize("backend", ["torch", "torch-extracted"])
+def test_answers_are_those_of_the_network_on_prepared_frames(run_with_rows, tiny_cfg, backend):
+    recognizer = AdaptiveRecognizer(*run_with_rows, backend=backend, mode="continual")
+    row = recognizer.set_budget("1T/s")
+    assert row.subnet == FULL and recognizer.current == row
+    found = [recognizer.predict(frame) for frame in frames(14)]
+    model = ContinualNetwork(recognizer.backend.model, subnet=FULL)
+    state = model.start()
+    # As a clip of all 14 frames is prepared.
+    look = tuple(tiny_cfg.DATA.MEAN), tuple(tiny_cfg.DATA.STD)
+    pixels = prepare(frames(14), Preprocessing(14, FULL.size, *look), 14, FULL.size)
+    for number, prediction in enumerate(found):
+        with torch.inference_mode():
+            logits, state = model.step(torch.from_numpy(pixels)[None, :, number], state)
+        assert np.abs(prediction.scores - logits.softmax(1).numpy()).max() < 1e-4
+        assert prediction.subnet == FULL and prediction.fresh
+        assert prediction.macs == row.macs
+        assert prediction.warming_up == max(0, model.fills_after - 1 - number)
+        assert prediction.delay == row.delay == model.delay
+    assert found[0].labels[0] in recognizer.class_names
+    recognizer.frames.restart()
+    again = recognizer.predict(frames(14)[0])
+    assert np.allclose(again.scores, found[0].scores, atol=1e-6)
+
+
+def test_a_budget_between_two_frames(run_with_rows):
+    recognizer = AdaptiveRecognizer(*run_with_rows, mode="continual", filling="at once")
+    rows = recognizer.frames.rows
+    cheap = rows[NARROW]
+    recognizer.set_budget("1T/s")
+    recognizer.predict(frames(1)[0])
+    assert recognizer.set_budget(macs_per_s=cheap.cost("macs_per_s")) == cheap
+    assert recognizer.predict(frames(1)[0]).subnet == NARROW
+    recognizer.set_budget(macs_per_s=cheap.cost("macs_per_s") - 1)
+    assert recognizer.predict(frames(1)[0]).subnet == FEW
+    recognizer.switch(FULL)
+    assert recognizer.predict(frames(1)[0]).subnet == FULL
+    assert recognizer.frames.frame_s == pytest.approx(2 / 30)
+
+
+def test_what_is_refused(run_with_rows, run_dir):
+    recognizer = AdaptiveRecognizer(*run_with_rows, mode="continual")
+    with pytest.raises(InputError, match="call set_budget"):
+        recognizer.predict(frames(1)[0])
+    with pytest.raises(InputError, match="multiply-adds a second"):
+        recognizer.set_budget("40ms")
+    with pytest.raises(InputError, match="macs_per_s"):
+        recognizer.set_budget(ms=40)
+    with pytest.raises(InputError, match="exactly one"):
+        recognizer.set_budget()
+    with pytest.raises(InputError, match="below the cheapest row"):
+        recognizer.set_budget("1/s")
+    with pytest.raises(InputError, match="not in the continual table"):
+        recognizer.switch(Subnet(0.5, 6, 40))
+    with pytest.raises(InputError, match="TABLE.CONTINUAL"):
+        AdaptiveRecognizer(run_dir, mode="continual")
+    with pytest.raises(InputError, match="mode 'stream'"):
+        AdaptiveRecognizer(run_dir, mode="stream")
+    with pytest.raises(InputError, match="keeps no state"):
+        AdaptiveRecognizer(*run_with_rows, backend="torch-compiled", mode="continual")
+    clips = AdaptiveRecognizer(run_dir)
+    with pytest.raises(InputError, match="stream in continual form"):
+        clips.set_budget("2G/s")
+    with pytest.raises(InputError, match='mode="continual"'):
+        clips.set_budget(core=0.5)
