@@ -5,12 +5,14 @@ mutualvideo demo --run output/toy --source webcam:0 --budget 40ms --seconds 60
 mutualvideo demo --run output/toy --web
 mutualvideo demo --run output/mobilenet --image photo.jpg --budget 300M --budget 50M
 
-Writes an annotated mp4 and a CSV for every source. ^C ends the film early and keeps it.
+Writes an annotated mp4 and a CSV for every source, of a folder also one CSV over all. Without a
+budget it is what the full network costs. ^C ends the film early and keeps it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 
 from mutualvideo.commands.run_options import add_run, open_recognizer
 from mutualvideo.play.playing_options import add_playing
@@ -37,11 +39,14 @@ def run(args: argparse.Namespace) -> int | None:
     from mutualvideo.errors import InputError
     from mutualvideo.play.picture_player import describe, recognise_pictures
     from mutualvideo.play.playing_options import play_as_asked
+    from mutualvideo.play.playlist import combine
     from mutualvideo.signals import stop_on_signals
     from mutualvideo.web.options import serve_page
 
     budgets = [Budget.parse(text) for text in args.budget]
     recognizer = open_recognizer(args)
+    if not budgets and args.budget_script is None:
+        budgets = [Budget.of(recognizer.table.full().macs)]
     failed = False
     if args.image:
         for found in recognise_pictures(recognizer, args.image, budgets):
@@ -51,8 +56,15 @@ def run(args: argparse.Namespace) -> int | None:
     with stop_on_signals() as stop:
         if args.web:
             return serve_page(recognizer, args, stop)
+        done = []
         for played in play_as_asked(recognizer, args, budgets, stop):
-            bad = isinstance(played, InputError)
-            print(f"error: {played}" if bad else played)
-            failed |= bad or played.problem is not None
+            if isinstance(played, InputError):
+                print(f"error: {played}")
+                failed = True
+                continue
+            print(played)
+            done.append(played)
+            failed |= played.problem is not None
+    if done and os.path.isdir(args.source):
+        print(f"wrote {combine(done, args.output)}: all {len(done)} videos")
     return 1 if failed else 0
