@@ -180,7 +180,7 @@ def evaluate_grid(
     if evaluation.missing and not cfg.TEST.ALLOW_MISSING:
         raise IncompleteError(
             f"{evaluation.account(origin)}: all are in {RESULTS_NAME}; repair the list with "
-            "tools/check_videos.py or set TEST.ALLOW_MISSING True"
+            "`mutualvideo check` or set TEST.ALLOW_MISSING True"
         )
     return table
 

@@ -144,9 +144,8 @@ def plan_rows(
     elif not best_effort:
         raise InputError(
             f"scheduler: {len(streams)} streams need {load:.2f} of the device even with the "
-            f"cheapest row, {ladder[0].subnet} at {costs[0]:.3g} ms a clip, and {share:g} of it "
-            "may be planned: take fewer streams or lower rates, so that there are "
-            f"{load / share:.2g} times fewer clips a second"
+            f"cheapest row, {ladder[0].subnet}, {load / share:.2f} times what may be planned of it "
+            f"(share {share:g}): take fewer streams or lower rates"
         )
     rows = {name: ladder[index] for name, index in zip(names, indices, strict=True)}
     return StreamPlan(rows, load, slowdown, feasible)

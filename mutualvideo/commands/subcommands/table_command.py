@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from mutualvideo.config import trace_cfg
+    from mutualvideo.config import in_pairs, trace_cfg
     from mutualvideo.evaluation.build import cost_table, evaluate_grid
     from mutualvideo.models import published_curve
     from mutualvideo.run import distributed
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     measured = ["TABLE.LATENCY", str(args.latency), "TABLE.LATENCY_BACKEND", args.backend]
     measured += ["TABLE.LATENCY_BATCH", str(args.batch)]
     folder = ["OUTPUT_DIR", args.output] if args.output else []
-    cfg, origins = trace_cfg(args.cfg, args.overrides + measured + folder)
+    cfg, origins = trace_cfg(args.cfg, in_pairs(args.overrides) + measured + folder)
     overlays = [published_curve(name) for name in args.overlay]
     context = distributed.setup()
     if args.checkpoint is None and "OUTPUT_DIR" not in origins:
