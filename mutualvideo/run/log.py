@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import textwrap
 import threading
@@ -21,6 +22,8 @@ STATS_NAME = "stats.jsonl"
 _stats = logging.getLogger(f"{__name__}.json_stats")
 # Longer lines are broken for people. Lines for machines never are.
 _WIDTH = 120
+# A space where no line ends.
+_KEPT, _AFTER_A_NUMBER = "\u00a0", re.compile(r"(?<=\d) (?=\S)")
 
 # Ours alone, and the logger that each belongs to: a program around us keeps its own.
 _handlers = []
@@ -82,15 +85,15 @@ class _Lines(logging.Formatter):
         for line in text.split("\n"):
             broken = [line]
             if len(line) > _WIDTH:
-                # A path stays whole, so that it can be copied.
+                # A path stays whole, so that it can be copied, and a number with its unit.
                 broken = textwrap.wrap(
-                    line,
+                    _AFTER_A_NUMBER.sub(_KEPT, line),
                     _WIDTH,
                     subsequent_indent="    ",
                     break_long_words=False,
                     break_on_hyphens=False,
                 )
-            lines += broken
+            lines += (part.replace(_KEPT, " ") for part in broken)
         return "\n".join(lines)
 
 

@@ -138,6 +138,7 @@ def test_the_lines_of_a_run_say_the_same(tiny):
         text = file.read()
     lines, sampler = human(text), build_sampler(cfg)
     assert max(map(len, text.splitlines())) <= 120 and "json_stats" not in text
+    assert not re.search(r"\d\n +(%|s\b|clips)", text)  # a number keeps its unit
     steps = [line for line in stats_of(cfg) if line["_type"] == "train_iter"]
     events = EventAccumulator(f"{cfg.OUTPUT_DIR}/tensorboard")
     events.Reload()
