@@ -35,7 +35,7 @@ $(VENV)/.installed-test: setup.py | $(RUN)
 	@touch $@ $(VENV)/.installed
 
 # The data set is written once, training resumes where it stopped. The video's class is
-# "right" (its number modulo 8 is the line in classes.txt).
+# "moves right" (its number modulo 8 is the line in classes.txt).
 demo: venv
 	$(RUN) tools/toy_dataset.py --output $(DATA)
 	$(RUN) tools/run_net.py --cfg configs/Toy/X3D_mutual.yaml \

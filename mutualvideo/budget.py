@@ -54,7 +54,8 @@ _UNITS = {
     "ms": _Unit(
         re.compile(_NUMBER + r"\s*ms"),
         lambda match: float(match["number"]),
-        lambda value: f"{value:.1f} ms",
+        # Microseconds are not nothing.
+        lambda value: f"{value:.1f} ms" if value >= 0.1 else f"{value:.2g} ms",
     ),
     "fps": _Unit(
         re.compile(_NUMBER + r"\s*fps"),

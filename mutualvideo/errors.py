@@ -26,4 +26,4 @@ def shown(value: object) -> str:
 
 
 # What the tools' user does about a sub-network that has no statistics of its own.
-CALIBRATE_BY_TOOLS = "add it to the TABLE keys and run tools/run_net.py with TRAIN.ENABLE False"
+CALIBRATE_BY_TOOLS = "add it to the TABLE keys and run `mutualvideo evaluate`"

@@ -48,6 +48,15 @@ class Subnet:
         return "x".join(str(part) for part in parts if part is not None)
 
     @classmethod
+    def of(cls, given: object) -> Subnet:
+        """``given``, or the sub-network that a text names: what takes one takes both.
+
+        Raises:
+            InputError: if it is neither.
+        """
+        return given if isinstance(given, cls) else cls.parse(given)
+
+    @classmethod
     def parse(cls, text: object) -> Subnet:
         """Reads ``0.75x8x160`` or ``0.75x160``.
 

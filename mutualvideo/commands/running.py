@@ -45,7 +45,7 @@ def run_net(cfg: CfgNode, dry: bool = False) -> None:
 
 
 def _run(cfg: CfgNode, context: distributed.Context) -> None:
-    setup_logging(cfg.OUTPUT_DIR, context.is_main)
+    setup_logging(cfg.OUTPUT_DIR, context.is_main, cfg.LOG_JSON_STATS)
     logging.info(context.describe())
     if cfg.TRAIN.ENABLE:
         cfg = settle_classes(cfg)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mutualvideo.errors import InputError
+from mutualvideo.extras import install_command
 
 _LEVEL = 0.05
 
@@ -56,7 +57,7 @@ def estimate(by_run):
         from statsmodels.api import OLS
     except ImportError:
         raise InputError(
-            'intervals are computed by statsmodels: pip install "mutualvideo[compare]"'
+            f"intervals are computed by statsmodels: {install_command('compare')}"
         ) from None
     values = 100 * np.concatenate([np.asarray(found, float) for _, found in by_run])
     videos = np.concatenate([ids for ids, _ in by_run])

@@ -116,6 +116,8 @@ def add_records(path, records):
     before = load_records(path) if os.path.exists(path) else []
     made = {_run_of(record) for record in records}
     found = [record for record in before if _run_of(record) not in made] + list(records)
+    if not found:  # an empty file would be in the way of what is there later
+        return []
     found.sort(key=lambda record: (_run_of(record), -record.macs))
     save_records(found, path)
     return found

@@ -20,8 +20,11 @@ _C.EXTENSIONS = []
 _C.OUTPUT_DIR = "./output"
 # Seeds initial weights, data order, augmentation and the draw of sub-networks.
 _C.RNG_SEED = 0
-# A log line every LOG_PERIOD steps.
+# A log line every LOG_PERIOD steps, and one at the end of an epoch that has fewer.
 _C.LOG_PERIOD = 10
+# Whether PySlowFast's json_stats lines are on the screen and in stdout.log too, not in stats.jsonl
+# alone.
+_C.LOG_JSON_STATS = False
 
 _C.MODEL = CfgNode()
 # Name in MODEL_REGISTRY, such as X3D, ResNet (Slow, C2D, I3D), SlowFast or, of pictures,

@@ -55,11 +55,11 @@ _FREE = [
         TENSORBOARD.WRONG_PRED_VIS.TAG TENSORBOARD.WRONG_PRED_VIS.SUBSET_PATH""",
     ),
     (
-        "of its benchmark of loading; see tools/benchmark.py",
+        "of its benchmark of loading; see `mutualvideo benchmark`",
         "BENCHMARK.NUM_EPOCHS BENCHMARK.LOG_PERIOD BENCHMARK.SHUFFLE",
     ),
     (
-        "of its demo, which DEMO.ENABLE starts; see tools/demo.py",
+        "of its demo, which DEMO.ENABLE starts; see `mutualvideo demo`",
         """DEMO.LABEL_FILE_PATH DEMO.WEBCAM DEMO.INPUT_VIDEO DEMO.DISPLAY_WIDTH DEMO.DISPLAY_HEIGHT
         DEMO.DETECTRON2_CFG DEMO.DETECTRON2_WEIGHTS DEMO.DETECTRON2_THRESH DEMO.BUFFER_SIZE
         DEMO.OUTPUT_FILE DEMO.OUTPUT_FPS DEMO.INPUT_FORMAT DEMO.CLIP_VIS_SIZE
@@ -128,7 +128,7 @@ ONLY = {
     "AUG.GEN_MASK_LOADER": ((False,), "masked pretraining is not offered"),
     "VIS_MASK.ENABLE": ((False,), "masked pretraining is not offered"),
     "DETECTION.ENABLE": ((False,), "detection is not offered: videos have one label"),
-    "DEMO.ENABLE": ((False,), "tools/run_net.py has no demo; tools/demo.py is one"),
+    "DEMO.ENABLE": ((False,), "training has no demo; `mutualvideo demo` is one"),
     "MULTIGRID.SHORT_CYCLE": ((False,), "the multigrid schedule is not offered"),
     "MULTIGRID.LONG_CYCLE": ((False,), "the multigrid schedule is not offered"),
     "DATA.MULTI_LABEL": ((False,), "several labels a video are not offered"),

@@ -66,9 +66,7 @@ def trace_cfg(
     # on one of ours, may have a key of PySlowFast's.
     roots: list[str] = []
     given = [] if path is None else list(_with_bases(find_config(path), (), roots))
-    overrides = list(overrides)
-    if len(overrides) % 2:
-        raise InputError(f"{overrides[-1]}: this override has no value; give KEY VALUE pairs")
+    overrides = in_pairs(overrides)
     for key, text in zip(overrides[::2], overrides[1::2], strict=True):
         given.append((key, from_command_line(text), _COMMAND_LINE))
     extensions = _extensions(given)
@@ -100,6 +98,18 @@ def trace_run(
         cfg.MODEL.NUM_CLASSES = 0
         origins["MODEL.NUM_CLASSES"] = "as many as the data have"
     return cfg, origins
+
+
+def in_pairs(overrides: Iterable[str]) -> list[str]:
+    """``[KEY, VALUE, ...]`` as a list, to be looked at before anything is appended.
+
+    Raises:
+        InputError: if the last one has no value.
+    """
+    found = list(overrides)
+    if len(found) % 2:
+        raise InputError(f"{found[-1]}: this override has no value; give KEY VALUE pairs")
+    return found
 
 
 def save_cfg(cfg: CfgNode) -> None:

@@ -14,9 +14,9 @@ from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.train import build_sampler, build_trained, load_initial, newest_of
 from mutualvideo.engine.update import Updater
-from mutualvideo.engine.watch import clock_time
 from mutualvideo.errors import InputError
 from mutualvideo.run.checkpoint import resume
+from mutualvideo.run.durations import clock_time
 from mutualvideo.run.progress import Progress
 from mutualvideo.slim import count_costs, input_shape
 

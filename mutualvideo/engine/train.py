@@ -10,6 +10,7 @@ from tqdm import tqdm
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.class_count import settle_classes
 from mutualvideo.data.loader import build_loader
+from mutualvideo.engine.curves import plot_training
 from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
     DivergedError,
     diverged,
@@ -96,7 +97,7 @@ def build_trained(cfg, device):
 def train(cfg, context):
     """Trains the network of ``cfg``; returns the path of the last checkpoint.
 
-    Checkpoints, ``json_stats`` lines and TensorBoard scalars go to OUTPUT_DIR. With
+    Checkpoints, ``stats.jsonl``, ``training.png`` and TensorBoard scalars go to OUTPUT_DIR. With
     TRAIN.AUTO_RESUME a run continues from its newest checkpoint to the losses that the
     uninterrupted run would have had. SIGTERM, ^C and TRAIN.TIME_LIMIT end it after the step at
     hand, with a checkpoint; a second signal ends it at once.
@@ -115,9 +116,15 @@ def train(cfg, context):
     with stop_on_signals() as event:
         training = _Training(cfg, context, event)
         try:
-            return training.run()
+            path = training.run()
         finally:
             training.scalars.close()
+    if context.is_main:
+        try:
+            plot_training(cfg.OUTPUT_DIR)
+        except InputError as error:  # a picture is not worth the end of a run
+            logger.warning("%s", error)
+    return path
 
 
 class _Training:
@@ -190,11 +197,15 @@ class _Training:
             period = cfg.TRAIN.CHECKPOINT_PERIOD
             if is_last or reason or (period and done % period == 0):
                 self._save(self.progress)
-            if reason and not is_last:
+            is_ended, validated = reason and not is_last, ()
+            if cfg.TRAIN.EVAL_PERIOD and done % cfg.TRAIN.EVAL_PERIOD == 0:
+                if not (is_ended or is_last):
+                    validated = self.monitor.run(self.model, done, self.scalars)
+            if context.is_main:
+                self.watch.epoch_line(validated)
+            if is_ended:
                 logger.info("ended early, %s: the same command continues", reason)
                 return None
-            if cfg.TRAIN.EVAL_PERIOD and done % cfg.TRAIN.EVAL_PERIOD == 0 and not is_last:
-                self.monitor.run(self.model, done, self.scalars)
         barrier()
         return checkpoint_path(cfg.OUTPUT_DIR, self.progress.epoch)
 
@@ -342,13 +353,16 @@ class _Monitor:
             self.subnets.append(Subnet(cfg.MUTUAL.WIDTH_RANGE[0], frames, min(sampler.sizes)))
 
     def run(self, model, epoch, scalars):
+        """Validates; returns ``[(role, top-1 in percent), ...]``."""
         cfg, context = self.cfg, self.context
         shards = (context.rank, context.world_size)
         calibrate_from(build_loader(cfg, "calibration", *shards), model, self.subnets, cfg, context)
         found = evaluate(model, self.subnets, build_loader(cfg, "val", *shards), cfg, context)
         set_subnet(model, self.subnets[0])
+        roles = zip(("full", "narrowest"), self.subnets, strict=False)
+        validated = [(role, found.accuracies[subnet].top1) for role, subnet in roles]
         if not context.is_main:
-            return
+            return validated
         for subnet, accuracy in found.accuracies.items():
             log_json_stats(
                 {
@@ -360,3 +374,4 @@ class _Monitor:
                 }
             )
             scalars.add({f"val/top1_{subnet}": accuracy.top1}, epoch)
+        return validated

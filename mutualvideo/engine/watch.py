@@ -8,6 +8,7 @@ from tqdm.std import EMA
 
 from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
+from mutualvideo.run.durations import clock_time
 from mutualvideo.run.log import log_json_stats
 
 logger = logging.getLogger(__name__)
@@ -20,9 +21,10 @@ class Watch:
     """What is said about the steps and epochs of a run; silent but in the main process.
 
     The training loop tells of every step in three calls: :meth:`data_came`, :meth:`step_done`
-    and, where that says so, :meth:`line`. Steps are counted from 0 over all epochs. Nothing
-    here waits for the device: ``line`` takes the loss as a number, so the device has done the
-    steps by then, and their time is that of all since the last line together.
+    and, where that says so, :meth:`line`; of every epoch in :meth:`epoch_done` and, when it was
+    validated or is not going to be, :meth:`epoch_line`. Steps are counted from 0 over all epochs.
+    Nothing here waits for the device: ``line`` takes the loss as a number, so the device has done
+    the steps by then, and their time is that of all since the last line together.
 
     Args:
         cfg: the configuration.
@@ -46,7 +48,7 @@ class Watch:
     def epoch_begins(self):
         """What came before (an evaluation, a checkpoint) is part of no step."""
         self._began = self._mark = self._waiting = self._clock()
-        self._count = self._waited = 0
+        self._count = self._waited = self._own = 0
 
     def data_came(self):
         """The batch of the next step is there."""
@@ -56,7 +58,9 @@ class Watch:
         """Step ``step`` is on its way to the device; returns whether a line is due."""
         self._waiting = self._clock()
         self._count += 1
-        return (step % self._steps + 1) % self._period == 0
+        self._own += 1
+        position = step % self._steps + 1
+        return position % self._period == 0 or position == self._steps < self._period
 
     def line(self, step, rate, found):
         """Writes what the steps since the last line did.
@@ -118,7 +122,7 @@ class Watch:
         self._waiting = self._clock()
 
     def epoch_done(self, whole, rate):
-        """Writes what an epoch did.
+        """Writes what an epoch did, for scripts; :meth:`epoch_line` says it to people.
 
         Args:
             whole: :class:`~mutualvideo.run.progress.Progress` of all processes.
@@ -145,23 +149,34 @@ class Watch:
         self._scalars.add(
             {"train/loss": loss, "train/top1_err": top1_err}, (epoch + 1) * self._steps
         )
+        self._trained = f"train loss {loss:.4f} top-1 {100 - top1_err:.2f} %"
+        what = "images" if self._what == "images" else "videos"
+        faults = ((len(replaced), f"{what} replaced"), (whole.skipped, "steps skipped"))
+        self._faults = "".join(f", {count} {text}" for count, text in faults if count)
+        self._done = epoch + 1
+
+    def epoch_line(self, validated=()):
+        """Says what the epoch of the last :meth:`epoch_done` did, in one line.
+
+        The time left is that of the remaining epochs, as long as this one's steps, its validation
+        and its checkpoint took.
+
+        Args:
+            validated: ``[(role, top-1 in percent), ...]``.
+        """
+        took = self._clock() - self._began
+        left = took / max(self._own, 1) * self._steps * (self._epochs - self._done)
+        val = " ".join(f"{role} {top1:.1f} %" for role, top1 in validated)
         logger.info(
-            "epoch %s done in %s: loss %.4f top-1 %.2f %%, %d %s replaced, %d steps skipped",
-            name,
-            clock_time(self._clock() - self._began),
-            loss,
-            100 - top1_err,
-            len(replaced),
-            "images" if self._what == "images" else "videos",
-            whole.skipped,
+            "epoch %d/%d %s%s%s · %s, %s left",
+            self._done,
+            self._epochs,
+            self._trained,
+            self._faults,
+            f" · val {val}" if val else "",
+            clock_time(took),
+            clock_time(left),
         )
-
-
-def clock_time(seconds):
-    """``h:mm:ss``; hours are not made days."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}"
 
 
 def _roles(count):

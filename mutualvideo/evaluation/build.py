@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from torch import nn
-from tqdm import tqdm
 
 from mutualvideo.backends import make_backend
 from mutualvideo.backends.common.latency import about_latency, measure_rows
@@ -38,6 +37,7 @@ from mutualvideo.models import (
     read_checkpoint,
 )
 from mutualvideo.models.network import Curve
+from mutualvideo.run.bars import tracked
 from mutualvideo.run.distributed import Context, barrier
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.resume import Work, work_key
@@ -71,10 +71,10 @@ class IncompleteError(InputError):
     """Not every video of the list could be evaluated; what could be is written."""
 
 
-def cost_table(cfg: CfgNode, context: Context) -> QueryTable:
+def cost_table(cfg: CfgNode, context: Context, write: bool = True) -> QueryTable:
     """The table of a network that was not trained: costs, and latencies with TABLE.LATENCY.
 
-    Writes ``query_table.json``, ``.csv`` and ``.md`` to OUTPUT_DIR.
+    Writes ``query_table.json``, ``.csv`` and ``.md`` to OUTPUT_DIR, unless ``write`` is False.
 
     Returns:
         :class:`~mutualvideo.table.QueryTable`.
@@ -95,7 +95,7 @@ def cost_table(cfg: CfgNode, context: Context) -> QueryTable:
         times, about["latency"] = _latencies(cfg, context, model, subnets, None)
     rows = [Row(s, costs[s].macs, costs[s].params, **times.get(str(s), {})) for s in subnets]
     table = QueryTable(rows, about)
-    if context.is_main:
+    if context.is_main and write:
         _write_table(table, cfg.OUTPUT_DIR, ())
     return table
 
@@ -191,7 +191,7 @@ def evaluate_grid(
     if evaluation.missing and not cfg.TEST.ALLOW_MISSING:
         raise IncompleteError(
             f"{evaluation.account(origin)}: all are in {RESULTS_NAME}; repair the list with "
-            "tools/check_videos.py or set TEST.ALLOW_MISSING True"
+            "`mutualvideo check` or set TEST.ALLOW_MISSING True"
         )
     return table
 
@@ -213,17 +213,15 @@ def _latencies(
     backend = make_backend(name, model, device)
     times = dict(work.get("times", {})) if work else {}
     missing = [subnet for subnet in subnets if str(subnet) not in times]
-    bar = tqdm(total=len(missing), desc="latency", disable=None, leave=False)
-    for subnet, found in measure_rows(backend, missing, batch):
+    measured = measure_rows(backend, missing, batch)
+    for subnet, found in tracked(measured, "latency", len(missing), unit="sub-networks"):
         one = found[1]
         times[str(subnet)] = {"latency_ms": one.median_ms, "latency_p90_ms": one.p90_ms}
         if batch > 1:
             many = found[batch]
             times[str(subnet)] |= {"batch_ms": many.median_ms, "batch_p90_ms": many.p90_ms}
-        bar.update()
         if work and work.due():
             work.save(times=times)
-    bar.close()
     return times, about_latency(backend, batch)
 
 

@@ -7,7 +7,6 @@ from itertools import islice
 import torch
 from fvcore.common.config import CfgNode
 from torch import nn
-from tqdm import tqdm
 
 from mutualvideo.data.annotations import Video
 from mutualvideo.data.augment import plain_input
@@ -15,6 +14,7 @@ from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.loader import ClipLoader
 from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
 from mutualvideo.evaluation.scores import Accuracy, Evaluation, Missing, Predictions, Tally, merge
+from mutualvideo.run.bars import tracked
 from mutualvideo.run.distributed import Context, from_main, gather_to_main
 from mutualvideo.run.resume import Work
 from mutualvideo.slim import calibrate, each_subnet, require_calibrated
@@ -35,7 +35,7 @@ def calibrate_from(
     Several processes see parts of the batches that one would see, and get the same statistics.
     """
     batches = min(cfg.TABLE.CALIBRATION_BATCHES, len(loader))
-    bar = tqdm(islice(loader, batches), "calibrate", batches, disable=None, leave=False)
+    bar = tracked(islice(loader, batches), "calibrate", batches)
     clips = (plain_input(batch, cfg, context.device) for batch in bar)
     calibrate(model, subnets, clips, over_processes=context.world_size > 1)
 
@@ -71,13 +71,13 @@ def evaluate(
     for subnet in subnets:
         require_calibrated(model, subnet, "evaluation", CALIBRATE_BY_TOOLS)
     model.eval()
-    tally, bad = Tally(loader.dataset.num_views), {}
+    tally, bad, done = Tally(loader.dataset.num_views), {}, 0
     if work is not None and work.get("tally") is not None:
         tally.load_state(work.get("tally"), context.device)
         bad = dict(work.get("bad"))
-        loader.set_epoch(0, work.get("batches"))
-    bar = tqdm(loader, "evaluate", disable=None, leave=False)
-    for batch in bar:
+        done = work.get("batches")
+        loader.set_epoch(0, done)
+    for batch in tracked(loader, "evaluate", len(loader), done):
         clips = plain_input(batch, cfg, context.device)
         answers = {
             subnet: model(x).float().softmax(1) for subnet, x in each_subnet(model, clips, subnets)

@@ -10,6 +10,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
 from mutualvideo.media import DecodeError
 from mutualvideo.media.picture_reader import PictureReader
+from mutualvideo.media_kind import takes_pictures
 from mutualvideo.runtime.prediction import Prediction
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 
@@ -32,9 +33,11 @@ def recognise_pictures(
         that cannot be read, and the others follow.
 
     Raises:
-        InputError: if the single picture cannot be read, the folder holds none, or no budget is
-            given or one is below the cheapest sub-network.
+        InputError: if the network takes video, the single picture cannot be read, the folder holds
+            none, or no budget is given or one is below the cheapest sub-network.
     """
+    if not takes_pictures(recognizer.cfg):
+        raise InputError("this network takes video, not pictures: play it with --source")
     if not budgets:
         raise InputError("no budget is given: name at least one")
     rows = [recognizer.table.best(budget) for budget in budgets]

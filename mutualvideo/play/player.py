@@ -45,7 +45,8 @@ class PartSummary:
         budget: the budget as text.
         subnet, macs: the sub-network that answered most often, and what it costs.
         clips: number of predictions.
-        latency_ms: their median latency, measured here (of the last 1000).
+        latency_ms: their median latency, measured here (of the last 1000). The first answer of a
+            sub-network after another one's warms caches up and does not count, unless it is alone.
         label, score: the class with the highest score averaged over the predictions.
     """
 
@@ -174,19 +175,21 @@ class Part:
         self.budget, self.clips = budget, 0
         self.scores: Any = 0.0
         self.latencies: deque[float] = deque(maxlen=_LATENCIES)
+        # Of first answers after a switch.
+        self.cold: deque[float] = deque(maxlen=_LATENCIES)
         self.who: Counter[tuple[Subnet, int]] = Counter()
 
-    def add(self, prediction: Prediction) -> None:
+    def add(self, prediction: Prediction, switched: bool) -> None:
         self.clips += 1
         self.scores = self.scores + prediction.scores[0].astype(np.float64)
-        self.latencies.append(prediction.latency_ms)
+        (self.cold if switched else self.latencies).append(prediction.latency_ms)
         self.who[prediction.subnet, prediction.macs] += 1
         self.names = prediction.class_names
 
     def summary(self) -> PartSummary:
         (((subnet, macs), _),) = self.who.most_common(1)
         ((label, score),) = top_scores(self.scores / self.clips, self.names, 1)
-        latency = median(self.latencies)
+        latency = median(self.latencies or self.cold)
         return PartSummary(self.budget, subnet, macs, self.clips, latency, label, score)
 
 
@@ -211,6 +214,8 @@ class _Player:
         self._waiting: deque[tuple[float, np.ndarray]] = deque()
         self._next_s = 0.0
         self._entry: int | None = None
+        # Who answered last.
+        self._answered: Subnet | None = None
         self._overlay: Overlay | None = None
         self.parts: dict[int, Part] = {}
 
@@ -279,7 +284,8 @@ class _Player:
             self._entry = entry
         prediction = self._recognizer.predict(self._window.clip(end_s))
         part = self.parts.setdefault(entry, Part(str(budget)))
-        part.add(prediction)
+        part.add(prediction, switched=prediction.subnet != self._answered)
+        self._answered = prediction.subnet
         smooth = self._smooth(time_s, prediction.scores[0])
         answers = top_scores(smooth, prediction.class_names, TOP)
         self._line(time_s, prediction, part.budget, answers)

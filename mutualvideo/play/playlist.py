@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
-from mutualvideo.files import StrPath
+from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.media import DecodeError
 from mutualvideo.media_kind import VIDEO_ENDINGS
 from mutualvideo.play.capture import SourceError, open_source
@@ -100,6 +101,32 @@ def play_all(
             yield path, play_one(path, name)
         except (DecodeError, SourceError) as error:
             yield path, error
+
+
+def combine(played: Sequence[Played], output: StrPath) -> Path:
+    """Writes the lines of several films' CSVs into one, each with the name of its film first.
+
+    Args:
+        played: at least one.
+        output: folder.
+
+    Returns:
+        The path of ``all_videos.csv`` there; with underscores after the name where a film has it.
+    """
+    name = "all_videos"
+    while any(one.csv.stem == name for one in played):
+        name += "_"
+    path = Path(output) / f"{name}.csv"
+    with atomic_path(path) as temporary:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            for number, one in enumerate(played):
+                with open(one.csv, newline="", encoding="utf-8") as lines:
+                    head, *rows = csv.reader(lines)
+                if not number:
+                    writer.writerow(["video", *head])
+                writer.writerows([one.csv.stem, *row] for row in rows)
+    return path
 
 
 def _videos(folder: Path) -> list[tuple[Path, str]]:

@@ -110,7 +110,7 @@ class Controller:
             self._index = self._highest(range(len(ladder)))
         return self._settle()
 
-    def hold(self, subnet: Subnet) -> Row:
+    def hold(self, subnet: Subnet | str) -> Row:
         """Fixes the row, whatever it takes; returns it. InputError if it is not in the table."""
         self._begin([self.table[subnet]], None)
         return self._settle()

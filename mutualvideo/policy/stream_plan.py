@@ -143,9 +143,9 @@ def plan_rows(
         load = load_of(periods, [costs[index] for index in indices])
     elif not best_effort:
         raise InputError(
-            f"scheduler: {len(streams)} streams need {load:.2f} of the device with the cheapest "
-            f"row, {ladder[0].subnet}, {load / share:.2f} times the share of {share:g}: "
-            "take fewer streams or lower rates"
+            f"scheduler: {len(streams)} streams need {load:.2f} of the device even with the "
+            f"cheapest row, {ladder[0].subnet}, {load / share:.2f} times what may be planned of it "
+            f"(share {share:g}): take fewer streams or lower rates"
         )
     rows = {name: ladder[index] for name, index in zip(names, indices, strict=True)}
     return StreamPlan(rows, load, slowdown, feasible)

@@ -1,8 +1,10 @@
-"""The log: console, ``stdout.log``, PySlowFast's ``json_stats`` lines, TensorBoard."""
+"""The log: console and ``stdout.log`` for people, ``stats.jsonl`` for scripts, TensorBoard."""
 
 import logging
 import os
+import re
 import sys
+import textwrap
 import threading
 from contextlib import contextmanager
 
@@ -15,7 +17,15 @@ from mutualvideo.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-# Ours alone: a program around us keeps its own.
+STATS_NAME = "stats.jsonl"
+# For machines; what is for people too goes on to the root logger.
+_stats = logging.getLogger(f"{__name__}.json_stats")
+# Longer lines are broken for people. Lines for machines never are.
+_WIDTH = 120
+# A space where no line ends.
+_KEPT, _AFTER_A_NUMBER = "\u00a0", re.compile(r"(?<=\d) (?=\S)")
+
+# Ours alone, and the logger that each belongs to: a program around us keeps its own.
 _handlers = []
 
 
@@ -25,29 +35,73 @@ def _tell_of_thread(args, tell=threading.excepthook):
         tell(args)
 
 
-def setup_logging(output_dir, is_main):
-    """Logs to standard output and to ``output_dir/stdout.log``; only the main process does."""
+def setup_logging(output_dir, is_main, json_stats=False):
+    """Logs to standard output and to ``output_dir/stdout.log``; only the main process does.
+
+    What :func:`log_json_stats` is given goes to ``output_dir/stats.jsonl``, a line of JSON each;
+    with ``json_stats`` (LOG_JSON_STATS) also to the other two.
+    """
     root = logging.getLogger()
     while _handlers:
-        handler = _handlers.pop()
-        root.removeHandler(handler)
+        owner, handler = _handlers.pop()
+        owner.removeHandler(handler)
         handler.close()
     threading.excepthook = _tell_of_thread
+    _stats.propagate = json_stats or not is_main
     if not is_main:
         root.setLevel(logging.ERROR)
         return
-    os.makedirs(output_dir, exist_ok=True)
-    line = logging.Formatter("[%(asctime)s] %(message)s", datefmt="%m/%d %H:%M:%S")
+    try:
+        os.makedirs(output_dir, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output_dir}: cannot be made a folder ({error.strerror})") from error
+    line = _Lines("[%(asctime)s] %(message)s", datefmt="%m/%d %H:%M:%S")
     path = os.path.join(output_dir, "stdout.log")
     try:
         file = _LogFile(path, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
-    for handler in (logging.StreamHandler(sys.stdout), file):
-        handler.setFormatter(line)
-        root.addHandler(handler)
-        _handlers.append(handler)
+    # Made when there is something to write.
+    stats = _LogFile(os.path.join(output_dir, STATS_NAME), encoding="utf-8", delay=True)
+    for owner, handler, form in (
+        (root, logging.StreamHandler(sys.stdout), line),
+        (root, file, line),
+        (_stats, stats, _Json()),
+    ):
+        handler.setFormatter(form)
+        owner.addHandler(handler)
+        _handlers.append((owner, handler))
     root.setLevel(logging.INFO)
+
+
+class _Lines(logging.Formatter):
+    """Breaks lines of more than 120 characters between words; those that follow are indented."""
+
+    def format(self, record):
+        text = super().format(record)
+        if record.name == _stats.name:
+            return text
+        lines = []
+        for line in text.split("\n"):
+            broken = [line]
+            if len(line) > _WIDTH:
+                # A path stays whole, so that it can be copied, and a number with its unit.
+                broken = textwrap.wrap(
+                    _AFTER_A_NUMBER.sub(_KEPT, line),
+                    _WIDTH,
+                    subsequent_indent="    ",
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
+            lines += (part.replace(_KEPT, " ") for part in broken)
+        return "\n".join(lines)
+
+
+class _Json(logging.Formatter):
+    """The JSON of a ``json_stats`` record alone."""
+
+    def format(self, record):
+        return record.args[0]
 
 
 class _LogFile(logging.FileHandler):
@@ -82,12 +136,12 @@ class _LogFile(logging.FileHandler):
 
 
 def log_json_stats(stats):
-    """One machine-readable line, ``json_stats: {...}``, keys sorted, as PySlowFast writes it.
+    """One line of ``stats.jsonl``, keys sorted: what PySlowFast logs as ``json_stats: {...}``.
 
     Numbers that are not finite, of steps that were skipped, are ``null``: JSON has none.
     """
     rounded = {k: round(v, 5) if isinstance(v, float) else v for k, v in stats.items()}
-    logger.info("json_stats: %s", simplejson.dumps(rounded, sort_keys=True, ignore_nan=True))
+    _stats.info("json_stats: %s", simplejson.dumps(rounded, sort_keys=True, ignore_nan=True))
 
 
 class Scalars:

@@ -88,11 +88,16 @@ def locate(
     if table is None:
         assert run is not None  # see above
         table = Path(run) / manifests.TABLE
+        if not os.path.exists(run):
+            raise InputError(
+                f"{run}: no such folder, so that there is no {table}: name the OUTPUT_DIR of a run "
+                "or an exported folder"
+            )
         if os.path.isdir(run) and not table.is_file():
             raise InputError(
                 f"{run}: is a folder without {manifests.NAME} and {manifests.TABLE}: name the "
-                "OUTPUT_DIR of a run, a folder that tools/export.py --folder wrote, or a "
-                "checkpoint file"
+                "OUTPUT_DIR of a run, a folder that `mutualvideo export --folder` "
+                "wrote, or a checkpoint file"
             )
     table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
     checkpoint = checkpoint or table.path_of("checkpoint")

@@ -67,6 +67,11 @@ class Executor:
         The arguments and errors are those of
         :class:`~mutualvideo.runtime.recognizer.AdaptiveRecognizer`.
         """
+        if is_path(checkpoint) and not os.path.exists(checkpoint):
+            raise InputError(
+                f"{os.fspath(checkpoint)}: no such file or folder: name the OUTPUT_DIR of a run, "
+                "an exported folder or a checkpoint file"
+            )
         if is_folder(checkpoint):
             checkpoint, table = locate(checkpoint, table=table)
         if is_folder(checkpoint):
@@ -83,7 +88,7 @@ class Executor:
         opened, cfg = open_network(checkpoint, table, device, backend, cfg, precision, threads)
         return cls(opened, table, cfg, cache_mib)
 
-    def check(self, subnet: Subnet) -> Subnet:
+    def check(self, subnet: Subnet | str) -> Subnet:
         """``subnet``, if it can answer.
 
         Raises:

@@ -58,6 +58,7 @@ class PreparedRunners:
         self._unreported: _Job | None = None
         self._kept: frozenset[Subnet] = frozenset()
         self._lost: list[_Job] = []  # those that a fork took the thread from
+        self._closed = False
         survives_fork(self)
 
     def after_fork(self) -> None:
@@ -76,6 +77,27 @@ class PreparedRunners:
             job.asked, job.awaited = old.asked, old.awaited
             if old is target:
                 self._target = job
+
+    def close(self) -> None:
+        """Lets go of every runner; waits for the one that is being prepared. May be called twice.
+
+        Whatever asks for one afterwards gets an InputError.
+        """
+        with self._lock:
+            self._closed, self._target, self._answering = True, None, None
+            self._unreported, self._kept, thread = None, frozenset(), self._thread
+            self._lost.clear()
+            for job in list(self._jobs.values()):
+                if job.cancel():
+                    self._jobs.pop(job.subnet)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+        with self._lock:
+            self._runners.clear()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise InputError("this recogniser was closed: open the run anew")
 
     @property
     def target(self) -> Subnet | None:
@@ -210,6 +232,7 @@ class PreparedRunners:
             raise
 
     def _report(self) -> None:
+        self._require_open()
         if self._lost:
             self._begin_anew()
         job, self._unreported = self._unreported, None
@@ -218,6 +241,7 @@ class PreparedRunners:
 
     def _job(self, subnet: Subnet) -> _Job:
         """The preparation of ``subnet``: done, under way or begun now."""
+        self._require_open()
         if subnet in self._runners:
             self._runners.move_to_end(subnet)
             return self._done(self._runners[subnet])

@@ -6,7 +6,7 @@ import copy
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from mutualvideo.backends import Backend, Runner
 from mutualvideo.backends.common.forking import survives_fork
@@ -17,12 +17,14 @@ from mutualvideo.runtime.cascading import CascadeRunner
 from mutualvideo.runtime.continual_recognizer import ContinualRecognizer
 from mutualvideo.runtime.executor import Executor
 from mutualvideo.runtime.prediction import Prediction
+from mutualvideo.runtime.recorded import is_path
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.continual_table import ContinualRow
 from mutualvideo.table.query import QueryTable, Row
 
 _MODES = ("clip", "continual")
+Self = TypeVar("Self", bound="AdaptiveRecognizer")
 
 
 class AdaptiveRecognizer:
@@ -64,6 +66,8 @@ class AdaptiveRecognizer:
         filling: ``beside`` or ``at once``: how a sub-network comes to a state of its own in
             continual form, see :class:`~mutualvideo.continual.FrameStream`.
 
+    A context manager: see :meth:`close`.
+
     Attributes:
         frames: the :class:`~mutualvideo.runtime.continual_recognizer.ContinualRecognizer` in
             continual form, else ``None``.
@@ -97,6 +101,8 @@ class AdaptiveRecognizer:
         self.frames: ContinualRecognizer | None = None
         if mode == "continual":
             self.frames = ContinualRecognizer(self.executor, filling=filling)
+        self._name = os.fspath(checkpoint) if is_path(checkpoint) else type(checkpoint).__name__
+        self._budget: Budget | None = None
         self._cascades = cascades
         self._cascade: CascadeRunner | None = None
         self._controller = Controller(self.table)
@@ -104,6 +110,27 @@ class AdaptiveRecognizer:
         self._wanted: Subnet | None = None
         self.after_fork()
         survives_fork(self)
+
+    def __repr__(self) -> str:
+        current = self.current
+        what = "no budget yet" if current is None else f"answers as {current.subnet}"
+        if self._budget is not None:
+            what = f"budget {self._budget}, {what}"
+        where = f"{self.backend.name} on {self.backend.device}"
+        return f"<AdaptiveRecognizer {self._name}: {len(self.table)} rows, {where}, {what}>"
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the sub-networks that were prepared; it answers nothing afterwards.
+
+        What leaving a ``with`` block does. May be called twice.
+        """
+        self.executor.runners.close()
 
     def after_fork(self) -> None:
         """Makes what waits for other threads anew, in a process that was forked from this one.
@@ -198,20 +225,20 @@ class AdaptiveRecognizer:
             raise InputError("a cascade has a budget of multiply-adds: give macs=... alone")
         given = Budget.of(budget, macs=macs, ms=ms, fps=fps)
         if not cascade:
-            return self._begin(lambda new: new.set_budget(given), None, wait)
+            return self._begin(lambda new: new.set_budget(given), None, wait, given)
         if given.unit != "macs":
             raise InputError("a cascade has a budget of multiply-adds: give macs=... alone")
         found = self._curve().best(given)
         runner = CascadeRunner(found, self.table)
         for subnet in found.stages:
             self.backend.check(subnet)
-        row = self._begin(lambda new: new.hold(found.stages[0]), runner, wait)
+        row = self._begin(lambda new: new.hold(found.stages[0]), runner, wait, given)
         if wait:
             for subnet in found.stages:
                 self.executor.runners.get(subnet)
         return row
 
-    def switch(self, subnet: Subnet, wait: bool = False) -> Row | ContinualRow:
+    def switch(self, subnet: Subnet | str, wait: bool = False) -> Row | ContinualRow:
         """Switches to a sub-network of the table, until the next budget or switch.
 
         Returns at once unless ``wait``; only the very first one is waited for, by
@@ -230,7 +257,11 @@ class AdaptiveRecognizer:
         return self._begin(lambda new: new.hold(subnet), None, wait)
 
     def _begin(
-        self, decide: Callable[[Controller], Row], cascade: CascadeRunner | None, wait: bool
+        self,
+        decide: Callable[[Controller], Row],
+        cascade: CascadeRunner | None,
+        wait: bool,
+        budget: Budget | None = None,
     ) -> Row:
         runners = self.executor.runners
         with self._lock:
@@ -241,6 +272,7 @@ class AdaptiveRecognizer:
                 self.backend.check(possible.subnet)
             runners.switch(row.subnet)
             self._controller, self._cascade, self._wanted = new, cascade, None
+            self._budget = budget
             # None of them is let go: a cascade needs all.
             runners.keep(() if cascade is None else cascade.cascade.stages)
         if wait:
@@ -268,7 +300,7 @@ class AdaptiveRecognizer:
         """
         return self.executor.runners.wait_ready(timeout)
 
-    def prefetch(self, subnets: Iterable[Subnet]) -> None:
+    def prefetch(self, subnets: Iterable[Subnet | str]) -> None:
         """Has sub-networks of the table prepared in the background, as far as they fit.
 
         Raises:
@@ -276,7 +308,7 @@ class AdaptiveRecognizer:
         """
         self.executor.runners.request([self.executor.check(subnet) for subnet in subnets])
 
-    def predict(self, clip: Any, subnet: Subnet | None = None) -> Prediction:
+    def predict(self, clip: Any, subnet: Subnet | str | None = None) -> Prediction:
         """Recognises clips with the current sub-network.
 
         Frames are taken evenly over the clip (``DATA.NUM_FRAMES`` of them, repeated if it

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mutualvideo.errors import InputError, shown
 from mutualvideo.runtime.executor import Executor
 from mutualvideo.runtime.prediction import Prediction
+from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.subnet import Subnet
 
 
@@ -36,6 +38,21 @@ class Answer(Prediction):
     def shed(self) -> bool:
         """Whether another sub-network than the wanted one answered."""
         return self.subnet != self.wanted
+
+
+def executor_of(recognizer: AdaptiveRecognizer) -> Executor:
+    """What runs the recogniser's rows.
+
+    Raises:
+        InputError: if it is no recogniser.
+    """
+    executor = getattr(recognizer, "executor", None)
+    if executor is None:
+        raise InputError(
+            f"expected an AdaptiveRecognizer, got {shown(recognizer)}: open it with "
+            "AdaptiveRecognizer(...) first"
+        )
+    return executor
 
 
 def make_answer(executor: Executor, subnet: Subnet, scores: np.ndarray, **fields: Any) -> Answer:

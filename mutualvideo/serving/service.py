@@ -19,7 +19,7 @@ from mutualvideo.policy.steps import Steps
 from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.runtime.ready import Frames, ReadyRunners, stack
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
-from mutualvideo.serving.answer import Answer, answer_error, make_answer
+from mutualvideo.serving.answer import Answer, answer_error, executor_of, make_answer
 from mutualvideo.serving.service_stats import ServiceStats
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import Row
@@ -85,7 +85,7 @@ class Service:
         clock: seconds; for tests.
 
     Raises:
-        InputError: if a number is out of range.
+        InputError: if a number is out of range, or ``recognizer`` is none.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Service:
         if not 0 <= max_wait_ms < float("inf"):
             raise InputError(f"service: max_wait_ms must be at least 0, got {max_wait_ms!r}")
         self._recognizer, self._clock = recognizer, clock
-        self._executor = executor = recognizer.executor
+        self._executor = executor = executor_of(recognizer)
         self._max_queue = max_queue
         self._deadline_ms = _deadline(deadline_ms)
         self._wake = threading.Event()

@@ -20,7 +20,7 @@ from mutualvideo.policy.stream_plan import Stream, StreamPlan
 from mutualvideo.runtime.clip_window import ClipWindow
 from mutualvideo.runtime.ready import Frames, ReadyRunners, stack
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
-from mutualvideo.serving.answer import Answer, answer_error, make_answer
+from mutualvideo.serving.answer import Answer, answer_error, executor_of, make_answer
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import Row
 
@@ -59,7 +59,7 @@ class StreamServer:
         share: float = 0.9,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._executor, self._clock = recognizer.executor, clock
+        self._executor, self._clock = executor_of(recognizer), clock
         executor = self._executor
         self._ladder = ladder_of(executor.table, "ms")
         for row in self._ladder:

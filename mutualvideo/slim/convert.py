@@ -4,8 +4,9 @@ import warnings
 from fnmatch import fnmatchcase
 
 import torch
+from torch import nn
 
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 from mutualvideo.slim.channel_parameters import Loan, channel_parameters, lend
 from mutualvideo.slim.layers import TWINS, BatchNormTwin, Prepared, Twin
 from mutualvideo.slim.network_protocol import check_subnet, tell_subnet
@@ -15,6 +16,7 @@ from mutualvideo.slim.subclass import LENT, plain_class, twin_of
 from mutualvideo.slim.tracing.settle import settle
 from mutualvideo.slim.tracing.trials import trials
 from mutualvideo.slim.unsupported import is_within, keeps_forward, refuse, whole_because
+from mutualvideo.subnet import Subnet
 
 # Below this share of multiply-adds that follow the width, slimmable() warns.
 _LITTLE = 0.5
@@ -78,6 +80,8 @@ def slimmable(
     Warns:
         UserWarning: if less than half of the multiply-adds follow the width.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"slimmable(): expected a network (torch.nn.Module), got {shown(model)}")
     if any(isinstance(module, Twin) for module in model.modules()):
         raise InputError("slimmable(): this network is slimmable already")
     if isinstance(model, torch.jit.ScriptModule):
@@ -228,8 +232,10 @@ def slim_state(model):
     """The shared state of a slimmable ``model``, or of a copy or a part of one.
 
     Raises:
-        InputError: if the model was never made slimmable.
+        InputError: if the model was never made slimmable, or is no network.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"expected a network (torch.nn.Module), got {shown(model)}")
     state = getattr(model, "slim_state", None)
     if state is None:
         layer = next((m for m in model.modules() if isinstance(m, Twin)), None)
@@ -267,8 +273,12 @@ def set_subnet(model, subnet):
         InputError: if the width is outside the range, or the network cannot take the
             frames or the size.
     """
+    state, subnet = slim_state(model), Subnet.of(subnet)
+    if state.full is not None and (state.full.frames is None) != (subnet.frames is None):
+        takes = "pictures, WIDTHxSIZE" if state.full.frames is None else "WIDTHxFRAMESxSIZE"
+        raise InputError(f"sub-network {subnet}: this network takes {takes}, such as {state.full}")
     check_subnet(model, subnet)
-    slim_state(model).select(subnet.width, subnet)
+    state.select(subnet.width, subnet)
     tell_subnet(model, subnet)
 
 

@@ -10,10 +10,12 @@ from mutualvideo.slim.counting.macs import (
     has_values,
     meta_arguments,
     record_arriving,
+    require_example,
 )
 from mutualvideo.slim.kernels.fold import fold_norms
 from mutualvideo.slim.layers import slim_layers
 from mutualvideo.slim.meta_copy import copy_network, meta_twin
+from mutualvideo.subnet import Subnet
 
 
 def extract(model, subnet, in_channels=3, fold=False, example=None):
@@ -42,6 +44,8 @@ def extract(model, subnet, in_channels=3, fold=False, example=None):
         InputError: if the network cannot be switched to ``subnet``, or has a slimmable
             layer that its forward does not use.
     """
+    slim_state(model)  # of what is no slimmable network: an error in words
+    subnet = Subnet.of(subnet)
     args = meta_arguments(model, subnet, in_channels, example)
     arriving = _arriving(model, subnet, args, example)
     static = copy_network(model).eval()
@@ -79,8 +83,9 @@ def _arriving(model, subnet, args, example):
             return seen
         except InputError:
             raise
-        except Exception:
+        except Exception as error:
             if not has_values(example):
+                require_example(subnet, args, example, error)
                 raise
     # A forward that looks at values does not run without them.
     with record_arriving(twin := copy_network(model).eval()) as seen:

@@ -4,7 +4,7 @@ import threading
 
 import torch
 
-from mutualvideo.errors import InputError
+from mutualvideo.errors import InputError, shown
 
 
 class SlimState:
@@ -36,7 +36,12 @@ class SlimState:
     """
 
     def __init__(self, width_range, divisor):
-        low, high = (float(width) for width in width_range)
+        try:
+            low, high = (float(width) for width in width_range)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"width range {shown(width_range)}: expected (narrowest, widest), such as (0.25, 1)"
+            ) from None
         if not 0 < low <= high <= 1:
             raise InputError(
                 f"width range [{low:g}, {high:g}]: expected 0 < narrowest <= widest <= 1"
@@ -60,6 +65,9 @@ class SlimState:
 
     def select(self, width, subnet=None):
         low, high = self.width_range
+        # float() reads text too, and means another thing by it than people do.
+        if isinstance(width, (str, bytes, bool)) or not hasattr(width, "__float__"):
+            raise InputError(f"width {shown(width)}: expected a number from {low:g} to {high:g}")
         # Four digits, as in Subnet, so that a width and the sub-network's width are one value.
         width = round(float(width), 4)
         if not round(low, 4) <= width <= round(high, 4):

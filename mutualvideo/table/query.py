@@ -63,8 +63,9 @@ class QueryTable:
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
 
-    def __getitem__(self, subnet: Subnet) -> Row:
-        """The row of a sub-network; InputError if there is none."""
+    def __getitem__(self, subnet: Subnet | str) -> Row:
+        """The row of a sub-network, or of its text; InputError if there is none."""
+        subnet = Subnet.of(subnet)
         try:
             return self._by_subnet[subnet]
         except KeyError:
@@ -95,13 +96,15 @@ class QueryTable:
             InputError: if not exactly one budget is given, if it is below the cheapest row
                 (which is named), if some rows lack the column asked for.
         """
-        limit = Budget.of(budget, macs=macs, ms=ms, fps=fps).per_clip
+        given = Budget.of(budget, macs=macs, ms=ms, fps=fps)
+        limit = given.per_clip
         cost = self._costs(limit.unit)
         rows = [row for row in self.rows if cost[row.subnet] <= limit.value]
         if not rows:
             cheapest = min(self.rows, key=lambda row: cost[row.subnet])
+            asked = str(given) if given == limit else f"{given}, {limit} a clip,"
             raise InputError(
-                f"budget of {limit} is below the cheapest sub-network, "
+                f"budget of {asked} is below the cheapest sub-network, "
                 f"{cheapest.subnet} at {Budget(limit.unit, cost[cheapest.subnet])}"
             )
         if self._has_accuracy():

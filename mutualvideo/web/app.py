@@ -28,8 +28,6 @@ _DECODERS, _ANSWERS, _WAITING = 2, 4, 64
 # Clips are kept in memory for this many tabs, for this many seconds after their last use.
 _TABS, _IDLE_S = 64, 3600
 _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-# The pictures are drawn for a light ground.
-_LIGHT = "() => document.body.classList.remove('dark')"
 
 
 class Page:
@@ -69,6 +67,10 @@ class Page:
         finally:
             with contextlib.suppress(OSError, ValueError):
                 Path(path).unlink()
+
+    def sample_shown(self, visitor: Visitor, name: Any) -> str | None:
+        """The sample's name, if it is what the page shows: an upload takes its place."""
+        return name if visitor.clip is not None and visitor.clip.name == name else None
 
     def move(self, visitor: Visitor, unit: Any, position: Any) -> list[Any]:
         """Answers for the clip that is there, under another budget."""
@@ -170,7 +172,8 @@ def build_page(page: Page) -> gr.Blocks:
         answering = {**quiet, "concurrency_id": "answer", "concurrency_limit": _ANSWERS}
         blocks.load(page.open, [visitor, unit, slider], panes, **decoding)
         sample.input(page.choose, [visitor, sample, unit, slider], panes, **decoding)
-        upload.upload(page.upload, [visitor, upload, unit, slider], panes, **decoding)
+        taken = upload.upload(page.upload, [visitor, upload, unit, slider], panes, **decoding)
+        taken.then(page.sample_shown, [visitor, sample], sample, **quiet)
         for control in (unit, slider):
             control.change(
                 page.move, [visitor, unit, slider], panes, trigger_mode="always_last", **answering
@@ -221,7 +224,6 @@ def serve(
                 state_session_capacity=_TABS,
                 theme=_theme(),
                 css=_CSS,
-                js=_LIGHT,
                 app_kwargs={"middleware": [Middleware(SafeHeaders)]},
             )
         except OSError as error:

@@ -8,6 +8,7 @@ import threading
 
 from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
+from mutualvideo.extras import install_command
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.web.samples import samples_in, samples_of_run
 from mutualvideo.web.upload import Limits
@@ -47,9 +48,7 @@ def serve_page(
     try:
         from mutualvideo.web.app import serve
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"the web page needs {error.name}: pip install 'mutualvideo[web]'"
-        ) from None
+        raise InputError(f"the web page needs {error.name}: {install_command('web')}") from None
     serve(
         recognizer,
         samples,

@@ -49,7 +49,7 @@ def ended(pid):
 def main(path, times, seed):
     torch.set_num_threads(1)
     cfg, rng = load_cfg(path), random.Random(seed)
-    log = Path(cfg.OUTPUT_DIR, "stdout.log")
+    log = Path(cfg.OUTPUT_DIR, "stats.jsonl")
     kills = 0
     while True:
         # So many steps, and then somewhere in the next one, or in writing its checkpoint.

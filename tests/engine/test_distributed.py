@@ -16,7 +16,7 @@ from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
 from tests.engine import together
 from tests.engine.conftest import KEYS
-from tests.engine.logged import stats
+from tests.engine.logged import stats, stats_of
 from tests.networks import make_cfg
 from tests.tools.test_run_net import ROOT
 
@@ -198,7 +198,7 @@ def test_a_killed_process_resumes_to_the_losses_of_one_alone(tiny, tmp_path):
     (tmp_path / "killing.py").write_text(KILLING)
     # Neither the statistics nor dropout depend on how many processes there are.
     changes = {"SOLVER__MAX_EPOCH": 2, "TEST__ENABLE": False, "MODEL__DROPOUT_RATE": 0}
-    changes |= {"TRAIN__CHECKPOINT_STEPS": 1}
+    changes |= {"TRAIN__CHECKPOINT_STEPS": 1, "LOG_JSON_STATS": True}
     changes |= {"BN__NORM_TYPE": "sync_batchnorm", "SOLVER__BASE_LR": 0.002}
     path = write_cfg(tiny, tmp_path / "tiny.yaml", **changes)
     done = torchrun("--max-restarts=1", tmp_path / "killing.py", "--cfg", path)
@@ -208,7 +208,7 @@ def test_a_killed_process_resumes_to_the_losses_of_one_alone(tiny, tmp_path):
     alone = tiny(OUTPUT_DIR=tmp_path / "alone", **changes)
     setup_logging(alone.OUTPUT_DIR, True)
     train(alone, CPU)
-    wanted = stats((tmp_path / "alone" / "stdout.log").read_text())
+    wanted = stats_of(alone)
     found = stats(done.stdout)
     assert [line["epoch"] for line in found] == [line["epoch"] for line in wanted]
     assert len({line["epoch"] for line in found if line["_type"] == "train_epoch"}) == 2

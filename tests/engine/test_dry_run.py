@@ -17,7 +17,7 @@ from mutualvideo.models import build_model
 from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
 from mutualvideo.slim import count_macs
-from tests.engine.logged import stats
+from tests.engine.logged import stats_of
 from tests.mutual.test_memory import peak_over
 from tests.networks import make_cfg
 from tests.tools.test_run_net import load_tool
@@ -100,8 +100,7 @@ def test_the_time_is_that_of_steps(tiny):
     found = dry_run(cfg, CPU, lambda line: None)
     setup_logging(cfg.OUTPUT_DIR, True)
     train(cfg, CPU)
-    log = open(f"{cfg.OUTPUT_DIR}/stdout.log").read()
-    times = [one["dt"] - one["dt_data"] for one in stats(log) if one.get("role") == "full"]
+    times = [one["dt"] - one["dt_data"] for one in stats_of(cfg) if one.get("role") == "full"]
     assert 1 / 4 < found.step_s / statistics.median(times) < 4
 
 

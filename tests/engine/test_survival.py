@@ -19,7 +19,7 @@ from mutualvideo.models import read_checkpoint
 from mutualvideo.run.checkpoint import checkpoint_path, newest_checkpoint
 from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
-from tests.engine.logged import stats
+from tests.engine.logged import stats_of
 
 CPU = Context(torch.device("cpu"))
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,8 +45,7 @@ def run(cfg):
 def lines(cfg):
     """``{where: what}`` of all that the log tells of losses; ``where`` is there once or alike."""
     found = {}
-    text = Path(cfg.OUTPUT_DIR, "stdout.log").read_text()
-    for line in stats(text):
+    for line in stats_of(cfg):
         where = line["_type"], line["epoch"], line.get("iter"), line.get("role")
         what = [line.get(key) for key in ("subnet", "loss", "top1_err", "lr", "steps_skipped")]
         assert found.setdefault(where, what) == what

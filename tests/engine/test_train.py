@@ -19,7 +19,7 @@ from mutualvideo.run.checkpoint import checkpoint_path, newest_checkpoint
 from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
 from mutualvideo.slim import batch_norms, extract, load_statistics, slimmable, subnet_input
-from tests.engine.logged import stats
+from tests.engine.logged import stats_of
 
 CPU = Context(torch.device("cpu"))
 
@@ -30,8 +30,7 @@ def run(cfg):
 
 
 def log_lines(cfg):
-    with open(f"{cfg.OUTPUT_DIR}/stdout.log") as file:
-        return stats(file.read())
+    return stats_of(cfg)
 
 
 @pytest.mark.parametrize("mode, passes", [("mutual", 4), ("width_only", 4), ("single", 1)])
@@ -65,7 +64,7 @@ def test_resume_continues_to_the_losses_of_an_uninterrupted_run(tiny, tmp_path):
     # As if it had been killed after the first epoch.
     for epoch in (2, 3):
         (tmp_path / "cut" / "checkpoints" / f"checkpoint_epoch_{epoch:05d}.pyth").unlink()
-    (tmp_path / "cut" / "stdout.log").unlink()
+    (tmp_path / "cut" / "stats.jsonl").unlink()
     torch.manual_seed(123)
     run(cut)
     wanted = [line for line in log_lines(whole) if line["_type"] == "train_iter"]

@@ -3,18 +3,22 @@
 import re
 
 import pytest
+import simplejson
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mutualvideo import Subnet
 from mutualvideo.engine import watch as watch_module
+from mutualvideo.engine.curves import plot_training, read_curves
 from mutualvideo.engine.train import build_sampler, train
-from mutualvideo.engine.watch import Watch, clock_time
+from mutualvideo.engine.watch import Watch
 from mutualvideo.errors import InputError
 from mutualvideo.run.distributed import Context
-from mutualvideo.run.log import setup_logging
+from mutualvideo.run.durations import clock_time
+from mutualvideo.run.log import log_json_stats, setup_logging
 from mutualvideo.run.progress import Progress
-from tests.engine.logged import stats
+from tests.engine.logged import stats, stats_of
 from tests.networks import make_cfg
 
 CPU = Context(torch.device("cpu"))
@@ -59,6 +63,7 @@ def walk(watch, clock, step, wait, work):
 
 
 def human(text):
+    text = re.sub(r"\n +", " ", text)  # long lines are broken
     return [LINE.search(line).groups() for line in text.splitlines() if LINE.search(line)]
 
 
@@ -98,8 +103,12 @@ def test_what_happens_between_epochs_is_part_of_no_step(caplog):
     assert scalars.values["drawn/size_narrowest", 2] == 48
     assert not any("frames" in name for name, _ in scalars.values)
     watch.epoch_done(Progress(1, 2, 15.0, 6, 10, 1, {3: "a.png: is damaged"}), 0.1)
+    clock.now += 6  # validated
+    watch.epoch_line([("full", 47.25), ("narrowest", 35.0)])
+    # One step of two took 10 s, and there is one more epoch.
     assert (
-        "epoch 2/3 done in 0:00:04: loss 1.5000 top-1 60.00 %, 1 images replaced, 1 steps skipped"
+        "epoch 2/3 train loss 1.5000 top-1 60.00 %, 1 images replaced, 1 steps skipped"
+        " · val full 47.2 % narrowest 35.0 % · 0:00:10, 0:00:20 left"
     ) in caplog.text
     assert "replaced in epoch 2: a.png: is damaged" in caplog.text
     assert scalars.values["train/loss", 4] == 1.5
@@ -107,7 +116,10 @@ def test_what_happens_between_epochs_is_part_of_no_step(caplog):
 
 @pytest.mark.parametrize(
     "seconds, text",
-    [(0, "0:00:00"), (59.6, "0:01:00"), (3599, "0:59:59"), (1_000_000, "277:46:40")],
+    [
+        *[(0, "0:00:00"), (59.6, "0:01:00"), (3599, "0:59:59"), (3599.6, "1 h 00 min")],
+        *[(3900, "1 h 05 min"), (86_370, "24 h 00 min"), (1_000_000, "11 d 14 h")],
+    ],
 )
 def test_clock_time(seconds, text):
     assert clock_time(seconds) == text
@@ -125,7 +137,9 @@ def test_the_lines_of_a_run_say_the_same(tiny):
     with open(f"{cfg.OUTPUT_DIR}/stdout.log") as file:
         text = file.read()
     lines, sampler = human(text), build_sampler(cfg)
-    steps = [line for line in stats(text) if line["_type"] == "train_iter"]
+    assert max(map(len, text.splitlines())) <= 120 and "json_stats" not in text
+    assert not re.search(r"\d\n +(%|s\b|clips)", text)  # a number keeps its unit
+    steps = [line for line in stats_of(cfg) if line["_type"] == "train_iter"]
     events = EventAccumulator(f"{cfg.OUTPUT_DIR}/tensorboard")
     events.Reload()
     assert [line[:4] for line in lines] == [(e, "2", s, "2") for e in "12" for s in "12"]
@@ -146,4 +160,42 @@ def test_the_lines_of_a_run_say_the_same(tiny):
         assert rate == pytest.approx(4 / steps[4 * step]["dt"], rel=1e-3)
         assert rate == pytest.approx(float(line[7]), abs=0.1)
     assert lines[-1][9] == "0:00:00" and steps[-1]["eta_s"] == 0
-    assert len(re.findall(r"epoch \d/2 done in 0:0\d:\d\d: loss ", text)) == 2
+    assert len(re.findall(r"epoch \d/2 train loss .* · 0:0\d:\d\d, 0:0\d:\d\d left\n", text)) == 2
+    found = read_curves(f"{cfg.OUTPUT_DIR}/stats.jsonl")
+    assert [epoch for epoch, _ in found["loss"]] == [1, 2]
+    with Image.open(f"{cfg.OUTPUT_DIR}/training.png") as picture:
+        assert picture.size == (1200, 480)
+
+
+def test_an_epoch_of_few_steps_has_its_line(caplog):
+    watch, _, clock = made_up(caplog, make_cfg("X3D", LOG_PERIOD=10), 3)
+    assert [walk(watch, clock, step, 0.1, 0.1) for step in range(6)] == [False, False, True] * 2
+
+
+def test_curves_are_those_of_the_last_try(tmp_path):
+    lines = [
+        '{"_type": "train_epoch", "epoch": "1/3", "loss": 2.0, "top1_err": 75.0}',
+        '{"_type": "train_epoch", "epoch": "2/3", "loss": 1.5, "top1_err": 50.0}',
+        '{"_type": "val_epoch", "epoch": "2/3", "subnet": "1x8x48", "top1_err": 40.0}',
+        '{"_type": "train_iter", "epoch": 3, "loss": 9.0}',
+        '{"_type": "train_epoch", "epoch": "3/3", "loss": null, "top1_err": null}',
+        '{"_type": "train_epoch", "epoch": "2/3", "loss": 1.25, "top1_err": 45.0}',
+        '{"_type": "train_ep',
+    ]
+    (tmp_path / "stats.jsonl").write_text("\n".join(lines))
+    assert read_curves(tmp_path / "stats.jsonl") == {
+        "loss": [(1, 2.0), (2, 1.25)],
+        "train": [(1, 25.0), (2, 55.0)],
+        "val 1x8x48": [(2, 60.0)],
+    }
+    assert plot_training(tmp_path / "nowhere") is None
+
+
+def test_the_screen_has_statistics_by_a_key_and_in_one_line(tmp_path, capsys):
+    values = {f"a_long_name_{number}": number for number in range(30)}
+    for on_screen in (False, True):
+        setup_logging(tmp_path, True, on_screen)
+        log_json_stats(values)
+        assert (stats(capsys.readouterr().out) == [values]) == on_screen
+    assert [simplejson.loads(one) for one in open(tmp_path / "stats.jsonl")] == [values] * 2
+    setup_logging(tmp_path, False)

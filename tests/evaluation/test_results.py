@@ -4,12 +4,10 @@ import csv
 import hashlib
 import importlib.metadata
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import simplejson
 import torch
 from PIL import Image
 
@@ -26,6 +24,7 @@ from mutualvideo.run.log import setup_logging
 from mutualvideo.subnet import Subnet
 from mutualvideo.table import QueryTable, Row
 from mutualvideo.table.fingerprint import manifest
+from tests.engine.logged import stats_of
 from tests.engine.losing import LosingLoader
 
 CPU = Context(torch.device("cpu"))
@@ -239,8 +238,7 @@ def test_a_grid_leaves_an_account(tiny, weights):
         assert sums == pytest.approx([1] * 4, abs=1e-5)
         with Image.open(f"{cfg.OUTPUT_DIR}/evaluation/{row.subnet}/confusion.png") as picture:
             assert picture.size == (720, 600)
-    with open(f"{cfg.OUTPUT_DIR}/stdout.log") as file:
-        logged = [simplejson.loads(m[1]) for m in re.finditer(r"json_stats: (.*)", file.read())]
+    logged = stats_of(cfg)
     assert [line["subnet"] for line in logged] == [str(row.subnet) for row in table]
     for line, row in zip(logged, table, strict=True):
         assert line["_type"] == line["split"] == "test_final" and line["views"] == "2x3"

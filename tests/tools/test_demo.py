@@ -150,7 +150,10 @@ def test_demo(run_dir, write_video, tmp_path):  # noqa: F811
         (["--run", "RUN", "--budget", "1G", "--checkpoint", "nowhere.pyth"], "nowhere.pyth"),
         # Without --run it is what `make demo` leaves, seen from where the command runs.
         (["--budget", "1G"], "output/toy/query_table.json"),
-        (["--run", "RUN"], "give either budgets or a budget script"),
+        (
+            ["--run", "RUN", "--budget", "1G", "--budget-script", "budgets.txt"],
+            "give either budgets or a budget script",
+        ),
         (["--run", "RUN", "--budget-script", "nowhere.txt"], "nowhere.txt: cannot be read"),
     ],
 )

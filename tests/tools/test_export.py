@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_one_file_by_budget(tool, run_dir, pruned, tmp_path):  # noqa: F811
     assert path.exists()
 
 
-def test_a_folder_and_its_demo(tool, pruned, write_video, tmp_path):  # noqa: F811
+def test_a_folder_and_its_demo(tool, pruned, write_video, tmp_path, monkeypatch):  # noqa: F811
     folder, video = tmp_path / "folder", write_video("v.mp4", 30)
     code, out, error = tool(
         "export",
@@ -85,6 +86,11 @@ def test_a_folder_and_its_demo(tool, pruned, write_video, tmp_path):  # noqa: F8
     )
     assert code == 0 and "1x6x40" in out[1]
     assert (tmp_path / "demo/v.csv").exists() and (tmp_path / "demo/v.mp4").exists()
+    # Its page: there is no list of a data set to take samples from.
+    served = []
+    page = SimpleNamespace(serve=lambda recognizer, samples, *how, **more: served.append(samples))
+    monkeypatch.setitem(sys.modules, "mutualvideo.web.app", page)
+    assert tool("demo", "--run", folder, "--web") == (0, [], "") and served == [{}]
 
 
 def test_a_difference_is_exit_code_1(tool, run_dir, tmp_path, monkeypatch):  # noqa: F811

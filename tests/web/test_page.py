@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -118,6 +119,39 @@ def test_upload_move_and_look(page, tmp_path):
     assert np.median(picture) > 240
     assert 0.03 < (picture.min(2) < 200).mean() < 0.5
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 500
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_and_dark(browser, address, tmp_path, width, scheme):
+    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page.goto(address)
+    page.wait_for_selector("#subnet", timeout=60_000)
+    # Nothing stands out at the side; cards wrap instead of shrinking.
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= width
+    boxes = [card.bounding_box() for card in page.locator(".tiles > div").all()]
+    assert len(boxes) == 4 and all(0 <= b["x"] and b["x"] + b["width"] <= width for b in boxes)
+    assert len({round(b["y"]) for b in boxes}) == (2 if width == 390 else 1)
+    for text in page.locator(".tiles b").all():
+        assert text.evaluate("one => one.scrollWidth <= one.clientWidth")
+    # A screen reader names the slider.
+    assert page.get_by_role("slider", name="Budget").count() == 1
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red, green, blue = map(int, re.findall(r"\d+", ground)[:3])
+    assert (red + green + blue > 3 * 128) == (scheme == "light")
+    page.close()
+
+
+def test_the_list_of_samples_does_not_name_what_is_gone(page, tmp_path):
+    name = page.locator("#sample input")
+    playwright.expect(name).to_have_value(NASTY)
+    upload(page, encode(tmp_path / "mine.mp4", range(0, 90, 3)))
+    shows(page, "#film", "mine.mp4")
+    playwright.expect(name).to_have_value("")
+    name.click()
+    page.get_by_role("option", name=NASTY).click()
+    shows(page, "#film", NASTY)
 
 
 def test_other_units(page):

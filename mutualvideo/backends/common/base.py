@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from mutualvideo.errors import InputError
+from mutualvideo.extras import install_command
 from mutualvideo.subnet import Subnet
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def import_extra(package: str, extra: str, backend: str) -> ModuleType:
         reason = " ".join(str(error).split())
         raise InputError(
             f"backend {backend!r}: {package} cannot be imported ({reason}): "
-            f"pip install mutualvideo[{extra}]"
+            f"{install_command(extra)}"
         ) from error
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 
 from mutualvideo.benchmark import COMMANDS, measurement
+from mutualvideo.commands.silence import quietly
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +34,9 @@ def run(args: argparse.Namespace) -> None:
     import simplejson
     import torch
 
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    found = measurement(args.command)()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
+    with quietly():
+        found = measurement(args.command)()
     for name, values in found.items():
         print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in values.items()))
     print("json_bench:", simplejson.dumps(found))

@@ -1,5 +1,7 @@
 """Decode every video of a list; write good.csv and bad.csv (path, label, reason).
 
+What is good is written under the list's own name too, so that training takes the folder.
+
 mutualvideo check --csv data/kinetics/train.csv --output data/kinetics/checked
 
 Exit code 0 if all are good, 1 if some are bad, 2 if the list or the folder cannot be used.
@@ -26,7 +28,9 @@ def run(args: argparse.Namespace) -> int:
     total, bad = check_list(
         args.csv, args.output, args.separator, args.prefix, args.workers, args.timeout
     )
-    keys = training_keys(args.csv, args.separator, args.prefix)
-    print(f"train with {args.output}/good.csv and {keys}")
-    print(f"{total - bad} of {total} videos are good; {bad} bad: see {args.output}/bad.csv")
+    if bad < total:
+        keys = training_keys(args.csv, args.separator, args.prefix)
+        print(f"train with DATA.PATH_TO_DATA_DIR {args.output} {keys}")
+    reasons = f"; {bad} bad: see {args.output}/bad.csv" if bad else ""
+    print(f"{total - bad} of {total} videos are good{reasons}")
     return 1 if bad else 0

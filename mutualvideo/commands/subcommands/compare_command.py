@@ -17,16 +17,18 @@ import argparse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("plan", metavar="PLAN.yaml")
-    add("--runs", default="output/compare", metavar="DIR", help="where the runs go")
+    add("--runs", metavar="DIR", help="where the runs go (output/compare)")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time")
     add("--arms", nargs="+", default=[], metavar="ARM", help="train these alone, report all")
     add("--output", metavar="DIR", help="where results go, by default beside the plan")
-    add("--report", action="store_true", help="train nothing: table and plot from runs.csv")
+    text = "train nothing: table and plot from runs.csv, and what is finished in --runs, if given"
+    add("--report", action="store_true", help=text)
     add("overrides", nargs="*", metavar="KEY VALUE", help="for all arms")
 
 
 def run(args: argparse.Namespace) -> int | None:
     import logging
+    import os
     from pathlib import Path
 
     from mutualvideo.comparison.execute import execute
@@ -34,18 +36,25 @@ def run(args: argparse.Namespace) -> int | None:
     from mutualvideo.comparison.records import add_records, collect, load_records
     from mutualvideo.comparison.report import json_line, markdown, plot
     from mutualvideo.comparison.summary import Summary
+    from mutualvideo.errors import InputError
     from mutualvideo.files import atomic_path
     from mutualvideo.run.log import setup_logging
 
     plan = read_plan(args.plan, args.overrides)
     output = Path(args.output or Path(args.plan).parent)
     failures = {}
-    if args.report:
+    if args.report and args.runs is None:
         records = load_records(output / "runs.csv")
     else:
-        setup_logging(args.runs, True)
-        failures = execute(plan, args.runs, args.jobs, args.arms)
-        records = add_records(output / "runs.csv", collect(plan, args.runs))
+        folder = args.runs or "output/compare"
+        if args.report and not os.path.isdir(folder):
+            raise InputError(
+                f"--runs {folder}: no such folder; without --report they are made there"
+            )
+        if not args.report:
+            setup_logging(folder, True)
+            failures = execute(plan, folder, args.jobs, args.arms)
+        records = add_records(output / "runs.csv", collect(plan, folder))
     summary = Summary(plan, records)
     found = [summary.difference(*pair) for pair in plan.pairs]
     differences = [one for one in found if one is not None]

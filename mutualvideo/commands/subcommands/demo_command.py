@@ -6,12 +6,14 @@ mutualvideo demo --run output/toy --source clip.mp4 --continual --budget 300M/s
 mutualvideo demo --run output/toy --web
 mutualvideo demo --run output/mobilenet --image photo.jpg --budget 300M --budget 50M
 
-Writes an annotated mp4 and a CSV for every source. ^C ends the film early and keeps it.
+Writes an annotated mp4 and a CSV for every source, of a folder also one CSV over all. Without a
+budget it is what the full network costs. ^C ends the film early and keeps it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 
 from mutualvideo.commands.run_options import add_run, open_recognizer
 from mutualvideo.play.playing_options import add_playing
@@ -38,6 +40,7 @@ def run(args: argparse.Namespace) -> int | None:
     from mutualvideo.errors import InputError
     from mutualvideo.play.picture_player import describe, recognise_pictures
     from mutualvideo.play.playing_options import play_as_asked
+    from mutualvideo.play.playlist import combine
     from mutualvideo.signals import stop_on_signals
     from mutualvideo.web.options import serve_page
 
@@ -45,6 +48,8 @@ def run(args: argparse.Namespace) -> int | None:
     if args.continual and not args.source:
         raise InputError("--continual goes with --source: it is for videos and cameras")
     recognizer = open_recognizer(args, "continual" if args.continual else "clip")
+    if not budgets and args.budget_script is None and not args.continual:
+        budgets = [Budget.of(recognizer.table.full().macs)]
     failed = False
     if args.image:
         for found in recognise_pictures(recognizer, args.image, budgets):
@@ -54,8 +59,15 @@ def run(args: argparse.Namespace) -> int | None:
     with stop_on_signals() as stop:
         if args.web:
             return serve_page(recognizer, args, stop)
+        done = []
         for played in play_as_asked(recognizer, args, budgets, stop):
-            bad = isinstance(played, InputError)
-            print(f"error: {played}" if bad else played)
-            failed |= bad or played.problem is not None
+            if isinstance(played, InputError):
+                print(f"error: {played}")
+                failed = True
+                continue
+            print(played)
+            done.append(played)
+            failed |= played.problem is not None
+    if done and os.path.isdir(args.source):
+        print(f"wrote {combine(done, args.output)}: all {len(done)} videos")
     return 1 if failed else 0

@@ -28,10 +28,10 @@ def run(args: argparse.Namespace) -> None:
     import os
 
     from mutualvideo.commands.running import run_net
-    from mutualvideo.config import trace_run
+    from mutualvideo.config import in_pairs, trace_run
     from mutualvideo.errors import InputError
 
-    cfg, overrides = args.cfg, args.overrides
+    cfg, overrides = args.cfg, in_pairs(args.overrides)
     if args.run is not None:
         cfg = os.path.join(args.run, "config.yaml")
         if not os.path.isfile(cfg):

@@ -4,8 +4,8 @@ mutualvideo predict new.mp4 --run output/toy
 mutualvideo predict videos/ more/*.mp4 --run output/toy --budget 20ms --views 3
 mutualvideo predict videos/ --run output/toy --json > answers.jsonl
 
-The CSV has the probability of every class. Without a budget the full network answers. Exit code 1
-if a file could not be read: it is named, and the others are recognised.
+The CSV has the probability of every class. Without a budget it is what the full network costs.
+Exit code 1 if a file could not be read: it is named, and the others are recognised.
 """
 
 from __future__ import annotations
@@ -33,10 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     budget = None if args.budget is None else Budget.parse(args.budget)
     recognizer = open_recognizer(args)
-    if budget is None:
-        recognizer.switch(recognizer.table.full().subnet)
-    else:
-        recognizer.set_budget(budget)
+    recognizer.set_budget(budget or recognizer.table.full().macs)
     bad = 0
     with answers_csv(args.output, recognizer.class_names) as write:
         for answer in answer_files(recognizer, args.files, args.views):

@@ -5,7 +5,8 @@ mutualvideo table --cfg configs/Toy/X3D_mutual.yaml --latency --overlay x3d \\
     --checkpoint output/toy/checkpoints/checkpoint_epoch_00022.pyth \\
     DATA.PATH_TO_DATA_DIR data/toy OUTPUT_DIR output/toy
 
-It is printed, and written to OUTPUT_DIR. Run it again to continue after an interruption.
+It is printed, and written to OUTPUT_DIR; costs alone only if one is named (--output, OUTPUT_DIR).
+Run it again to continue after an interruption.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from mutualvideo.config import load_cfg, trace_run
+    from mutualvideo.config import in_pairs, trace_cfg, trace_run
     from mutualvideo.evaluation.build import cost_table, evaluate_grid
     from mutualvideo.models import published_curve
     from mutualvideo.run import distributed
@@ -39,15 +40,18 @@ def run(args: argparse.Namespace) -> None:
     measured = ["TABLE.LATENCY", str(args.latency), "TABLE.LATENCY_BACKEND", args.backend]
     measured += ["TABLE.LATENCY_BATCH", str(args.batch)]
     folder = ["OUTPUT_DIR", args.output] if args.output else []
-    overrides = args.overrides + measured + folder
+    overrides = in_pairs(args.overrides) + measured + folder
     # Costs alone are of a network without data.
-    of_run = args.checkpoint is not None
-    cfg = trace_run(args.cfg, overrides)[0] if of_run else load_cfg(args.cfg, overrides)
+    trace = trace_cfg if args.checkpoint is None else trace_run
+    cfg, origins = trace(args.cfg, overrides)
     overlays = [published_curve(name) for name in args.overlay]
     context = distributed.setup()
+    if args.checkpoint is None and "OUTPUT_DIR" not in origins:
+        print(cost_table(cfg, context, write=False).to_text())
+        return
     try:
         with exclusive(cfg.OUTPUT_DIR, held=context.is_main):
-            setup_logging(cfg.OUTPUT_DIR, context.is_main)
+            setup_logging(cfg.OUTPUT_DIR, context.is_main, cfg.LOG_JSON_STATS)
             if args.checkpoint is None:
                 cost_table(cfg, context)
             else:

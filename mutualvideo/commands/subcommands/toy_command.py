@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from mutualvideo.data.prepare.toy import CLASSES, LEVELS, make_toy_dataset, write_film
+from mutualvideo.data.prepare.toy import CLASSES, LEVELS, MOTIONS, make_toy_dataset, write_film
 from mutualvideo.errors import InputError
 
 
@@ -45,6 +45,6 @@ def run(args: argparse.Namespace) -> None:
 
 def _labels_of(motions: str) -> list[int]:
     for name in motions.split(","):
-        if name not in CLASSES:
-            raise InputError(f"--motions: {name!r} is none of {', '.join(CLASSES)}")
-    return [CLASSES.index(name) for name in motions.split(",")]
+        if name not in MOTIONS + CLASSES:
+            raise InputError(f"--motions: {name!r} is none of {', '.join(MOTIONS)}")
+    return [(MOTIONS + CLASSES).index(name) % len(MOTIONS) for name in motions.split(",")]

@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from mutualvideo.commands.running import run_net
-    from mutualvideo.config import format_cfg, trace_run
+    from mutualvideo.config import format_cfg, in_pairs, trace_run
 
-    cfg, origins = trace_run(args.cfg, args.opts + args.overrides)
+    cfg, origins = trace_run(args.cfg, in_pairs(args.opts) + in_pairs(args.overrides))
     if args.print_config:
         return print(format_cfg(cfg, origins), end="")
     return run_net(cfg, args.dry_run)

@@ -20,7 +20,8 @@ def check_list(
     """Decode every video of a list; write ``good.csv`` and ``bad.csv`` into a folder.
 
     ``good.csv`` holds the good lines as they are written in the list, so relative paths still
-    start from ``prefix`` or the folder of the list. ``bad.csv`` holds path, label and reason,
+    start from ``prefix`` or the folder of the list. A copy has the list's own name, under which
+    training finds it in the folder. ``bad.csv`` holds path, label and reason,
     as Python's csv module writes them. A path that is listed twice is decoded once.
 
     Args:
@@ -37,7 +38,9 @@ def check_list(
     videos = read_annotations(csv_path, separator, prefix, allow_absolute=True)
     lines = Path(csv_path).read_text(encoding="utf-8-sig").splitlines()
     good, bad = Path(output) / "good.csv", Path(output) / "bad.csv"
-    for path in (good, bad):
+    # What training looks for in a folder: train.csv, val.csv, test.csv.
+    same = Path(output) / Path(csv_path).name
+    for path in (good, bad, same):
         if path.resolve() == Path(csv_path).resolve():
             raise InputError(f"{path}: is the list itself; give another --output")
         with atomic_path(path) as temporary:  # asked now, not after hours
@@ -45,8 +48,9 @@ def check_list(
     paths = dict.fromkeys(video.path for video in videos)
     reasons = dict(run_jobs(check_video, paths, workers, timeout, "check", progress=progress))
     wrong = [video for video in videos if reasons[video.path] is not None]
-    with atomic_path(good) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.writelines(f"{lines[v.line - 1]}\n" for v in videos if reasons[v.path] is None)
+    for path in (good, same):
+        with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            file.writelines(f"{lines[v.line - 1]}\n" for v in videos if reasons[v.path] is None)
     rows = [(v.name, v.label, as_text(reasons[v.path])) for v in wrong]
     write_rows(bad, rows)
     return len(videos), len(wrong)

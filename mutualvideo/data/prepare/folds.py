@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mutualvideo.data.annotations import read_annotations, read_lines
 from mutualvideo.errors import InputError
+from mutualvideo.extras import install_command
 from mutualvideo.files import atomic_path
 
 # A split is drawn so often; the first in which every fold can be learned and judged is taken.
@@ -107,7 +108,7 @@ def split_folds(labels, groups, folds, seed):
     try:
         from sklearn.model_selection import StratifiedGroupKFold
     except ImportError:
-        raise InputError("folds are made by scikit-learn: pip install scikit-learn") from None
+        raise InputError(f"folds are made by scikit-learn: {install_command('folds')}") from None
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     if len(numbers) < folds:
         raise InputError(f"--folds {folds}: there are only {len(numbers)} groups to divide")

@@ -36,7 +36,13 @@ from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.media.encode import VideoWriter
 
-CLASSES = ("left", "right", "up", "down", "clockwise", "counter-clockwise", "grow", "shrink")
+# As --motions takes them. Answers are read beside a score: "right (100 %)" is no name of a class.
+MOTIONS = ("left", "right", "up", "down", "clockwise", "counter-clockwise", "grow", "shrink")
+CLASSES = (
+    *(f"moves {direction}" for direction in MOTIONS[:4]),
+    *(f"turns {direction}" for direction in MOTIONS[4:6]),
+    *("grows", "shrinks"),
+)
 SIZE, FPS, NUM_FRAMES = 128, 30, 60  # pixels, frames a second, frames
 FILM_SIZE = 320
 # Changes with the pixels that a seed gives; a folder of another version is not reused.

@@ -9,11 +9,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.channel_parameters import lenders
-from mutualvideo.slim.convert import set_subnet
+from mutualvideo.slim.convert import set_subnet, slim_state
 from mutualvideo.slim.counting.operation_costs import MetaFlops
 from mutualvideo.slim.layers import arriving_channels, slim_layers
 from mutualvideo.slim.meta_copy import copy_network, meta_twin
 from mutualvideo.slim.resampling import input_shape
+from mutualvideo.subnet import Subnet
 
 
 def example_input(model, subnet, in_channels=3, device="meta"):
@@ -51,6 +52,18 @@ def meta_arguments(model, subnet, in_channels=3, example=None):
 def arguments(example):
     """The positional arguments that ``example`` stands for."""
     return example if isinstance(example, tuple) else (example,)
+
+
+def require_example(subnet, args, example, error):
+    """Raises ``InputError`` if ``error`` came of the input that was made up, for want of one."""
+    if example is None:
+        shape = tuple(args[0].shape)
+        kind = "clip" if len(shape) == 5 else "picture"
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(
+            f"sub-network {subnet}: the network does not run on a {kind} of {shape} ({reason}): "
+            "name a sub-network of what it takes, or give example=..., its own input"
+        ) from error
 
 
 def has_values(example):
@@ -128,7 +141,7 @@ def count_macs(model, subnet, in_channels=3, example=None):
     Raises:
         InputError: if the network cannot be switched to ``subnet``.
     """
-    return count_costs(model, [subnet], in_channels, example)[subnet].macs
+    return count_costs(model, [subnet], in_channels, example)[Subnet.of(subnet)].macs
 
 
 @torch.no_grad()
@@ -137,6 +150,8 @@ def count_costs(model, subnets, in_channels=3, example=None):
 
     An ``example`` is that of all of them.
     """
+    slim_state(model)  # of what is no slimmable network: an error in words
+    subnets = [Subnet.of(subnet) for subnet in subnets]
     try:
         return _count(meta_twin(model), subnets, in_channels, example, MetaFlops())
     except InputError:
@@ -202,7 +217,8 @@ def _flops_of_one(twin, subnet, in_channels, example, counter, arriving):
             return (counter.total - before) // count
         except InputError:
             raise
-        except Exception:
+        except Exception as error:
             if count == length:
+                require_example(subnet, some, example, error)
                 raise
     raise AssertionError("one of the two runs, or raises")

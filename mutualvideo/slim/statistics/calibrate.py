@@ -60,7 +60,8 @@ def calibrate(model, subnets, clips, over_processes=False):
     Raises:
         InputError: if ``clips`` is empty, or a sub-network cannot be run.
     """
-    subnets = list(dict.fromkeys(subnets))
+    slim_state(model)  # of what is no slimmable network: an error in words
+    subnets = list(dict.fromkeys(map(Subnet.of, subnets)))
     norms = [norm for _, norm in batch_norms(model)]
     with as_before(model) as state:
         model.eval()

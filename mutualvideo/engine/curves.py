@@ -1,0 +1,78 @@
+"""The curves of a training as a picture, from what it logged: ``training.png``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.run.log import STATS_NAME
+
+CURVES_NAME = "training.png"
+# Okabe and Ito's colours, told apart by the colour-blind.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def read_curves(path: StrPath) -> dict[str, list[tuple[int, float]]]:
+    """``{name: [(epoch, value), ...]}`` of a ``stats.jsonl``; of an epoch done twice, the later.
+
+    Names: ``loss`` and ``train``, top-1 in percent; and for every sub-network that was validated
+    ``val SUBNET``, top-1 in percent. Values that are not finite are left out, and lines that are
+    not whole: a run may have been killed.
+    """
+    found: dict[str, dict[int, float]] = {}
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    for line in lines:
+        try:
+            stats = json.loads(line)
+        except ValueError:
+            continue
+        if stats.get("_type") not in ("train_epoch", "val_epoch"):
+            continue
+        epoch, error = int(stats["epoch"].partition("/")[0]), stats.get("top1_err")
+        values = {"loss": stats.get("loss"), "train": None if error is None else 100 - error}
+        if stats["_type"] == "val_epoch":
+            values = {f"val {stats['subnet']}": values["train"]}
+        for name, value in values.items():
+            if value is not None and math.isfinite(value):
+                found.setdefault(name, {})[epoch] = value
+    return {name: sorted(points.items()) for name, points in found.items()}
+
+
+def plot_training(folder: StrPath) -> Path | None:
+    """Draws ``training.png`` in OUTPUT_DIR from its ``stats.jsonl``; ``None`` if that says nothing.
+
+    Left the loss of the full network on the training clips, right its top-1 there, and of every
+    sub-network that was validated, by epoch.
+    """
+    curves = read_curves(Path(folder) / STATS_NAME)
+    if "loss" not in curves:
+        return None
+    # matplotlib is slow to import and only needed here.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    left.plot(*zip(*curves.pop("loss"), strict=True), color=_COLOURS[0], marker=".")
+    left.set_ylabel("training loss, full network")
+    for number, (name, points) in enumerate(curves.items()):
+        style = {"color": _COLOURS[number % len(_COLOURS)], "marker": "."}
+        right.plot(*zip(*points, strict=True), label=name, **style)
+    right.set_ylabel("top-1 accuracy, %")
+    right.legend(frameon=False)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    path = Path(folder) / CURVES_NAME
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+    return path
