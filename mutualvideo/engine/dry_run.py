@@ -11,7 +11,7 @@ from mutualvideo.config import takes_pictures
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.class_count import class_weights, settle_classes
 from mutualvideo.data.loader import build_loader
-from mutualvideo.engine.kept_memory import kept_bytes
+from mutualvideo.engine.kept_memory import kept_bytes as _kept_bytes
 from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.train import build_sampler, build_trained, load_initial, newest_of
 from mutualvideo.engine.update import Updater
@@ -112,7 +112,7 @@ def _dry_run(cfg, context, say):
 
     parts = cfg.TRAIN.MICRO_BATCHES
     count = whole if on_gpu else min(whole, max(_CLIPS, parts))
-    kept = kept_bytes(model, lambda: step(count)) / count
+    kept = _kept_bytes(model, lambda: step(count)) / count
     if not on_gpu:
         count = min(whole, max(count, int(_TIMED_BYTES // kept)))
     step(count)  # kernels are made for new shapes

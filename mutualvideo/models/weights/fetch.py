@@ -3,6 +3,9 @@
 import hashlib
 import logging
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -16,6 +19,8 @@ from mutualvideo.models.weights.zoo import PREFIX, released
 logger = logging.getLogger(__name__)
 
 _SCHEMES = ("http", "https")
+# Without a byte from the server.
+_TIMEOUT_S = 30.0
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -52,7 +57,8 @@ def local_weights(path: str | os.PathLike[str]) -> str:
     manager = PathManager()
     manager.register_handler(HTTPURLHandler())
     try:
-        found = manager.get_local_path(url, cache_dir=folder)
+        with _quiet_and_patient():
+            found = manager.get_local_path(url, cache_dir=folder)
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", None) if isinstance(error, URLError) else None
         place = os.path.join(folder, parts.path.lstrip("/"))
@@ -62,6 +68,20 @@ def local_weights(path: str | os.PathLike[str]) -> str:
         ) from error
     _check(Path(found), text, digits)
     return found
+
+
+@contextmanager
+def _quiet_and_patient() -> Iterator[None]:
+    """iopath waits for ever where nothing answers, and says itself what is raised anyway."""
+    their_log, before = logging.getLogger("iopath.common.download"), socket.getdefaulttimeout()
+    level = their_log.level
+    their_log.setLevel(logging.CRITICAL)
+    socket.setdefaulttimeout(_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+        their_log.setLevel(level)
 
 
 def _check(path: Path, name: str, digits: str) -> None:
