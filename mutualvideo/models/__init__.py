@@ -11,7 +11,7 @@ with warnings.catch_warnings():
 
 from mutualvideo.models.alone import train_alone
 from mutualvideo.models.blocks import recompute_blocks
-from mutualvideo.models.freeze import freeze
+from mutualvideo.models.frozen_stages import freeze
 from mutualvideo.models.model_registry import (
     MODEL_REGISTRY,
     build_model,
