@@ -383,7 +383,8 @@ class BatchNormTwin(Twin):
         if self.affine:
             self.weight, self.bias = self._own(weight), self._own(bias)
         self.num_features = arriving
-        self.__dict__.pop("statistics", None)
+        for name in ("statistics", "frozen"):
+            self.__dict__.pop(name, None)
         self._become_static()
 
 
