@@ -77,6 +77,8 @@ class OnnxRuntimeRunner(Runner):
         threads: of the CPU; ``None``: ONNX Runtime's choice.
     """
 
+    takes_several = True
+
     def __init__(
         self,
         subnet: Subnet,
@@ -106,7 +108,7 @@ class OnnxRuntimeRunner(Runner):
         return self._session.get_session_options().intra_op_num_threads
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
-        return softmax(self.logits(clips))
+        return softmax(self.logits(clips), self.several_labels)
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         """float32 array (B, classes) of what the model gives for ``clips``."""

@@ -90,6 +90,8 @@ class OpenVINORunner(Runner):
         threads: of the CPU; ``None``: OpenVINO's choice.
     """
 
+    takes_several = True
+
     def __init__(
         self,
         subnet: Subnet,
@@ -121,7 +123,7 @@ class OpenVINORunner(Runner):
         return self._compiled.get_property("INFERENCE_NUM_THREADS")
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
-        return softmax(self.logits(clips))
+        return softmax(self.logits(clips), self.several_labels)
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         """float32 array (B, classes) of what the model gives for ``clips``."""

@@ -52,6 +52,8 @@ class CudaGraphRunner(Runner):
         device: a CUDA ``torch.device``.
     """
 
+    takes_several = True
+
     def __init__(
         self,
         subnet: Subnet,
@@ -97,8 +99,8 @@ class CudaGraphRunner(Runner):
         with torch.inference_mode():
             given = on_device(clips, self._device, self._dtype)
             if len(given) != 1:
-                return scores_of(self._network(given))
+                return scores_of(self._network(given), self.several_labels)
             with self._lock, torch.cuda.device(self._device):
                 self._clip.copy_(given)
                 self._graph.replay()
-                return scores_of(self._logits)
+                return scores_of(self._logits, self.several_labels)

@@ -45,6 +45,8 @@ class TorchExportedRunner(Runner):
         device: ``torch.device``.
     """
 
+    takes_several = True
+
     def __init__(self, subnet: Subnet, shape: Shape, path: Path, device: torch.device) -> None:
         import torch
 
@@ -61,7 +63,9 @@ class TorchExportedRunner(Runner):
         self(self.blank())
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
-        return self._run(clips).softmax(1).cpu().numpy()
+        from mutualvideo.backends.common.over_network import scores_of
+
+        return scores_of(self._run(clips), self.several_labels)
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         """float32 array (B, classes) of what the program gives for ``clips``."""

@@ -51,6 +51,8 @@ class Extracted(BackendKind):
 class ExtractedRunner(Runner):
     """A plain network. Memory for activations comes from torch's allocator and goes back."""
 
+    takes_several = True
+
     def __init__(
         self,
         subnet: Subnet,
@@ -70,4 +72,5 @@ class ExtractedRunner(Runner):
         from mutualvideo.backends.common.over_network import on_device, scores_of
 
         with torch.inference_mode():
-            return scores_of(self._network(on_device(clips, self._device, self._dtype)))
+            logits = self._network(on_device(clips, self._device, self._dtype))
+            return scores_of(logits, self.several_labels)

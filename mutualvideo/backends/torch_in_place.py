@@ -44,8 +44,10 @@ class InPlace(BackendKind):
     def run_subnet(self, model: nn.Module, subnet: Subnet, shape: Shape) -> Runner:
         return InPlaceRunner(self, model, subnet, shape)
 
-    def run(self, model: nn.Module, clips: np.ndarray, subnet: Subnet) -> np.ndarray:
-        """Softmax scores of ``clips`` as ``subnet``."""
+    def run(
+        self, model: nn.Module, clips: np.ndarray, subnet: Subnet, several_labels: bool = False
+    ) -> np.ndarray:
+        """Softmax scores of ``clips`` as ``subnet``, or sigmoids."""
         import torch
 
         from mutualvideo.backends.common.over_network import DTYPES, on_device, scores_of
@@ -60,15 +62,17 @@ class InPlace(BackendKind):
             if slim_state(model).subnet != subnet:
                 # Not in every call: layers keep what they cut out until the next switch.
                 set_subnet(model, subnet)
-            return scores_of(model(on_device(clips, device)))
+            return scores_of(model(on_device(clips, device)), several_labels)
 
 
 class InPlaceRunner(Runner):
     """Runs the shared network as one sub-network."""
+
+    takes_several = True
 
     def __init__(self, kind: InPlace, model: nn.Module, subnet: Subnet, shape: Shape) -> None:
         super().__init__(subnet, shape)
         self._kind, self._model = kind, model
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
-        return self._kind.run(self._model, clips, self.subnet)
+        return self._kind.run(self._model, clips, self.subnet, self.several_labels)

@@ -125,7 +125,12 @@ def read_plan(path, overrides=()):
                 f"{path}: AGAINST contains {shown(pair)}, expected [ARM, OTHER] of {list(arms)}"
             )
     for run in runs:
-        load_cfg(base, run.overrides)  # a wrong key is found before the first run
+        # A wrong key is found before the first run.
+        if load_cfg(base, run.overrides).DATA.MULTI_LABEL:
+            raise InputError(
+                f"{path}: arms are compared by which videos are right, and with DATA.MULTI_LABEL "
+                "True none is right or wrong as a whole"
+            )
     return Plan(str(path), base, rows, tuple(arms), same, tuple(map(tuple, pairs)), tuple(runs))
 
 

@@ -38,10 +38,15 @@ _C.MODEL.ARCH = ""
 _C.MODEL.NUM_CLASSES = 400
 # Dropout before the classifier. Networks that have none want 0.
 _C.MODEL.DROPOUT_RATE = 0.5
-# Loss of the full network on the labels: cross_entropy.
+# Loss of the full network on the labels: cross_entropy, or with DATA.MULTI_LABEL bce_logit (bce
+# means the same): binary cross-entropy, the mean over clips and classes.
 _C.MODEL.LOSS_FUNC = "cross_entropy"
-# Label smoothing of that loss, 0 to 1.
+# Label smoothing of that loss, 0 to 1; of several labels a video, both answers go this far to 1/2.
 _C.MODEL.LABEL_SMOOTHING = 0.0
+# Weights of classes in that loss, where some are rarer: balanced (one over how many videos a class
+# has, 1 on average over the videos), or a number for each, such as "1, 2.5, 1". Of several labels a
+# video they are of those that it has; balanced: videos without over videos with it. Empty: 1 each.
+_C.MODEL.CLASS_WEIGHTS = ""
 # Activation checkpointing: training keeps of every residual block its input alone, and computes the
 # rest anew for the backward pass: less memory, about a third more time.
 _C.MODEL.ACT_CHECKPOINT = False
@@ -139,6 +144,11 @@ _C.DATA.TEST_CROP_SIZE = 224
 _C.DATA.TEST_CROP_SHARE = 1.0
 # Training: mirror half of the clips. Off where left and right are classes.
 _C.DATA.RANDOM_FLIP = True
+# Videos have any number of labels, in lists "1,5,7": a sigmoid for each class instead of a softmax,
+# MODEL.LOSS_FUNC bce_logit, and mean average precision in place of top-1.
+_C.DATA.MULTI_LABEL = False
+# How the scores of a video's views become one: sum (their mean) or max.
+_C.DATA.ENSEMBLE_METHOD = "sum"
 # Per channel (R, G, B), of values from 0 to 1.
 _C.DATA.MEAN = [0.45, 0.45, 0.45]
 _C.DATA.STD = [0.225, 0.225, 0.225]
@@ -149,6 +159,9 @@ _C.DATA.TRAIN_JITTER_SCALES_RELATIVE = []
 _C.DATA.TRAIN_JITTER_ASPECT_RELATIVE = []
 # Who decodes: pyav, decord or torchcodec.
 _C.DATA.DECODING_BACKEND = "pyav"
+# Training: random, every video once an epoch; balanced, every class as often as any other in an
+# epoch of the same length, its videos in turn.
+_C.DATA.SAMPLER = "random"
 # Training: keep decoded frames and pictures in memory, at most so many GiB in each process, so that
 # every one is decoded once in a run: for small data sets, where decoding is what a GPU waits for.
 # A run ends when they do not fit. With DATA_LOADER.NUM_WORKERS 0 or 1. 0: keep none.
@@ -232,9 +245,21 @@ _C.TRAIN.MICRO_BATCHES = 1
 # Decay of a moving average of the weights, such as 0.9999; 0: none. See TEST.EMA.
 _C.TRAIN.EMA_DECAY = 0.0
 # Weights to start from: a file of training here, of PyTorchVideo's or PySlowFast's zoo, or for
-# ResNet image weights of torchvision's or MutualNet's ResNet-50, which are inflated. A classifier
-# for other classes is not loaded.
+# ResNet image weights of torchvision's or MutualNet's ResNet-50, which are inflated. A URL, and the
+# name of released weights (zoo:x3d_s), are fetched once. A classifier for other classes is not
+# loaded.
 _C.TRAIN.CHECKPOINT_FILE_PATH = ""
+# So many parts of the network, from the input on, keep their weights and BatchNorm statistics: 1:
+# the stem, 2: also the first stage, and so on; 0: none. Sub-networks normalise by their own clips
+# there.
+_C.TRAIN.FREEZE = 0
+# Keep the checkpoint that is best on the val list as checkpoints/best.pyth, and make the table of
+# it: by the mean top-1 (mAP) of the full and the narrowest sub-network, every EVAL_PERIOD epochs
+# and after the last.
+_C.TRAIN.KEEP_BEST = False
+# Early stopping: end when so many validations, EVAL_PERIOD epochs apart, have not been better than
+# the best before; 0: never. Implies KEEP_BEST.
+_C.TRAIN.PATIENCE = 0
 # Training passes go through torch.compile: a graph for each of MUTUAL.WIDTHS, which must be given
 # (SlowFast, and on the CPU: for each combination with MUTUAL.FRAMES and MUTUAL.SIZES).
 _C.TRAIN.COMPILE = False
@@ -328,8 +353,8 @@ _C.TEST.ENABLE = True
 _C.TEST.DATASET = "kinetics"
 # Clips a forward pass.
 _C.TEST.BATCH_SIZE = 8
-# Checkpoint to evaluate, of the same formats, but it must fit as it is; empty: the newest of
-# OUTPUT_DIR.
+# Checkpoint to evaluate, of the same formats, also by URL or name, but it must fit as it is; empty:
+# the newest of OUTPUT_DIR, or with TRAIN.KEEP_BEST the best.
 _C.TEST.CHECKPOINT_FILE_PATH = ""
 # Evaluate the moving average of the weights too (TRAIN.EMA_DECAY), with a table of its own in
 # OUTPUT_DIR/ema.

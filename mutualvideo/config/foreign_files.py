@@ -5,6 +5,7 @@ import logging
 from mutualvideo.config.foreign_keys import (
     ABSENT,
     FREE,
+    HEAD_OF_SEVERAL,
     ONLY,
     ORDER,
     REFUSED,
@@ -63,7 +64,8 @@ class _Translation:
             if key in FREE:
                 self.free.append(key)
             elif key in ONLY:
-                self._judge(key, value, ONLY[key])
+                several = self._value("DATA.MULTI_LABEL") is True and key == "MODEL.HEAD_ACT"
+                self._judge(key, value, HEAD_OF_SEVERAL if several else ONLY[key])
             elif self._says_what_is_so(key, value):
                 self.so_anyway.append(key)
             elif key in RENAMED:

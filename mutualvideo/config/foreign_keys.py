@@ -127,12 +127,10 @@ ONLY = {
     "MASK.ENABLE": ((False,), "masked pretraining is not offered"),
     "AUG.GEN_MASK_LOADER": ((False,), "masked pretraining is not offered"),
     "VIS_MASK.ENABLE": ((False,), "masked pretraining is not offered"),
-    "DETECTION.ENABLE": ((False,), "detection is not offered: videos have one label"),
+    "DETECTION.ENABLE": ((False,), "detection is not offered: labels are of whole videos"),
     "DEMO.ENABLE": ((False,), "training has no demo; `mutualvideo demo` is one"),
     "MULTIGRID.SHORT_CYCLE": ((False,), "the multigrid schedule is not offered"),
     "MULTIGRID.LONG_CYCLE": ((False,), "the multigrid schedule is not offered"),
-    "DATA.MULTI_LABEL": ((False,), "several labels a video are not offered"),
-    "DATA.ENSEMBLE_METHOD": (("sum",), "views are averaged, another way is not offered"),
     "MODEL.HEAD_ACT": (("softmax",), "classes exclude one another, another head is not offered"),
     "RESNET.NUM_GROUPS": ((1,), "grouped convolutions (ResNeXt) are not offered"),
     "RESNET.WIDTH_PER_GROUP": ((64,), "stages begin with 64 channels, others are not offered"),
@@ -200,6 +198,9 @@ ONLY = {
     "SOLVER.LAYER_DECAY": ((1,), "rates that fall from layer to layer are not offered"),
 }
 
+# MODEL.HEAD_ACT beside DATA.MULTI_LABEL True.
+HEAD_OF_SEVERAL = (("sigmoid",), "with several labels a video scores are of a sigmoid")
+
 # Values of keys of our own that PySlowFast has and that are not offered.
 _TRANSFORMER = "transformers are not offered; networks are convolutional"
 _SELF_SUPERVISED = "self-supervised training is not offered"
@@ -223,20 +224,18 @@ REFUSED = {
         "r2plus1d": "R(2+1)D is not offered",
     },
     "MODEL.LOSS_FUNC": {
-        "bce": "several labels a video (binary cross-entropy) are not offered",
-        "bce_logit": "several labels a video (binary cross-entropy) are not offered",
         "mse": "losses other than cross-entropy are not offered",
         "multi_mse": "masked pretraining is not offered",
         "contrastive_loss": _SELF_SUPERVISED,
     },
-    "TRAIN.DATASET": {"ava": "detection is not offered: videos have one label"},
-    "TEST.DATASET": {"ava": "detection is not offered: videos have one label"},
+    "TRAIN.DATASET": {"ava": "detection is not offered: labels are of whole videos"},
+    "TEST.DATASET": {"ava": "detection is not offered: labels are of whole videos"},
     "SOLVER.OPTIMIZING_METHOD": {"mt_adamw": "it is called adamw"},
 }
 # Most telling first.
 ORDER = [
     *("TASK", "MASK.ENABLE", "DETECTION.ENABLE", "MODEL.MODEL_NAME", "MODEL.ARCH"),
-    *("TRAIN.DATASET", "TEST.DATASET", "DATA.MULTI_LABEL", "MODEL.LOSS_FUNC"),
+    *("TRAIN.DATASET", "TEST.DATASET", "MODEL.LOSS_FUNC"),
 ]
 
 _DATA_SETS = {

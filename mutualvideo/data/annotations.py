@@ -20,13 +20,13 @@ class Video:
     Args:
         path: where the file is, or the folder of its pictures; not checked to exist, decoding
             does that.
-        label: class index, from 0; with several labels the lowest, with none -1.
+        label: class index, from 0; of several the lowest, of none -1.
         line: line number in the list, from 1, for messages (of a JSON list: the entry).
         name: what the list calls it: the same wherever the files lie. Empty: ``path``.
         fps: frame rate of the pictures in the folder ``path``; ``None``: ``path`` is a video.
         frames: names of the pictures, in order, one a line; empty: all that the folder holds.
             One text, because the lists of Something-Something name twenty million.
-        labels: all class indices, ascending; ``None``: ``label`` alone.
+        several: all class indices, ascending, if it does not have one alone; else ``None``.
     """
 
     path: str
@@ -35,11 +35,19 @@ class Video:
     name: str = field(default="", compare=False)
     fps: float | None = None
     frames: str = field(default="", repr=False)
-    labels: tuple | None = field(default=None, repr=False)
+    several: tuple | None = field(default=None, repr=False)
+
+    @property
+    def labels(self):
+        """All class indices, ascending, as a tuple."""
+        return (self.label,) if self.several is None else self.several
+
+    @property
+    def written_labels(self):
+        """Its labels as a list in PySlowFast's format has them."""
+        return ",".join(map(str, self.labels))
 
     def __post_init__(self):
-        if self.labels is None:
-            object.__setattr__(self, "labels", (self.label,))
         if not self.name:
             object.__setattr__(self, "name", self.path)
 
@@ -67,7 +75,9 @@ class VideoList:
     open_picture: object = None
 
 
-def read_annotations(csv_path, separator=" ", prefix="", num_classes=None, allow_absolute=False):
+def read_annotations(
+    csv_path, separator=" ", prefix="", num_classes=None, allow_absolute=False, multi_label=False
+):
     """Read a list of labelled videos in PySlowFast's format.
 
     The label is what follows the last separator of a line, so paths may hold the
@@ -80,6 +90,7 @@ def read_annotations(csv_path, separator=" ", prefix="", num_classes=None, allow
             folder of the CSV.
         num_classes: labels must be below it (``MODEL.NUM_CLASSES``); ``None`` or 0: unchecked.
         allow_absolute: paths may lead out of ``prefix`` (``DATA.ALLOW_ABSOLUTE_PATHS``).
+        multi_label: lines may have several labels, with commas between them: ``1,5,7``.
 
     Returns:
         list of :class:`Video`, in the order of the lines.
@@ -97,7 +108,7 @@ def read_annotations(csv_path, separator=" ", prefix="", num_classes=None, allow
         "write one 'path label' a line, or point DATA.PATH_TO_DATA_DIR to the folder that holds it"
     )
     return [
-        _parse(line, f"{csv_path}:{number}", number, separator, place, num_classes)
+        _parse(line, f"{csv_path}:{number}", number, separator, place, num_classes, multi_label)
         for number, line in read_lines(csv_path, "video", advice)
     ]
 
@@ -207,15 +218,33 @@ def _check_path(path, line, where, separator):
         )
 
 
-def _parse(line, where, number, separator, place, num_classes):
+def several_labels(labels, where, num_classes):
+    """``label`` and ``several`` of a :class:`Video` with the class indices ``labels``.
+
+    Raises:
+        InputError: as :func:`check_label`.
+    """
+    labels = tuple(sorted(set(labels)))
+    for label in labels:
+        check_label(label, where, num_classes)
+    if len(labels) == 1:
+        return {"label": labels[0]}
+    return {"label": labels[0] if labels else -1, "several": labels}
+
+
+def _parse(line, where, number, separator, place, num_classes, multi_label):
     path, found, label = line.rpartition(separator)
     if not (found and path.strip() and label.strip()):
         raise InputError(
             f"{where}: no label after {separator!r} in {line!r}; "
             "write 'path label' or set DATA.PATH_LABEL_SEPARATOR"
         )
-    label = parse_label(label.strip(), where, " or set DATA.PATH_LABEL_SEPARATOR")
-    check_label(label, where, num_classes)
+    advice = " or set DATA.PATH_LABEL_SEPARATOR"
+    texts = [text.strip() for text in label.split(",")]
+    if len(texts) > 1 and not multi_label:
+        advice = "; where videos have several labels, set DATA.MULTI_LABEL True"
+        texts = [label.strip()]
+    found = several_labels([parse_label(text, where, advice) for text in texts], where, num_classes)
     path = path.strip()
     _check_path(path, line, where, separator)
-    return Video(place.join(path, where), label, number, path)
+    return Video(place.join(path, where), line=number, name=path, **found)

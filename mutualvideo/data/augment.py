@@ -81,7 +81,8 @@ class Augmentation:
 
         Returns:
             float32 (B, 3, T, S, S) or (B, 3, S, S), normalised, channels last in memory; and
-            the labels, int64 (B,), or with MIXUP.ENABLE float32 (B, classes) that sum to 1.
+            the labels, int64 (B,), or with MIXUP.ENABLE float32 (B, classes) that sum to 1; with
+            DATA.MULTI_LABEL float32 (B, classes) from 0 to 1.
         """
         labels = batch["label"].to(device, non_blocking=True)
         if self._auto_augment is None and not self._hiders:

@@ -1,10 +1,14 @@
-"""How many classes a run has, where nobody said so: as many as its data have."""
+"""How many classes a run has, where nobody said so, and what each counts in the loss."""
 
 import logging
+import math
+from collections.abc import Sequence
 
+import numpy as np
+import torch
 from fvcore.common.config import CfgNode
 
-from mutualvideo.data.annotations import VideoList
+from mutualvideo.data.annotations import Video, VideoList
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
 
@@ -54,3 +58,44 @@ def count_classes(listing: VideoList) -> int:
     if listing.classes is not None:
         return len(listing.classes)
     return 1 + max(max(video.labels, default=-1) for video in listing.videos)
+
+
+def class_weights(cfg: CfgNode, videos: Sequence[Video]) -> torch.Tensor | None:
+    """What MODEL.CLASS_WEIGHTS says: float32 (classes,), or ``None``: 1 each.
+
+    ``balanced`` is scikit-learn's rule: videos over classes times the videos of a class; a class
+    without a video has 1. With DATA.MULTI_LABEL it is torch's advice for ``pos_weight``.
+
+    Args:
+        cfg: the configuration.
+        videos: of the training list.
+
+    Raises:
+        InputError: for a text that is neither ``balanced`` nor a positive number for each class.
+    """
+    text, count = cfg.MODEL.CLASS_WEIGHTS.strip(), cfg.MODEL.NUM_CLASSES
+    if not text:
+        return None
+    if text != "balanced":
+        return torch.tensor(_numbers(text, count))
+    labels = [label for video in videos for label in video.labels]
+    there = np.bincount(labels, minlength=count).astype(np.float64)
+    if cfg.DATA.MULTI_LABEL:
+        weights = (len(videos) - there) / np.maximum(there, 1)
+    else:
+        weights = len(videos) / (np.count_nonzero(there) * np.maximum(there, 1))
+    weights[there == 0] = 1
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def _numbers(text, count):
+    try:
+        found = [float(part) for part in text.strip("[]()").replace(",", " ").split()]
+    except ValueError:
+        found = []
+    if len(found) != count or not all(0 < one < math.inf for one in found):
+        raise InputError(
+            f"MODEL.CLASS_WEIGHTS {text!r}: expected balanced, or {count} positive numbers, one "
+            "for each class"
+        )
+    return found

@@ -38,7 +38,8 @@ class VideoDataset(Dataset):
             crop ``v % num_crops``, as in PySlowFast.
 
     A sample is a dict of ``clip``, uint8 (T, H, W, 3), of pictures (H, W, 3), and the
-    int64 scalars ``label``, ``video`` (row of the list) and ``view`` (0 in training). In testing
+    int64 scalars ``label``, ``video`` (row of the list) and ``view`` (0 in training); with
+    ``DATA.MULTI_LABEL`` ``label`` is float32 (classes,), 1 for those that it has. In testing
     a clip is a square of ``DATA.TEST_CROP_SIZE``. In training it is a region cut out of the
     frames, not scaled and not mirrored yet; ``mirror`` (bool) and ``seed`` (int64) say how
     :class:`mutualvideo.data.augment.Augmentation` goes on with it on the device.
@@ -72,6 +73,7 @@ class VideoDataset(Dataset):
         self._geometry = GeometrySampler(data, listing.mirrored) if training else None
         self.num_views = 1 if training else num_clips * num_crops
         self._data, self._seed, self._training = data, cfg.RNG_SEED, training
+        self._num_classes = cfg.MODEL.NUM_CLASSES if data.MULTI_LABEL else None
         self._positions, self._num_crops = test_positions(num_clips), num_crops
         # Testing decodes each video once for all sub-networks: there is nothing to keep.
         self._cache = ReaderCache(data.CACHE) if training and data.CACHE else None
@@ -149,10 +151,17 @@ class VideoDataset(Dataset):
     def _sample(self, row, view, clip):
         return {
             "clip": clip if self._open_picture is None else clip[0],
-            "label": torch.tensor(self.videos[row].label),
+            "label": self._label(self.videos[row]),
             "video": torch.tensor(row),
             "view": torch.tensor(view),
         }
+
+    def _label(self, video):
+        if self._num_classes is None:
+            return torch.tensor(video.label)
+        marks = torch.zeros(self._num_classes)
+        marks[list(video.labels)] = 1
+        return marks
 
     def _one_that_decodes(self, row, epoch, failures):
         """The sample of ``(row, epoch)``; notes in ``failures`` which rows it is not from."""

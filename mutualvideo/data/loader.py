@@ -29,7 +29,8 @@ def build_loader(cfg, split, rank=0, world_size=1):
 
     - train: train.csv, shuffled by (``RNG_SEED``, epoch), random clips; batches of
       ``TRAIN.BATCH_SIZE // world_size``, an incomplete last one left out. The batches of all
-      processes together do not depend on ``world_size``.
+      processes together do not depend on ``world_size``. With DATA.SAMPLER ``balanced`` every
+      class comes as often as any other, in an epoch of the same length.
     - calibration: the batches of train, always of epoch 0.
     - val: val.csv in its order, one centred clip and crop a video; batches of
       ``TEST.BATCH_SIZE`` clips.
@@ -55,7 +56,11 @@ def build_loader(cfg, split, rank=0, world_size=1):
         raise InputError(f"split {split!r} is unknown; choose from: {', '.join(SPLITS)}")
     if split in ("train", "calibration"):
         dataset = VideoDataset(cfg, read_videos(cfg.TRAIN.DATASET, cfg, "train"), training=True)
-        order = _ShuffledBatches(len(dataset), cfg.TRAIN.BATCH_SIZE, cfg.RNG_SEED, rank, world_size)
+        sizes = cfg.TRAIN.BATCH_SIZE, cfg.RNG_SEED, rank, world_size
+        if cfg.DATA.SAMPLER == "balanced":
+            order = _BalancedBatches([one.label for one in dataset.videos], *sizes)
+        else:
+            order = _ShuffledBatches(len(dataset), *sizes)
         order.is_fixed = split == "calibration"
         max_bad = cfg.DATA.MAX_BAD_FRACTION
     else:
@@ -76,7 +81,7 @@ class ClipLoader:
     """Iterates over batches; ``len()`` is the number of batches of a whole epoch.
 
     A batch is a dict of ``clip`` (uint8, (B, 3, T, S, S), channels last in memory) and of
-    ``label``, ``video`` and ``view`` (int64, (B,)), see
+    ``label``, ``video`` and ``view`` (int64, (B,); of several labels float32 (B, classes)), see
     :class:`mutualvideo.data.dataset.VideoDataset`. In training clips are regions of their own
     ``size`` (int64, (B, 2)) that :class:`mutualvideo.data.augment.Augmentation` takes.
 
@@ -215,10 +220,35 @@ class _ShuffledBatches:
 
     def __iter__(self):
         epoch = 0 if self.is_fixed else self.epoch
-        rows = np.random.default_rng((self._seed, epoch)).permutation(self._num_videos).tolist()
+        rows = self._rows(np.random.default_rng((self._seed, epoch)))
         for step in range(self.start_step, self.num_batches):
             batch = rows[step * self._batch_size : (step + 1) * self._batch_size]
             yield [(row, epoch) for row in batch[self._rank :: self._world_size]]
+
+    def _rows(self, draw):
+        return draw.permutation(self._num_videos).tolist()
+
+
+class _BalancedBatches(_ShuffledBatches):
+    """The same, of an epoch in which every class comes equally often, give or take one.
+
+    A class's videos come in turn: none a second time before all of them came once.
+    """
+
+    def __init__(self, labels, *args):
+        super().__init__(len(labels), *args)
+        labels = np.asarray(labels)
+        self._classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+
+    def _rows(self, draw):
+        share, more = divmod(self._num_videos, len(self._classes))
+        found = []
+        for place, number in enumerate(draw.permutation(len(self._classes))):
+            members, wanted = self._classes[number], share + (place < more)
+            rounds = -(-wanted // len(members))
+            turns = [draw.permutation(members) for _ in range(rounds)]
+            found += np.concatenate([members[:0], *turns])[:wanted].tolist()
+        return draw.permutation(found).tolist()
 
 
 class _OrderedBatches:

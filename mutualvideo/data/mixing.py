@@ -46,16 +46,21 @@ class Mixing:
 
         Args:
             clips: float (B, C, T, H, W) or (B, C, H, W).
-            labels: int64 (B,), on the same device.
+            labels: int64 (B,), on the same device; or float32 (B, classes), 1 for each of a
+                sample's labels.
             seeds: int64 (B,), not negative, on the CPU; the draws of the batch come from them
                 alone, torch's global generators stay as they are.
 
         Returns:
             The clips, and float32 (B, classes): shares of the classes, which sum to 1. The
-            smoothing is in them (1 - s for the label, s spread over all classes).
+            smoothing is in them (1 - s for the label, s spread over all classes). With several
+            labels the mean of the marks, each of which the smoothing draws to 1/2.
         """
-        targets = F.one_hot(labels, self._classes).to(torch.float32)
-        targets = targets * (1 - self._smoothing) + self._smoothing / self._classes
+        if labels.is_floating_point():
+            targets = labels * (1 - self._smoothing) + self._smoothing / 2
+        else:
+            targets = F.one_hot(labels, self._classes).to(torch.float32)
+            targets = targets * (1 - self._smoothing) + self._smoothing / self._classes
         seed = np.random.SeedSequence(seeds.tolist()).generate_state(1)[0]
         with seeded_draws(seed):
             mix = self._draw()

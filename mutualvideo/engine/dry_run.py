@@ -9,8 +9,9 @@ import torch
 
 from mutualvideo.config import takes_pictures
 from mutualvideo.data.augment import Augmentation
-from mutualvideo.data.class_count import settle_classes
+from mutualvideo.data.class_count import class_weights, settle_classes
 from mutualvideo.data.loader import build_loader
+from mutualvideo.engine.kept_memory import kept_bytes as _kept_bytes
 from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.train import build_sampler, build_trained, load_initial, newest_of
 from mutualvideo.engine.update import Updater
@@ -94,7 +95,8 @@ def _dry_run(cfg, context, say):
     newest = newest_of(cfg, context)
     if newest is None:
         load_initial(cfg, model)
-    updater = Updater(cfg, context.device, model)
+    weights = class_weights(cfg, loader.dataset.videos)
+    updater = Updater(cfg, context.device, model, class_weights=weights)
     progress = Progress() if newest is None else resume(*newest, cfg, updater)
     first = cfg.MUTUAL.ALONE_EPOCHS * steps  # before, the full network is alone
     draws = [sampler.draw(first + step) for step in range(_DRAWS)]
@@ -172,40 +174,6 @@ def _time_batches(loader):
         mark = time.perf_counter()
     count = sum(1 for _ in itertools.islice(batches, _BATCHES))
     return (time.perf_counter() - mark) / max(count, 1), batch
-
-
-def _kept_bytes(model, step):
-    """Bytes that autograd keeps at once in ``step``, without the weights: each storage once."""
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept, most = {}, 0
-
-    def keep(tensor):
-        nonlocal most
-        storage = tensor.untyped_storage()
-        place = storage.data_ptr()
-        if place not in own:
-            count, size = kept.get(place, (0, storage.nbytes()))
-            kept[place] = count + 1, size
-            most = max(most, sum(size for _, size in kept.values()))
-        return _Kept(tensor, place, kept)
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept.tensor):
-        step()
-    return most
-
-
-class _Kept:
-    """A tensor that autograd keeps; when it lets go, ``kept`` knows."""
-
-    def __init__(self, tensor, place, kept):
-        self.tensor, self._place, self._kept = tensor, place, kept
-
-    def __del__(self):
-        count, size = self._kept.get(self._place, (0, 0))
-        if count > 1:
-            self._kept[self._place] = count - 1, size
-        else:
-            self._kept.pop(self._place, None)
 
 
 def _lines(cfg, context, sampler, costs, inputs, timed, estimate):

@@ -166,7 +166,7 @@ def _check_room(cfg):
     if train.KEEP_CHECKPOINTS:
         coming = min(coming, max(0, train.KEEP_CHECKPOINTS - len(there)))
     # One more is written before an old one is removed.
-    count = coming + bool(epochs)
+    count = coming + bool(epochs) + bool(train.KEEP_BEST or train.PATIENCE)
     place = os.path.abspath(cfg.OUTPUT_DIR)
     while not os.path.isdir(place):
         place = os.path.dirname(place)
@@ -205,11 +205,11 @@ def _two_labels(origin, videos):
     labels, odd = {}, {}
     for video in videos:
         first = labels.setdefault(video.path, video)
-        if first.label != video.label:
+        if first.labels != video.labels:
             odd.setdefault(video.path, (first, video))
     if odd:
         examples = [
-            f"{a.name} (lines {a.line} and {b.line}: {a.label} and {b.label})"
+            f"{a.name} (lines {a.line} and {b.line}: {a.written_labels} and {b.written_labels})"
             for a, b in list(odd.values())[:_EXAMPLES]
         ]
         yield f"{origin}: {len(odd)} videos have two labels, such as {', '.join(examples)}"

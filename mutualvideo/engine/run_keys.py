@@ -14,6 +14,8 @@ _AT_LEAST = {
     "TRAIN.CHECKPOINT_STEPS": 0,
     "TRAIN.KEEP_CHECKPOINTS": 0,
     "TRAIN.MAX_SKIPPED_STEPS": 0,
+    "TRAIN.FREEZE": 0,
+    "TRAIN.PATIENCE": 0,
     "TRAIN.MICRO_BATCHES": 1,
     "TRAIN.COMPILE_GRAPHS": 1,
     "MUTUAL.ALONE_EPOCHS": 0,
@@ -30,6 +32,8 @@ _AT_LEAST = {
     "TEST.BATCH_SIZE": 1,
     "TEST.NUM_ENSEMBLE_VIEWS": 1,
 }
+# Names that PySlowFast has for the binary cross-entropy.
+_BINARY = ("bce", "bce_logit")
 # Above this torch takes no seed, which is RNG_SEED in its upper half and the step in the lower.
 _SEEDS = 2**32
 
@@ -39,9 +43,9 @@ def check_training_keys(cfg):
 
     Also for pairs of keys: a warm-up or a time alone as long as the run.
     """
-    if cfg.MODEL.LOSS_FUNC != "cross_entropy":
-        raise InputError(f"MODEL.LOSS_FUNC {cfg.MODEL.LOSS_FUNC}: choose cross_entropy")
+    _check_loss(cfg)
     _check_least(cfg, lambda key: not key.startswith(("TABLE.", "TEST.")))
+    _check_choice(cfg)
     if not 0 <= cfg.MODEL.LABEL_SMOOTHING <= 1:
         raise InputError(
             f"MODEL.LABEL_SMOOTHING must be from 0 to 1, not {cfg.MODEL.LABEL_SMOOTHING:g}"
@@ -58,6 +62,44 @@ def check_training_keys(cfg):
     check_schedule(cfg.SOLVER)
     check_alone(cfg)
     _check_ramp(cfg)
+
+
+def _check_loss(cfg):
+    loss, several = cfg.MODEL.LOSS_FUNC, cfg.DATA.MULTI_LABEL
+    if loss not in ("cross_entropy", *_BINARY):
+        raise InputError(
+            f"MODEL.LOSS_FUNC {loss}: choose cross_entropy, or of several labels a video bce_logit"
+        )
+    if several and loss not in _BINARY:
+        raise InputError(
+            f"DATA.MULTI_LABEL True with MODEL.LOSS_FUNC {loss}: set MODEL.LOSS_FUNC bce_logit"
+        )
+    if not several and loss in _BINARY:
+        raise InputError(
+            f"MODEL.LOSS_FUNC {loss} is of videos with several labels: set DATA.MULTI_LABEL True, "
+            "or MODEL.LOSS_FUNC cross_entropy"
+        )
+    if several and cfg.MUTUAL.MODE != "single" and cfg.MUTUAL.DIVERGENCE == "alpha":
+        raise InputError(
+            "MUTUAL.DIVERGENCE alpha is of classes that exclude one another; with "
+            "DATA.MULTI_LABEL True set it to kl"
+        )
+
+
+def _check_choice(cfg):
+    """How videos are drawn, and which of the networks of a run is kept."""
+    if cfg.DATA.SAMPLER not in ("random", "balanced"):
+        raise InputError(f"DATA.SAMPLER {cfg.DATA.SAMPLER}: choose random or balanced")
+    if cfg.DATA.SAMPLER == "balanced" and cfg.DATA.MULTI_LABEL:
+        raise InputError(
+            "DATA.SAMPLER balanced is of videos with one label each; with DATA.MULTI_LABEL set "
+            "MODEL.CLASS_WEIGHTS"
+        )
+    if (cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE) and not cfg.TRAIN.EVAL_PERIOD:
+        key = "PATIENCE" if cfg.TRAIN.PATIENCE else "KEEP_BEST"
+        raise InputError(
+            f"TRAIN.{key} goes by the val list, and TRAIN.EVAL_PERIOD 0 never reads it: set that"
+        )
 
 
 def check_alone(cfg):
@@ -101,6 +143,8 @@ def check_test_keys(cfg):
     _check_widths(cfg.MUTUAL)
     if cfg.TEST.NUM_SPATIAL_CROPS not in (1, 3):
         raise InputError(f"TEST.NUM_SPATIAL_CROPS must be 1 or 3, not {cfg.TEST.NUM_SPATIAL_CROPS}")
+    if cfg.DATA.ENSEMBLE_METHOD not in ("sum", "max"):
+        raise InputError(f"DATA.ENSEMBLE_METHOD {cfg.DATA.ENSEMBLE_METHOD}: choose sum or max")
 
 
 def _check_least(cfg, is_meant):

@@ -8,24 +8,27 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from mutualvideo.data.augment import Augmentation
-from mutualvideo.data.class_count import settle_classes
+from mutualvideo.data.class_count import class_weights, settle_classes
 from mutualvideo.data.loader import build_loader
+from mutualvideo.engine.best import Best
 from mutualvideo.engine.curves import plot_training
 from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
     DivergedError,
     diverged,
     require_finite,
 )
+from mutualvideo.engine.monitor import Monitor
 from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.run_keys import check_alone, check_training_keys
 from mutualvideo.engine.update import Updater
 from mutualvideo.engine.watch import Watch
 from mutualvideo.errors import InputError
-from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
 from mutualvideo.models import (
     build_model,
+    freeze,
     full_subnet,
     load_pretrained,
+    local_weights,
     read_checkpoint,
     recompute_blocks,
     require_runnable,
@@ -41,12 +44,12 @@ from mutualvideo.run.checkpoint import (
 from mutualvideo.run.cost import TrainingCost, training_macs
 from mutualvideo.run.distributed import barrier, from_main
 from mutualvideo.run.lock import require_same_folder
-from mutualvideo.run.log import Scalars, log_json_stats
+from mutualvideo.run.log import Scalars
 from mutualvideo.run.progress import Progress
 from mutualvideo.run.reduce import means_over_processes
 from mutualvideo.run.stopping import Stop
 from mutualvideo.signals import stop_on_signals
-from mutualvideo.slim import order_channels, set_subnet, slim_state, weights_layout
+from mutualvideo.slim import order_channels, slim_state, weights_layout
 from mutualvideo.slim.subclass import require_shareable_norms
 from mutualvideo.subnet import Subnet
 
@@ -89,6 +92,7 @@ def build_trained(cfg, device):
     model = build_model(cfg)
     if cfg.MUTUAL.SUBNET:
         train_alone(model)
+    freeze(model, cfg)
     if cfg.MODEL.ACT_CHECKPOINT:
         recompute_blocks(model)
     return model.to(device, memory_format=weights_layout(model))
@@ -143,7 +147,8 @@ class _Training:
             load_initial(cfg, model)
         parallel = _parallel(model, cfg, context)
         self.model, self.sampler = model, sampler
-        self.updater = Updater(cfg, context.device, model, parallel)
+        weights = class_weights(cfg, self.loader.dataset.videos)
+        self.updater = Updater(cfg, context.device, model, parallel, weights)
         if cfg.TRAIN.COMPILE:
             if cfg.TRAIN.BATCH_SIZE // context.world_size % cfg.TRAIN.MICRO_BATCHES:
                 raise InputError(
@@ -172,16 +177,20 @@ class _Training:
                 self.progress.step,
             )
             self.progress = self.progress.share_of(context.rank)
+        self.best = Best(cfg, newest is not None)
         self.cost = TrainingCost(cfg.OUTPUT_DIR, newest is not None)
         self.scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
         self.watch = Watch(cfg, self.steps, self.scalars)
-        self.monitor = _Monitor(cfg, context, sampler)
+        self.monitor = Monitor(cfg, context, sampler)
         self.stop = Stop(context, event, 60 * cfg.TRAIN.TIME_LIMIT, self._number())
 
     def run(self):
         """See :func:`train`."""
         cfg, context = self.cfg, self.context
-        while self.progress.epoch < cfg.SOLVER.MAX_EPOCH:
+        if not self.progress.step and self._is_validated(self.progress.epoch):
+            if self.best.is_due(self.progress.epoch):  # it was ended just before
+                self._validate(self.progress.epoch)
+        while self.progress.epoch < cfg.SOLVER.MAX_EPOCH and not self._gives_up():
             reason = self._epoch()
             if self.progress.step < self.steps:
                 self._save(self.progress.gathered())
@@ -198,16 +207,42 @@ class _Training:
             if is_last or reason or (period and done % period == 0):
                 self._save(self.progress)
             is_ended, validated = reason and not is_last, ()
-            if cfg.TRAIN.EVAL_PERIOD and done % cfg.TRAIN.EVAL_PERIOD == 0:
-                if not (is_ended or is_last):
-                    validated = self.monitor.run(self.model, done, self.scalars)
+            if self._is_validated(done) and not is_ended:
+                validated = self._validate(done)
             if context.is_main:
                 self.watch.epoch_line(validated)
             if is_ended:
                 logger.info("ended early, %s: the same command continues", reason)
                 return None
+            if validated and not (is_last or (period and done % period == 0)) and self._gives_up():
+                self._save(self.progress)
+        if reason := self._gives_up():
+            logger.info("training ends early, %s", reason)
         barrier()
+        if self.best.enabled:
+            return self.best.path
         return checkpoint_path(cfg.OUTPUT_DIR, self.progress.epoch)
+
+    def _is_validated(self, done):
+        """Whether the val list is read after ``done`` epochs; the table comes after the last."""
+        period = self.cfg.TRAIN.EVAL_PERIOD
+        if not (period and done):
+            return False
+        return self.best.enabled if done == self.cfg.SOLVER.MAX_EPOCH else done % period == 0
+
+    def _validate(self, done):
+        """Returns ``[(role, percent), ...]`` of what was validated."""
+        score, validated = self.monitor.run(self.model, done, self.scalars)
+        if self.context.is_main and self.best.is_due(done):
+
+            def save(path):
+                save_checkpoint(self.cfg, self.updater, self.progress, path)
+
+            self.best.judge(done, score, save)
+        return validated
+
+    def _gives_up(self):
+        return from_main(self.best.gives_up() if self.context.is_main else None)
 
     def _number(self):
         """Steps done since the very beginning."""
@@ -317,7 +352,7 @@ def load_initial(cfg, model):
     """Loads and prepares what a new run starts from."""
     path = cfg.TRAIN.CHECKPOINT_FILE_PATH
     if path:
-        load_pretrained(model, path, replace_classifier=True)
+        load_pretrained(model, local_weights(path), replace_classifier=True)
         logger.info("started from the weights of %s", path)
     if cfg.MUTUAL.ORDER_CHANNELS:
         if not path:
@@ -340,38 +375,3 @@ def _parallel(model, cfg, context):
         return None
     on_gpu = context.device.type == "cuda"
     return DistributedDataParallel(model, device_ids=[context.device.index] if on_gpu else None)
-
-
-class _Monitor:
-    """Accuracy of the full and the cheapest trained sub-network while training goes on."""
-
-    def __init__(self, cfg, context, sampler):
-        self.cfg, self.context = cfg, context
-        self.subnets = [sampler.full]
-        if sampler.mode == "mutual":
-            frames = min(sampler.frames, default=None)
-            self.subnets.append(Subnet(cfg.MUTUAL.WIDTH_RANGE[0], frames, min(sampler.sizes)))
-
-    def run(self, model, epoch, scalars):
-        """Validates; returns ``[(role, top-1 in percent), ...]``."""
-        cfg, context = self.cfg, self.context
-        shards = (context.rank, context.world_size)
-        calibrate_from(build_loader(cfg, "calibration", *shards), model, self.subnets, cfg, context)
-        found = evaluate(model, self.subnets, build_loader(cfg, "val", *shards), cfg, context)
-        set_subnet(model, self.subnets[0])
-        roles = zip(("full", "narrowest"), self.subnets, strict=False)
-        validated = [(role, found.accuracies[subnet].top1) for role, subnet in roles]
-        if not context.is_main:
-            return validated
-        for subnet, accuracy in found.accuracies.items():
-            log_json_stats(
-                {
-                    "_type": "val_epoch",
-                    "epoch": f"{epoch}/{cfg.SOLVER.MAX_EPOCH}",
-                    "subnet": str(subnet),
-                    "top1_err": 100 - accuracy.top1,
-                    "top5_err": 100 - accuracy.top5,
-                }
-            )
-            scalars.add({f"val/top1_{subnet}": accuracy.top1}, epoch)
-        return validated

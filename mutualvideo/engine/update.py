@@ -45,12 +45,13 @@ class Updater:
         device: where the network lies.
         model: the slimmable network, in training mode.
         parallel: ``DistributedDataParallel`` around it, or ``None``.
+        class_weights: float (classes,), of the loss on the labels; ``None``: 1 each.
 
     Raises:
         InputError: naming the key of ``TRAIN`` or ``SOLVER`` that is wrong.
     """
 
-    def __init__(self, cfg, device, model, parallel=None):
+    def __init__(self, cfg, device, model, parallel=None, class_weights=None):
         self.model = model
         self.optimizer = build_optimizer(model, cfg)
         self.ema = build_ema(model, cfg)
@@ -66,19 +67,28 @@ class Updater:
         self._passes = Passes(
             parallel, cfg.TRAIN.MICRO_BATCHES, precision, lambda loss: self.scaler.scale(loss)
         )
-        self._teaching = self._build_teaching(cfg.MUTUAL)
+        weights = None if class_weights is None else class_weights.to(device)
+        self._teaching = self._build_teaching(cfg, weights)
         self._weighting = cfg.MUTUAL.LOSS_WEIGHTS
         self._max_norm = cfg.SOLVER.CLIP_GRAD_L2NORM
         self._buffers = list(model.buffers())
         self._before = [buffer.clone() for buffer in self._buffers]
 
-    def _build_teaching(self, mutual):
+    def _build_teaching(self, cfg, class_weights):
+        mutual = cfg.MUTUAL
         if mutual.TEACHER not in ("full", "ema"):
             raise InputError(f"MUTUAL.TEACHER {mutual.TEACHER}: choose full or ema")
         if mutual.TEACHER == "ema" and self.ema is None:
             raise InputError("MUTUAL.TEACHER ema: there is no moving average; set TRAIN.EMA_DECAY")
         teacher = self._average_answers if mutual.TEACHER == "ema" else None
-        return Teaching(mutual.DIVERGENCE, mutual.TEMPERATURE, mutual.LABEL_SHARE, teacher)
+        return Teaching(
+            mutual.DIVERGENCE,
+            mutual.TEMPERATURE,
+            mutual.LABEL_SHARE,
+            teacher,
+            cfg.DATA.MULTI_LABEL,
+            class_weights,
+        )
 
     @torch.no_grad()
     def _average_answers(self, clips):

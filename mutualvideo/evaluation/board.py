@@ -4,6 +4,7 @@ import os
 
 from mutualvideo.run.log import Scalars
 from mutualvideo.table.query import QueryTable
+from mutualvideo.table.row import RARE
 from mutualvideo.table.text import to_markdown
 
 
@@ -16,6 +17,7 @@ def show_table(table: QueryTable, folder: str) -> None:
     board = Scalars(folder, True)
     for row in table:
         found = {"top1": row.top1, "top5": row.top5}
+        found |= {name: getattr(row, name) for name in RARE if getattr(row, name) is not None}
         board.add({f"table/{name}_{row.subnet}": value for name, value in found.items()}, 0)
     board.add_text("table", to_markdown(table))
     board.add_picture("table/flops_accuracy", os.path.join(folder, "flops_accuracy.png"))

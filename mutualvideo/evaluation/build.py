@@ -33,11 +33,14 @@ from mutualvideo.models import (
     classes_of,
     full_subnet,
     load_weights,
+    local_weights,
     network_of,
     read_checkpoint,
 )
 from mutualvideo.models.network import Curve
+from mutualvideo.models.weights.zoo import PREFIX as ZOO_PREFIX
 from mutualvideo.run.bars import tracked
+from mutualvideo.run.checkpoint import save_weights
 from mutualvideo.run.distributed import Context, barrier
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.resume import Work, work_key
@@ -61,6 +64,8 @@ logger = logging.getLogger(__name__)
 
 TABLE_NAME = "query_table.json"
 STATISTICS_NAME = "query_table.bn.pyth"
+# Somebody else's weights with the configuration that they were evaluated by.
+WEIGHTS_NAME = "weights.pyth"
 CASCADES_NAME = "query_table.cascade.json"
 CONTINUAL_NAME = "query_table.continual.json"
 # Clips that cascades are chosen on: more cost time and hardly change the choice.
@@ -115,7 +120,8 @@ def evaluate_grid(
     with TABLE.CASCADES ``query_table.cascade.json`` and ``cascades.png``; with TABLE.CONTINUAL
     ``query_table.continual.json`` and ``.md``; ``results.json`` and the folder ``evaluation``,
     see :func:`~mutualvideo.evaluation.results.write_results`; the same for TensorBoard, see
-    :func:`~mutualvideo.evaluation.board.show_table`. They are written even if videos are missing.
+    :func:`~mutualvideo.evaluation.board.show_table`; of weights that carry no configuration
+    ``weights.pyth``, a checkpoint that does. They are written even if videos are missing.
     Interrupted, the same call goes on where it stopped.
 
     Args:
@@ -132,13 +138,16 @@ def evaluate_grid(
         IncompleteError: after everything is written, if videos are missing and
             TEST.ALLOW_MISSING is not set.
     """
-    path = checkpoint_path or find_checkpoint(cfg)
+    named = checkpoint_path or find_checkpoint(cfg)
+    path = local_weights(named)
     checkpoint = read_checkpoint(path)
     cfg = adopt_checkpoint_cfg(cfg, checkpoint, path)
     if not cfg.MODEL.NUM_CLASSES:
         cfg = cfg.clone()
         cfg.MODEL.NUM_CLASSES = classes_of(checkpoint)
     subnets = grid_subnets(cfg)
+    if named.startswith(ZOO_PREFIX):
+        _require_trained_width(subnets, named)
     require_choice(cfg.TABLE.STATISTICS)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
@@ -154,6 +163,11 @@ def evaluate_grid(
         work.save(statistics=get_statistics(model), chosen=chosen)
     else:
         load_statistics(model, work.get("statistics"))
+    if not isinstance(checkpoint.get("cfg"), dict):
+        path = os.path.join(cfg.OUTPUT_DIR, WEIGHTS_NAME)
+        if context.is_main:
+            save_weights(cfg, model, path)
+        barrier()
     evaluation = evaluate(model, subnets, loader, cfg, context, work)
     costs = count_costs(model, subnets)
     about = _metadata(cfg, context, path, listing, evaluation)
@@ -168,6 +182,7 @@ def evaluate_grid(
             macs_per_video=costs[subnet].macs * loader.dataset.num_views,
             statistics=work.get("chosen")[str(subnet)],
             **asdict(evaluation.accuracies[subnet]),
+            **asdict(evaluation.averages[subnet]),
             **times.get(str(subnet), {}),
         )
         for subnet in subnets
@@ -177,7 +192,9 @@ def evaluate_grid(
     origin = read_videos(cfg.TEST.DATASET, cfg, "test").origin
     if context.is_main:
         write_tensors(get_statistics(model), os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME))
-        if cfg.TABLE.CASCADES:
+        if cfg.TABLE.CASCADES and cfg.DATA.MULTI_LABEL:
+            logger.info("no cascades: they go by the surest of classes that exclude one another")
+        elif cfg.TABLE.CASCADES:
             _write_cascades(table, evaluation, cfg.OUTPUT_DIR)
         if cfg.TABLE.CONTINUAL:
             _write_continual(table, continual_rows(model, subnets, listing, cfg), cfg.OUTPUT_DIR)
@@ -194,6 +211,17 @@ def evaluate_grid(
             "`mutualvideo check` or set TEST.ALLOW_MISSING True"
         )
     return table
+
+
+def _require_trained_width(subnets: Sequence[Subnet], name: str) -> None:
+    """Raises InputError for a width that nobody has trained: released weights have one."""
+    for subnet in subnets:
+        if subnet.width != 1:
+            raise InputError(
+                f"TABLE: {name} was trained at width 1, so {subnet} knows nothing: other frames "
+                "and sizes need no training, other widths do; set TABLE.WIDTHS [1.0], or train "
+                "from it (TRAIN.CHECKPOINT_FILE_PATH)"
+            )
 
 
 def _latencies(
@@ -278,6 +306,7 @@ def _metadata(
         "model": cfg.MODEL.MODEL_NAME,
         "mode": cfg.MUTUAL.MODE,
         **({"subnet": cfg.MUTUAL.SUBNET} if cfg.MUTUAL.SUBNET else {}),
+        **({"multi_label": True} if cfg.DATA.MULTI_LABEL else {}),
         "dataset": os.path.basename(os.path.abspath(cfg.DATA.PATH_TO_DATA_DIR)),
         "videos": evaluation.videos,
         "expected": evaluation.expected,
@@ -321,6 +350,8 @@ def _log_results(table: QueryTable, evaluation: Evaluation) -> None:
                 "top5_acc": row.top5,
                 "clip_top1_acc": row.clip_top1,
                 "clip_top5_acc": row.clip_top5,
+                **({} if row.mean_ap is None else {"map": row.mean_ap}),
+                **({} if row.mean_class is None else {"mean_class_acc": row.mean_class}),
                 "macs": row.macs,
                 "macs_per_video": row.macs_per_video,
             }

@@ -31,8 +31,8 @@ def choose_statistics(
         context: this process; all take part.
 
     Returns:
-        ``{subnet as text: "calibrated" or "own"}``; of ``best`` the one whose top-1 on the val
-        list is higher, among equals ``calibrated``.
+        ``{subnet as text: "calibrated" or "own"}``; of ``best`` the one whose top-1 (mAP of
+        several labels) on the val list is higher, among equals ``calibrated``.
 
     Raises:
         InputError: for another TABLE.STATISTICS, or as calibration and evaluation do.
@@ -53,14 +53,15 @@ def choose_statistics(
             return dict.fromkeys(map(str, subnets), name)
         found[name] = get_statistics(model)
         accuracies = evaluate(model, subnets, build_loader(cfg, "val", *shards), cfg, context)
-        top1[name] = {str(key): one.top1 for key, one in accuracies.accuracies.items()}
+        top1[name] = {str(key): accuracies.merit(key) for key in accuracies.accuracies}
     chosen = {
         key: "own" if top1["own"][key] > top1["calibrated"][key] else "calibrated"
         for key in map(str, subnets)
     }
     for key in chosen:
         one, other = (f"{name} {top1[name][key]:.2f} %" for name in ("calibrated", "own"))
-        logger.info("statistics of %s, top-1 on the val list: %s, %s", key, one, other)
+        what = "mAP" if cfg.DATA.MULTI_LABEL else "top-1"
+        logger.info("statistics of %s, %s on the val list: %s, %s", key, what, one, other)
     parts = {key: found[name]["subnets"][key] for key, name in chosen.items()}
     load_statistics(model, {**found["own"], "subnets": parts})
     logger.info(

@@ -13,7 +13,15 @@ from mutualvideo.data.augment import plain_input
 from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.loader import ClipLoader
 from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
-from mutualvideo.evaluation.scores import Accuracy, Evaluation, Missing, Predictions, Tally, merge
+from mutualvideo.evaluation.scores import (
+    Accuracy,
+    Averages,
+    Evaluation,
+    Missing,
+    Predictions,
+    Tally,
+    merge,
+)
 from mutualvideo.run.bars import tracked
 from mutualvideo.run.distributed import Context, from_main, gather_to_main
 from mutualvideo.run.resume import Work
@@ -71,7 +79,8 @@ def evaluate(
     for subnet in subnets:
         require_calibrated(model, subnet, "evaluation", CALIBRATE_BY_TOOLS)
     model.eval()
-    tally, bad, done = Tally(loader.dataset.num_views), {}, 0
+    tally, bad, done = Tally(loader.dataset.num_views, cfg.DATA.ENSEMBLE_METHOD), {}, 0
+    several = cfg.DATA.MULTI_LABEL
     if work is not None and work.get("tally") is not None:
         tally.load_state(work.get("tally"), context.device)
         bad = dict(work.get("bad"))
@@ -79,9 +88,10 @@ def evaluate(
         loader.set_epoch(0, done)
     for batch in tracked(loader, "evaluate", len(loader), done):
         clips = plain_input(batch, cfg, context.device)
-        answers = {
-            subnet: model(x).float().softmax(1) for subnet, x in each_subnet(model, clips, subnets)
-        }
+        answers = {}
+        for subnet, x in each_subnet(model, clips, subnets):
+            logits = model(x).float()
+            answers[subnet] = logits.sigmoid() if several else logits.softmax(1)
         tally.add(batch, torch.stack([answers[subnet] for subnet in subnets]))
         if work is not None and work.due():
             work.save(tally=tally.state(), bad=bad | loader.bad, batches=loader.position)
@@ -95,10 +105,10 @@ def evaluate(
         predictions = merge(results, subnets)
         reasons = {row: text for part in parts for row, text in part.items()}
         shared = _judge(predictions, reasons, loader.dataset)
-    accuracies, missing = from_main(shared)
+    accuracies, missing, averages = from_main(shared)
     expected = len(loader.dataset)
     evaluation = Evaluation(
-        accuracies, expected - len(missing), expected, missing, predictions or {}
+        accuracies, expected - len(missing), expected, missing, predictions or {}, averages
     )
     if not evaluation.videos:
         raise InputError(
@@ -111,8 +121,9 @@ def evaluate(
 
 def _judge(
     predictions: dict[Subnet, Predictions], reasons: dict[int, str], dataset: VideoDataset
-) -> tuple[dict[Subnet, Accuracy], tuple[Missing, ...]]:
-    """What every process is told: ``{subnet: Accuracy}``, and the :class:`Missing` videos."""
+) -> tuple[dict[Subnet, Accuracy], tuple[Missing, ...], dict[Subnet, Averages]]:
+    """What every process is told: ``{subnet: Accuracy}``, the :class:`Missing` videos, and
+    ``{subnet: Averages}``."""
     evaluated = {int(row) for found in predictions.values() for row in found.rows}
     missing = tuple(
         Missing(video.name, _reason(video, reasons.get(row, "none of its views came")))
@@ -122,7 +133,8 @@ def _judge(
     accuracies = {
         subnet: found.accuracy(dataset.num_views) for subnet, found in predictions.items()
     }
-    return accuracies, missing
+    averages = {subnet: found.averages() for subnet, found in predictions.items()}
+    return accuracies, missing, averages
 
 
 def _reason(video: Video, text: str) -> str:

@@ -1,12 +1,13 @@
 """Which sub-networks a table has, and of which checkpoint."""
 
 import itertools
+import os
 
 from fvcore.common.config import CfgNode
 
 from mutualvideo.errors import InputError
 from mutualvideo.models import full_subnet, require_runnable
-from mutualvideo.run.checkpoint import newest_checkpoint
+from mutualvideo.run.checkpoint import best_path, newest_checkpoint
 from mutualvideo.subnet import Subnet
 
 
@@ -34,8 +35,14 @@ def grid_subnets(cfg: CfgNode) -> list[Subnet]:
 
 
 def find_checkpoint(cfg: CfgNode) -> str:
-    """Path of the checkpoint to evaluate: TEST.CHECKPOINT_FILE_PATH, or OUTPUT_DIR's newest."""
-    path = cfg.TEST.CHECKPOINT_FILE_PATH or newest_checkpoint(cfg.OUTPUT_DIR)
+    """Path of the checkpoint to evaluate: TEST.CHECKPOINT_FILE_PATH, or OUTPUT_DIR's newest.
+
+    With TRAIN.KEEP_BEST or PATIENCE OUTPUT_DIR's best.
+    """
+    best = best_path(cfg.OUTPUT_DIR)
+    keeps = (cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE) and os.path.isfile(best)
+    newest = best if keeps else newest_checkpoint(cfg.OUTPUT_DIR)
+    path = cfg.TEST.CHECKPOINT_FILE_PATH or newest
     if path is None:
         raise InputError(
             f"nothing to evaluate: {cfg.OUTPUT_DIR} holds no checkpoint; train first, or name one "

@@ -12,10 +12,11 @@ import numpy as np
 
 from mutualvideo import __version__
 from mutualvideo.data.annotations import Video
+from mutualvideo.evaluation.average_precision import average_precision
 from mutualvideo.evaluation.scores import BEST, Evaluation, Predictions
 from mutualvideo.files import atomic_path
 from mutualvideo.table.query import QueryTable
-from mutualvideo.table.row import Row
+from mutualvideo.table.row import RARE, Row
 
 FORMAT = "mutualvideo-results"
 VERSION = 1
@@ -31,8 +32,9 @@ def write_results(
 ) -> None:
     """Writes ``results.json``, and in ``evaluation/<sub-network>/`` what it is made of.
 
-    That is ``predictions.csv`` (a line for each video), ``per_class.csv`` and
-    ``confusion.png``. ``results.json`` comes last: where it lies, the others are whole.
+    That is ``predictions.csv`` (a line for each video), ``per_class.csv`` and ``confusion.png``;
+    where videos have several labels ``per_class.csv`` holds average precisions, and nothing is
+    confused. ``results.json`` comes last: where it lies, the others are whole.
 
     Args:
         folder: where to.
@@ -50,6 +52,10 @@ def write_results(
     names = table.metadata.get("classes")
     for subnet, found in evaluation.predictions.items():
         place = os.path.join(folder, "evaluation", str(subnet))
+        if found.labels.ndim > 1:
+            _write_csv(os.path.join(place, "predictions.csv"), _predictions(found, videos, names))
+            _write_csv(os.path.join(place, "per_class.csv"), _precisions(found, names))
+            continue
         matrix = confusion_matrix(found.labels, found.classes[:, 0], about["num_classes"])
         _write_csv(os.path.join(place, "predictions.csv"), _predictions(found, videos, names))
         _write_csv(os.path.join(place, "per_class.csv"), _per_class(found, matrix, names))
@@ -72,7 +78,8 @@ def write_results(
 
 def _of_row(row: Row) -> dict[str, Any]:
     keys = ("top1", "top5", "clip_top1", "clip_top5", "macs", "macs_per_video")
-    return {key: getattr(row, key) for key in keys}
+    rare = [key for key in RARE if getattr(row, key) is not None]
+    return {key: getattr(row, key) for key in (*keys, *rare)}
 
 
 def library_versions(backend: str) -> dict[str, str]:
@@ -107,15 +114,18 @@ def _name(names: Sequence[str] | None, label: int) -> str:
 def _predictions(
     found: Predictions, videos: Sequence[Video], names: Sequence[str] | None
 ) -> Iterator[list[Any]]:
-    best = range(1, found.classes.shape[1] + 1)
+    best = range(1, min(BEST, found.classes.shape[1]) + 1)
     yield ["video", "label", "label_name"] + [
         f"{what}{place}" for place in best for what in ("class", "name", "score")
     ]
     for row, label, classes, scores in zip(
         found.rows, found.labels, found.classes, found.scores, strict=True
     ):
-        line = [videos[row].name, label, _name(names, label)]
-        for predicted, score in zip(classes, scores, strict=True):
+        # Several ones are written as in the lists.
+        labels = [int(label)] if np.ndim(label) == 0 else np.flatnonzero(label).tolist()
+        line = [videos[row].name, ",".join(map(str, labels))]
+        line.append(",".join(_name(names, one) for one in labels))
+        for predicted, score in zip(classes[:BEST], scores[:BEST], strict=True):
             line += [predicted, _name(names, predicted), f"{score:.6f}"]
         yield line
 
@@ -139,6 +149,14 @@ def _per_class(
         confusion = [other, _name(names, other), wrong[label, other]]
         line = [label, _name(names, label), videos, correct, *shares]
         yield line + (confusion if wrong[label, other] else ["", "", ""])
+
+
+def _precisions(found: Predictions, names: Sequence[str] | None) -> Iterator[list[Any]]:
+    """Average precision of every class, of videos with several labels."""
+    yield ["class", "name", "videos", "average_precision"]
+    precisions = average_precision(found.labels, found.scores_by_class())
+    for label, (videos, one) in enumerate(zip(found.labels.sum(0), precisions, strict=True)):
+        yield [label, _name(names, label), videos, f"{100 * one:.4f}" if videos else ""]
 
 
 def _write_csv(path: str, lines: Iterable[list[Any]]) -> None:

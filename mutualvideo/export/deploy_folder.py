@@ -126,4 +126,5 @@ def _manifest(
         rows=rows,
         sha256={file.name: fingerprint(file) for file in sorted(folder.iterdir())},
         versions=package_versions(module.PACKAGES),
+        multi_label=source.cfg.DATA.MULTI_LABEL,
     )

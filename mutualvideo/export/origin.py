@@ -100,6 +100,7 @@ class Origin:
             "macs": row.macs,
             "params": row.params,
             "top1": row.top1,
+            **({} if row.mean_ap is None else {"mean_ap": row.mean_ap}),
             "checkpoint": self.table.metadata.get("fingerprint"),
             "input": INPUT,
             "output": OUTPUT,

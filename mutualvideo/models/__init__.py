@@ -11,6 +11,7 @@ with warnings.catch_warnings():
 
 from mutualvideo.models.alone import train_alone
 from mutualvideo.models.blocks import recompute_blocks
+from mutualvideo.models.frozen_stages import freeze
 from mutualvideo.models.model_registry import (
     MODEL_REGISTRY,
     build_model,
@@ -22,6 +23,7 @@ from mutualvideo.models.model_registry import (
     width_range,
 )
 from mutualvideo.models.network import Network
+from mutualvideo.models.weights.fetch import local_weights
 from mutualvideo.models.weights.pretrained import Loaded, load_pretrained, load_weights
 from mutualvideo.models.weights.trained import (
     adopt_checkpoint_cfg,
@@ -38,10 +40,12 @@ __all__ = [
     "adopt_checkpoint_cfg",
     "build_model",
     "classes_of",
+    "freeze",
     "full_subnet",
     "load_model",
     "load_pretrained",
     "load_weights",
+    "local_weights",
     "needed_modules",
     "network_of",
     "published_curve",

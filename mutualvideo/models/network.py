@@ -61,6 +61,19 @@ class Network(ABC):
         """``rules`` for ``slimmable`` of what :meth:`build` made: by default none."""
         return {}
 
+    def stages(self, network: nn.Module) -> list[list[nn.Module]]:
+        """The stem and the stages of what :meth:`build` made, without the head, for TRAIN.FREEZE.
+
+        Each is a list of modules. By default PyTorchVideo's ``blocks`` but the last, or all of
+        torchvision's ``features``; empty: it does not say.
+        """
+        if isinstance(features := getattr(network, "features", None), nn.Sequential):
+            return [[block] for block in features]
+        blocks = getattr(network, "blocks", None)
+        if not isinstance(blocks, nn.ModuleList):
+            return []
+        return [[block] for block in blocks[:-1] if any(True for _ in block.parameters())]
+
     def arch(self, cfg: CfgNode) -> str:
         """MODEL.ARCH, or where nobody gave it the first of ``archs``; empty if there is none."""
         return cfg.MODEL.ARCH or next(iter(self.archs), "")

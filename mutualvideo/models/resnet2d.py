@@ -89,6 +89,10 @@ class ImageResNet(Network):
             network.avgpool = nn.Sequential(network.avgpool, nn.Dropout(cfg.MODEL.DROPOUT_RATE))
         return network
 
+    def stages(self, network: nn.Module) -> list[list[nn.Module]]:
+        stem: list[nn.Module] = [network.get_submodule(name) for name in ("conv1", "bn1")]
+        return [stem, *([network.get_submodule(f"layer{number}")] for number in range(1, 5))]
+
     def rules(self, network: nn.Module) -> dict[str, Ratio]:
         has_bottlenecks = any(isinstance(module, Bottleneck) for module in network.modules())
         return bottleneck2d_rules(network) if has_bottlenecks else {}

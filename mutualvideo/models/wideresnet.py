@@ -1,5 +1,7 @@
 """Wide residual networks for small pictures (arXiv 1605.07146). Slimmable without rules."""
 
+from typing import Any
+
 import torch
 from fvcore.common.config import CfgNode
 from torch import nn
@@ -91,6 +93,10 @@ class WideResNetNetwork(Network):
     has_dropout = False
     keys = {"WIDERESNET.DEPTH": (1, 1_000), "WIDERESNET.WIDEN_FACTOR": (1, 1_000)}
     blocks = (PreActBlock,)
+
+    def stages(self, network: nn.Module) -> list[list[nn.Module]]:
+        parts: Any = network
+        return [[parts.stem], *([stage] for stage in parts.stages)]
 
     def build(self, cfg: CfgNode) -> nn.Module:
         keys = cfg.WIDERESNET

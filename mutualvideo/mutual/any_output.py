@@ -62,6 +62,12 @@ def _floating(output):
     return [t for t in tree_leaves(output) if torch.is_tensor(t) and t.is_floating_point()]
 
 
+def count_among(output, targets):
+    """How many answers' highest score is of one of the labels: marks (B, classes) above 1/2."""
+    best = output.detach().argmax(1, keepdim=True)
+    return (targets.gather(1, best) > 0.5).sum()
+
+
 def count_correct(output, targets):
     """How many labels got the highest score; 0 where scores and labels do not belong together."""
     if isinstance(output, torch.Tensor) and isinstance(targets, torch.Tensor) and output.dim() > 1:

@@ -4,7 +4,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
 from mutualvideo.errors import InputError
@@ -28,7 +27,8 @@ class PassResult:
         loss: float32 scalar: cross-entropy for the full network, else what ``Teaching`` makes of
             the answers, or what the caller's own losses gave; not weighted.
         correct: int64 scalar: clips (of dense labels: positions) whose label (the largest share
-            of a mixed one) got the highest score; 0 where the answer is no scores of classes.
+            of a mixed one; of several labels one of them) got the highest score; 0 where the
+            answer is no scores of classes.
     """
 
     subnet: object
@@ -140,16 +140,18 @@ def _split(nest, parts):
 @dataclass(frozen=True)
 class _Losses:
     """Functions: of the full network's output and targets; from (the full network's output, clips)
-    to what it teaches; of a sub-network's output, what it is taught, and targets."""
+    to what it teaches; of a sub-network's output, what it is taught, and targets; of an output and
+    targets, how many answers are right."""
 
     own: object
     teach: object
     taught: object
+    correct: object = count_correct
 
 
 def _losses(loss, distill, label_smoothing, teaching):
     def own(logits, targets):
-        return F.cross_entropy(logits, targets, label_smoothing=label_smoothing)
+        return teaching.told(logits, targets, label_smoothing)
 
     if loss is not None or distill is not None:
         measure = distill or imitation_loss
@@ -165,7 +167,7 @@ def _losses(loss, distill, label_smoothing, teaching):
     def taught(logits, answer, targets):
         return teaching.loss(logits, answer, targets, label_smoothing)
 
-    return _Losses(own, teach, taught)
+    return _Losses(own, teach, taught, teaching.correct)
 
 
 def _part(model, clips, targets, subnets, losses, passes, weights, share, last):
@@ -190,7 +192,7 @@ def _part(model, clips, targets, subnets, losses, passes, weights, share, last):
             scaled = loss * weight if passes.scale is None else passes.scale(loss * weight)
             # 1, or NaN: gradients of an infinite loss may be finite, and nobody else would know.
             scaled.backward(1 + (found - found))
-        results.append(PassResult(subnet, found, count_correct(output, targets)))
+        results.append(PassResult(subnet, found, losses.correct(output, targets)))
     return results
 
 

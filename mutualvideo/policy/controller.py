@@ -216,8 +216,8 @@ def ladder_of(table: QueryTable, cost: str) -> list[Row]:
     Raises:
         InputError: if the table has no rows, or some lack the cost or the accuracy.
     """
-    if any(row.top1 is not None for row in table):
-        ranked = [(row.cost(cost), row.top1 or 0.0, row) for row in table.pareto(cost)]
+    if any(row.merit is not None for row in table):
+        ranked = [(row.cost(cost), row.merit or 0.0, row) for row in table.pareto(cost)]
     else:
         ranked = [(row.cost(cost), float(row.macs), row) for row in table]
         if not ranked or any(each is None for each, _, _ in ranked):

@@ -132,7 +132,7 @@ def plan_rows(
         )
     ladder = ladder_of(table, "ms")
     costs = [(row.latency_ms or 0.0) * slowdown for row in ladder]
-    merits = [row.macs if row.top1 is None else row.top1 for row in ladder]
+    merits = [row.macs if row.merit is None else row.merit for row in ladder]
     periods = [stream.period_ms for stream in streams]
     load = load_of(periods, [costs[0]] * len(streams))
     feasible = load <= share + _SLACK

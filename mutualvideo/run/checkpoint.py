@@ -36,6 +36,11 @@ def checkpoint_path(output_dir, epoch, step=0):
     return os.path.join(output_dir, "checkpoints", f"checkpoint_epoch_{epoch:05d}{steps}.pyth")
 
 
+def best_path(output_dir):
+    """Where the checkpoint lies that validation found best (TRAIN.KEEP_BEST)."""
+    return os.path.join(output_dir, "checkpoints", "best.pyth")
+
+
 def checkpoints(output_dir):
     """``[((epoch, step), path), ...]`` of a run's checkpoints, the newest first."""
     folder = os.path.join(output_dir, "checkpoints")
@@ -54,7 +59,7 @@ def newest_checkpoint(output_dir):
     return found[0][1] if found else None
 
 
-def save_checkpoint(cfg, updater, progress):
+def save_checkpoint(cfg, updater, progress, path=None):
     """Writes everything a resume needs; returns the path.
 
     The configuration travels inside, and with it the rounding rule and the width range. When it
@@ -65,11 +70,12 @@ def save_checkpoint(cfg, updater, progress):
         cfg: the configuration.
         updater: :class:`~mutualvideo.engine.update.Updater`.
         progress: :class:`~mutualvideo.run.progress.Progress` of all processes together.
+        path: where to, instead of where it is found again; then no other is removed.
 
     Raises:
         InputError: if it cannot be written; the ones before are as they were.
     """
-    path = checkpoint_path(cfg.OUTPUT_DIR, progress.epoch, progress.step)
+    place = path or checkpoint_path(cfg.OUTPUT_DIR, progress.epoch, progress.step)
     content = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -84,9 +90,24 @@ def save_checkpoint(cfg, updater, progress):
         content["needs"] = needs
     if updater.ema is not None:
         content["ema_state"] = updater.ema.state_dict()
+    write_tensors(content, place, durable=True)
+    if path is None:
+        _remove_old(cfg, (progress.epoch, progress.step))
+    return place
+
+
+def save_weights(cfg, model, path):
+    """Writes somebody else's weights, that ``model`` has, with the configuration that fits them.
+
+    So a recogniser opens them, and an export; a run does not go on from them.
+
+    Raises:
+        InputError: if they cannot be written.
+    """
+    content = {"cfg": cfg_to_dict(cfg), "model_state": model.state_dict()}
+    if needs := needed_modules(cfg):
+        content["needs"] = needs
     write_tensors(content, path, durable=True)
-    _remove_old(cfg, (progress.epoch, progress.step))
-    return path
 
 
 def average_of(content, path):

@@ -53,7 +53,7 @@ def open_folder(
     for row in table:
         made.check(row.subnet)
     cfg = SimpleNamespace(
-        DATA=SimpleNamespace(**manifest.data),
+        DATA=SimpleNamespace(**manifest.data, MULTI_LABEL=manifest.multi_label),
         MODEL=SimpleNamespace(
             NUM_CLASSES=manifest.num_classes,
             # What takes_pictures() goes by.

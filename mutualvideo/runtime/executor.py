@@ -46,6 +46,7 @@ class Executor:
         self, backend: Backend, table: QueryTable, cfg: Any, cache_mib: float = 512
     ) -> None:
         self.backend, self.table, self.cfg = backend, table, cfg
+        backend.several_labels = bool(getattr(cfg.DATA, "MULTI_LABEL", False))
         self.preprocessing = Preprocessing.of(cfg)
         self.runners = PreparedRunners(backend, cache_mib)
         self.class_names = _class_names(table, cfg.MODEL.NUM_CLASSES)

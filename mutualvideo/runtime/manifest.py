@@ -79,6 +79,7 @@ class Manifest:
         sha256: ``{name: "sha256:..."}`` of every file that is read in the folder but this one.
         versions: ``{package: version}`` that the folder was written with.
         input, output: what every model takes and gives, in words.
+        multi_label: videos have several labels: scores are the sigmoid of each logit.
     """
 
     kind: str
@@ -91,10 +92,13 @@ class Manifest:
     versions: dict
     input: str = INPUT
     output: str = OUTPUT
+    multi_label: bool = False
 
     def save(self, folder: StrPath) -> None:
         """Writes ``manifest.json``."""
         content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        if not self.multi_label:
+            del content["multi_label"]
         with atomic_path(Path(folder) / NAME) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -132,6 +136,7 @@ class Manifest:
         good = names is None or (isinstance(names, list) and len(names) == count)
         _require(good, f"classes must be null or {count} names")
         _require(isinstance(self.kind, str), f"kind is {shown(self.kind)}")
+        _require(type(self.multi_label) is bool, f"multi_label is {shown(self.multi_label)}")
         for row in self.rows:
             Subnet.parse(row.subnet)
             pictures = self.data["NUM_FRAMES"] is None and row.frames is None

@@ -15,7 +15,8 @@ class Prediction:
     """The answer to a batch of clips.
 
     Args:
-        scores: float32 array (B, classes), softmax: each row sums to 1.
+        scores: float32 array (B, classes), softmax: each row sums to 1. Of a network whose videos
+            have several labels (DATA.MULTI_LABEL) the sigmoid: the probability of each class.
         labels: the most likely class of each clip, its name or else its index as text.
         subnet: which sub-network answered; of a cascade, the last one that was asked.
         macs: multiply-adds of one clip; of a cascade, of all that was run, on average over
@@ -43,6 +44,14 @@ class Prediction:
     def top(self, count: int, index: int = 0) -> list[tuple[str, float]]:
         """The ``count`` most likely classes of clip ``index``: ``[(label, score), ...]``."""
         return top_scores(self.scores[index], self.class_names, count)
+
+    def above(self, threshold: float = 0.5, index: int = 0) -> list[tuple[str, float]]:
+        """Classes of clip ``index`` whose score is ``threshold`` or more: ``[(label, score)]``.
+
+        What a video with several labels shows; best first, and maybe nothing.
+        """
+        found = self.top(len(self.class_names), index)
+        return [(label, score) for label, score in found if score >= threshold]
 
 
 def top_scores(

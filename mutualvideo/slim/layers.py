@@ -276,6 +276,8 @@ class BatchNormTwin(Twin):
     costs and equality tests and meaningless for accuracy.
     """
 
+    # In training too the full network normalises by its running statistics, which do not move.
+    frozen = False
     # {Subnet: (mean, var)}, float32 (channels,); beside the state dict, not in it.
     statistics = None
 
@@ -351,6 +353,9 @@ class BatchNormTwin(Twin):
     def forward(self, x):
         if x.is_meta and self.slim.shapes_only:
             return torch.empty_like(x)  # the operation itself takes long to find its shape
+        if self.frozen and self.training and self.slim.is_full and self.running_mean is not None:
+            running, affine = self._running(x.shape[1]), self._affine(x.shape[1])
+            return F.batch_norm(x, *running, *affine, False, 0.0, self.eps)
         if self.training and self.slim.over_processes:
             return self._forward_over_processes(x)
         if self.training and self.slim.is_full and not self.slim.recomputing:
@@ -378,7 +383,8 @@ class BatchNormTwin(Twin):
         if self.affine:
             self.weight, self.bias = self._own(weight), self._own(bias)
         self.num_features = arriving
-        self.__dict__.pop("statistics", None)
+        for name in ("statistics", "frozen"):
+            self.__dict__.pop(name, None)
         self._become_static()
 
 

@@ -33,7 +33,8 @@ def manifest(videos: Iterable[Any]) -> str:
     wherever the files lie, another for another label or order.
 
     Args:
-        videos: list of :class:`~mutualvideo.data.annotations.Video`.
+        videos: list of :class:`~mutualvideo.data.annotations.Video`; several labels have commas
+            between them.
     """
-    lines = "".join(f"{video.name} {video.label}\n" for video in videos)
+    lines = "".join(f"{video.name} {video.written_labels}\n" for video in videos)
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"

@@ -62,7 +62,7 @@ def plot_table(
 
     axes.plot(
         [value(row) for row in front],
-        [row.top1 or 0.0 for row in front],
+        [row.merit or 0.0 for row in front],
         color="0.25",
         linewidth=1.6,
         zorder=2,
@@ -91,7 +91,8 @@ def plot_table(
     axes.xaxis.set_minor_formatter(NullFormatter())
     what = "picture" if table.rows[0].subnet.frames is None else "clip"
     axes.set_xlabel(axis_label.format(what=what, unit=unit), fontsize=12)
-    axes.set_ylabel("top-1 accuracy (%)", fontsize=12)
+    name = {"mAP": "mean average precision (%)"}.get(table.merit_name, "top-1 accuracy (%)")
+    axes.set_ylabel(name, fontsize=12)
     axes.tick_params(labelsize=11)
     axes.grid(True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -126,7 +127,7 @@ def _draw_points(
         front = row.subnet in on_front
         axes.scatter(
             value(row),
-            row.top1,
+            row.merit,
             s=78 if front else 46,
             marker=markers[getattr(row.subnet, what) or 0],
             color=[colours[row.subnet.width]],
@@ -181,7 +182,7 @@ def _label_front(axes: Any, front: Sequence[Row], value: Callable[[Row], float])
         # Above and to the left of a Pareto front there is nothing.
         axes.annotate(
             str(row.subnet),
-            (value(row), row.top1),
+            (value(row), row.merit),
             xytext=(-7, 7),
             textcoords="offset points",
             ha="right",

@@ -18,7 +18,7 @@ from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.row import Row, row_from_json
+from mutualvideo.table.row import RARE, Row, row_from_json
 from mutualvideo.table.text import to_markdown, to_text
 
 __all__ = ["FORMAT", "MACS_CONVENTION", "VERSION", "QueryTable", "Row"]
@@ -89,8 +89,8 @@ class QueryTable:
             fps: clips per second, one after the other; exactly one of the four.
 
         Returns:
-            The ``Row`` with the highest top-1; among equals the one with fewer MACs. In a
-            table of costs alone, the row with the most MACs.
+            The ``Row`` with the highest top-1 (mAP of videos with several labels); among equals
+            the one with fewer MACs. In a table of costs alone, the row with the most MACs.
 
         Raises:
             InputError: if not exactly one budget is given, if it is below the cheapest row
@@ -108,7 +108,7 @@ class QueryTable:
                 f"{cheapest.subnet} at {Budget(limit.unit, cost[cheapest.subnet])}"
             )
         if self._has_accuracy():
-            return max(rows, key=lambda row: (row.top1 or 0.0, -row.macs, -cost[row.subnet]))
+            return max(rows, key=lambda row: (row.merit or 0.0, -row.macs, -cost[row.subnet]))
         return max(rows, key=lambda row: (row.macs, -cost[row.subnet]))
 
     def full(self) -> Row:
@@ -142,7 +142,7 @@ class QueryTable:
         front: list[Row] = []
         best, best_cost = -1.0, -1.0
         # Every row has its accuracy, as was just looked at.
-        ranked = [(costs[row.subnet], row.top1 or 0.0, row) for row in self.rows]
+        ranked = [(costs[row.subnet], row.merit or 0.0, row) for row in self.rows]
         for value, top1, row in sorted(ranked, key=lambda each: (each[0], -each[1])):
             # Rows equal in both do not beat each other.
             if top1 > best or (top1 == best and value == best_cost):
@@ -195,11 +195,20 @@ class QueryTable:
         """Whether a row runs on other than calibrated statistics: then there is a column of it."""
         return any(row.statistics != "calibrated" for row in self.rows)
 
+    @property
+    def merit_name(self) -> str:
+        """What its rows are compared by: ``mAP`` or ``top-1``."""
+        return "mAP" if any(row.mean_ap is not None for row in self.rows) else "top-1"
+
     def marked(self) -> set[Subnet]:
         """Sub-networks on the Pareto front, or none while accuracy is incomplete."""
         if any(row.top1 is None for row in self.rows) or not self.rows:
             return set()
         return {row.subnet for row in self.pareto()}
+
+    def _absent(self) -> list[str]:
+        """Of the columns that few tables have, those that this one does not have."""
+        return [name for name in RARE if all(getattr(row, name) is None for row in self.rows)]
 
     def save_json(self, path: StrPath) -> None:
         """Writes the table, atomically.
@@ -211,6 +220,9 @@ class QueryTable:
         if not self.has_own_statistics():
             for row in rows:
                 del row["statistics"]
+        for name in self._absent():
+            for row in rows:
+                del row[name]
         content = {"format": FORMAT, "version": VERSION, "metadata": self.metadata, "rows": rows}
         try:
             text = json.dumps(content, indent=1, allow_nan=False)
@@ -249,6 +261,7 @@ class QueryTable:
     def save_csv(self, path: StrPath) -> None:
         """Writes one line per row (accuracy in percent, latency in ms, Pareto as 0 or 1)."""
         marked, column = self.marked(), self.has_own_statistics()
+        rare = [name for name in RARE if name not in self._absent()]
         with atomic_path(path) as temporary:
             with open(temporary, "w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
@@ -258,6 +271,7 @@ class QueryTable:
                     + ["clip_top1", "clip_top5", "macs_per_video"]
                     + ["latency_p90_ms", "batch_ms", "batch_p90_ms"]
                     + ["statistics"] * column
+                    + rare
                 )
                 for row in self.rows:
                     subnet = row.subnet
@@ -267,6 +281,7 @@ class QueryTable:
                         + [row.clip_top1, row.clip_top5, row.macs_per_video]
                         + [row.latency_p90_ms, row.batch_ms, row.batch_p90_ms]
                         + [row.statistics] * column
+                        + [getattr(row, name) for name in rare]
                     )
 
     def to_text(self) -> str:

@@ -17,7 +17,9 @@ _WHOLE: dict[str, tuple[float, float]] = {
 }
 # The column that a budget in this unit is held against.
 COSTS = {"macs": "macs", "ms": "latency_ms"}
-PERCENT = ("top1", "top5", "clip_top1", "clip_top5")
+PERCENT = ("top1", "top5", "clip_top1", "clip_top5", "mean_class", "mean_ap")
+# What few tables have: files of others do not name them.
+RARE = ("mean_class", "mean_ap")
 # Of BatchNorm: averaged over training clips at the row's size, or the full network's own.
 STATISTICS = ("calibrated", "own")
 TIMES = ("latency_ms", "latency_p90_ms", "batch_ms", "batch_p90_ms")
@@ -45,6 +47,10 @@ class Row:
         statistics: which BatchNorm statistics it runs on, one of ``STATISTICS``.
         batch_ms, batch_p90_ms: the same as ``latency_ms`` of a whole call with several clips;
             the table's metadata says how many (``latency``).
+        mean_class: percent, top-1 averaged over classes; ``None`` where they have equally many
+            videos, so that it is ``top1``.
+        mean_ap: percent, mean average precision of videos with several labels; then top-1 and
+            top-5 say how often one of the labels has the highest score, or one of the five highest.
 
     Raises:
         InputError: if a value has the wrong type or is out of range.
@@ -63,6 +69,13 @@ class Row:
     batch_ms: float | None = None
     batch_p90_ms: float | None = None
     statistics: str = "calibrated"
+    mean_class: float | None = None
+    mean_ap: float | None = None
+
+    @property
+    def merit(self) -> float | None:
+        """What rows are compared by, in percent: ``mean_ap`` where there is one, else ``top1``."""
+        return self.top1 if self.mean_ap is None else self.mean_ap
 
     def __post_init__(self) -> None:
         if not isinstance(self.subnet, Subnet):
@@ -123,6 +136,9 @@ class Rows(Protocol):
     def marked(self) -> set[Subnet]: ...
 
     def has_own_statistics(self) -> bool: ...
+
+    @property
+    def merit_name(self) -> str: ...
 
     def pareto(self, cost: str = "macs") -> list[Row]: ...
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from mutualvideo.budget import format_macs
 from mutualvideo.table.row import Rows
 
+# Points between top-1 and the mean over classes that are worth a column.
+_TELLING = 1.0
+
 
 def to_text(table: Rows) -> str:
     """The table for a terminal, cheapest row first, Pareto rows (by MACs) marked ``*``."""
@@ -37,14 +40,24 @@ def _cells(table: Rows) -> tuple[bool, list[list[str]]]:
     marked = table.marked()
     batched = any(row.batch_ms is not None for row in table)
     tails = any(row.latency_p90_ms is not None for row in table)
-    head = ["", "sub-network", "MACs", "params", "top-1 %", "top-5 %", "ms/clip"]
+    several = any(row.mean_ap is not None for row in table)
+    # Else the classes are of different sizes and it makes no difference.
+    uneven = any(
+        abs(row.mean_class - (row.top1 or 0.0)) >= _TELLING
+        for row in table
+        if row.mean_class is not None
+    )
+    head = ["", "sub-network", "MACs", "params"] + ["mAP %"] * several
+    head += ["top-1 %"] + ["class mean %"] * uneven + ["top-5 %", "ms/clip"]
     column = any(row.statistics != "calibrated" for row in table)
     head += ["p90"] * tails + ["ms/batch"] * batched + ["statistics"] * column
     lines = [head]
     for row in sorted(table, key=lambda row: (row.macs, row.subnet.width)):
         line = ["*" if row.subnet in marked else "", str(row.subnet)]
         line += [format_macs(row.macs), format_macs(row.params)]
-        line += [_number(row.top1, 2), _number(row.top5, 2), _number(row.latency_ms, 1)]
+        line += [_number(row.mean_ap, 2)] * several + [_number(row.top1, 2)]
+        line += [_number(row.mean_class, 2)] * uneven
+        line += [_number(row.top5, 2), _number(row.latency_ms, 1)]
         line += [_number(row.latency_p90_ms, 1)] * tails + [_number(row.batch_ms, 1)] * batched
         line += [row.statistics] * column
         lines.append(line)

@@ -102,12 +102,12 @@ def figures(answer: Shown, table: QueryTable) -> str:
     row, prediction = answer.row, answer.prediction
     most = max(each.macs for each in table)
     share = f"{100 * row.macs / most:.0f} % of {format_macs(most)}"
-    top1 = "–" if row.top1 is None else f"{row.top1:.1f} %"
+    merit = "–" if row.merit is None else f"{row.merit:.1f} %"
     expected = "" if row.latency_ms is None else f"table: {row.latency_ms:.1f} ms"
     tiles = [
         ("sub-network", row.subnet, "width × frames × size", "subnet"),
         ("multiply-adds", format_macs(row.macs), share, "macs"),
-        ("top-1", top1, "on validation", "top1"),
+        (table.merit_name, merit, "on validation", "top1"),
         ("this answer", f"{prediction.latency_ms:.1f} ms", expected, "latency"),
     ]
     cells = "".join(

@@ -63,13 +63,14 @@ def samples_of_run(cfg: Any, class_names: Sequence[str]) -> dict[str, Path]:
     for video in videos:
         by_class[video.label].append(video)
     turns = chain.from_iterable(zip_longest(*(by_class[label] for label in sorted(by_class))))
-    found = []
+    found, count = [], len(class_names)
     for video in turns:
         # Folders of pictures are no clips; labels beyond the classes are another data set's.
-        if video is None or video.fps is not None or video.label >= len(class_names):
+        if video is None or video.fps is not None or max(video.labels, default=0) >= count:
             continue
         if Path(video.path).is_file():
-            found.append((f"{class_names[video.label]} – {display_name(video.path)}", video.path))
+            names = ", ".join(class_names[label] for label in video.labels) or "none"
+            found.append((f"{names} – {display_name(video.path)}", video.path))
         if len(found) == _OF_THE_RUN:
             break
     return _named((name, Path(path)) for name, path in found)

@@ -32,7 +32,7 @@ def curve(table: QueryTable, row: Row, budget: Budget) -> bytes | None:
     Returns:
         SVG as bytes, or ``None`` if the table has no accuracies.
     """
-    if any(each.top1 is None for each in table):
+    if any(each.merit is None for each in table):
         return None
     kind, limit = budget.per_clip.unit, budget.per_clip.value
     scale = 1e6 if kind == "macs" else 1.0
@@ -49,7 +49,7 @@ def curve(table: QueryTable, row: Row, budget: Budget) -> bytes | None:
     axes.axvline(limit, color=_AMBER, linewidth=1.4, linestyle=(0, (4, 3)), zorder=1)
     axes.scatter(
         list(costs.values()),
-        [each.top1 for each in table],
+        [each.merit for each in table],
         s=26,
         color="#b9c4d3",
         linewidths=0,
@@ -57,7 +57,7 @@ def curve(table: QueryTable, row: Row, budget: Budget) -> bytes | None:
     )
     axes.plot(
         [costs[each.subnet] for each in front],
-        [each.top1 for each in front],
+        [each.merit for each in front],
         color=_BLUE,
         linewidth=1.8,
         marker="o",
@@ -65,14 +65,14 @@ def curve(table: QueryTable, row: Row, budget: Budget) -> bytes | None:
         markeredgecolor="white",
         zorder=3,
     )
-    x, y = costs[row.subnet], row.top1 or 0.0
+    x, y = costs[row.subnet], row.merit or 0.0
     axes.scatter([x], [y], s=520, color=_AMBER, alpha=0.25, linewidths=0, zorder=4)
     axes.scatter([x], [y], s=150, color=_AMBER, edgecolors="white", linewidths=1.8, zorder=5)
     _name(axes, row, x, y, fontsize=13, fontweight="bold", color=_INK)
     steps = min(_NAMES, len(front))
     for i in {round(k * (len(front) - 1) / max(1, steps - 1)) for k in range(steps)}:
         other = front[i]
-        there = costs[other.subnet], other.top1 or 0.0
+        there = costs[other.subnet], other.merit or 0.0
         if not _crowded(axes, (x, y), there):
             _name(axes, other, *there, fontsize=9, color=_FAINT)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -80,7 +80,7 @@ def curve(table: QueryTable, row: Row, budget: Budget) -> bytes | None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(y=0.16)
     axes.set_xlabel("multiply-adds of one clip" if kind == "macs" else "latency of one clip, ms")
-    axes.set_ylabel("top-1 accuracy, %")
+    axes.set_ylabel("mAP, %" if table.merit_name == "mAP" else "top-1 accuracy, %")
     return _svg(figure)
 
 

@@ -148,3 +148,9 @@ def test_real_lists(tmp_path, name, column, folds, sizes):
         assert {v.label for v in val} == {v.label for v in train}
         count += len(val)
     assert count == len(groups)
+
+
+def test_videos_with_several_labels_cannot_be_spread(tmp_path):
+    (tmp_path / "train.csv").write_text("a.mp4 0\nb.mp4 1,2\n")
+    with pytest.raises(InputError, match="b.mp4: has the labels 1,2; .* divided by hand"):
+        make_folds([tmp_path / "train.csv"], 2, tmp_path / "out")

@@ -38,7 +38,13 @@ class Runner(ABC):
         subnet: the :class:`~mutualvideo.Subnet`.
         shape: (frames, size) of the clips it takes; frames ``None``: pictures.
         nbytes: bytes of memory that it holds in addition to the backend's own.
+        takes_several: whether it can give the sigmoid of each class instead of the softmax; one
+            that can asks ``several_labels``.
+        several_labels: whether it is to.
     """
+
+    takes_several: ClassVar[bool] = False
+    several_labels = False
 
     def __init__(self, subnet: Subnet, shape: Shape, nbytes: int = 0) -> None:
         self.subnet = subnet
@@ -47,15 +53,29 @@ class Runner(ABC):
 
     @abstractmethod
     def __call__(self, clips: np.ndarray) -> np.ndarray:
-        """Softmax scores of clips.
+        """Softmax scores of clips; with ``several_labels`` the sigmoid of each class.
 
         Args:
             clips: normalised float32 array (B, 3, frames, size, size), or of pictures
                 (B, 3, size, size), contiguous.
 
         Returns:
-            float32 array (B, classes); each row sums to 1.
+            float32 array (B, classes); each row sums to 1, but with ``several_labels``.
         """
+
+    def score_several(self, name: str) -> Runner:
+        """This runner, which from now on gives the sigmoid of each class.
+
+        Raises:
+            InputError: naming the backend, ``name``, if it cannot.
+        """
+        if not self.takes_several:
+            raise InputError(
+                f"backend {name!r}: gives scores of classes that exclude one another, and this "
+                "network's videos have several labels: choose another backend"
+            )
+        self.several_labels = True
+        return self
 
     def blank(self, batch: int = 1) -> np.ndarray:
         """Zeros of the shape that it takes."""
@@ -70,11 +90,13 @@ class Backend(Protocol):
         device: where it computes: ``"cpu"``, ``"cuda"``...
         immediate: whether :meth:`prepare` costs nothing, so that there is no need to do it in
             the background.
+        several_labels: whether its runners give the sigmoid of each class.
     """
 
     name: str
     device: str = "cpu"
     immediate: bool = False
+    several_labels: bool = False
 
     @abstractmethod
     def check(self, subnet: Subnet) -> None:
@@ -216,8 +238,15 @@ def check_precision(precision: str, backend: str, supported: Iterable[str]) -> N
         )
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """float array (B, classes) -> float32 scores whose rows sum to 1."""
+def softmax(logits: np.ndarray, several_labels: bool = False) -> np.ndarray:
+    """float array (B, classes) -> float32 scores whose rows sum to 1.
+
+    With ``several_labels`` the sigmoid of each.
+    """
     logits = np.asarray(logits, np.float32)
+    if several_labels:
+        # Of either sign nothing overflows.
+        small = np.exp(-np.abs(logits))
+        return np.where(logits < 0, small, np.float32(1)) / (1 + small)
     scores = np.exp(logits - logits.max(1, keepdims=True))
     return scores / scores.sum(1, keepdims=True)

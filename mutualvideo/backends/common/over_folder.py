@@ -58,7 +58,8 @@ class FolderBackend(Backend):
 
     def prepare(self, subnet: Subnet) -> Runner:
         shape = self.input_shape(subnet)
-        return self._kind.run_file(self.folder / self._rows[subnet].files[0], subnet, shape)
+        runner = self._kind.run_file(self.folder / self._rows[subnet].files[0], subnet, shape)
+        return runner.score_several(self.name) if self.several_labels else runner
 
     def describe(self) -> dict[str, Any]:
         return self._kind.describe()

@@ -39,7 +39,8 @@ class NetworkBackend(Backend):
 
     def prepare(self, subnet: Subnet) -> Runner:
         self.check(subnet)
-        return self.kind.run_subnet(self.model, subnet, self.input_shape(subnet))
+        runner = self.kind.run_subnet(self.model, subnet, self.input_shape(subnet))
+        return runner.score_several(self.name) if self.several_labels else runner
 
     def describe(self) -> dict[str, Any]:
         about = self.kind.describe()
@@ -92,9 +93,10 @@ def on_device(
     return channels_last(torch.from_numpy(clips).to(device, dtype))
 
 
-def scores_of(logits: torch.Tensor) -> np.ndarray:
-    """float32 array of softmax scores; the copy to the CPU waits for the device."""
-    return logits.float().softmax(1).cpu().numpy()
+def scores_of(logits: torch.Tensor, several_labels: bool = False) -> np.ndarray:
+    """float32 array of softmax scores, or of sigmoids; the copy to the CPU waits for the device."""
+    logits = logits.float()
+    return (logits.sigmoid() if several_labels else logits.softmax(1)).cpu().numpy()
 
 
 def network_bytes(network: nn.Module) -> int:

@@ -35,7 +35,7 @@ def check_list(
     Raises:
         InputError: for a bad list, or a folder that cannot be written or would lose the list.
     """
-    videos = read_annotations(csv_path, separator, prefix, allow_absolute=True)
+    videos = read_annotations(csv_path, separator, prefix, allow_absolute=True, multi_label=True)
     lines = Path(csv_path).read_text(encoding="utf-8-sig").splitlines()
     good, bad = Path(output) / "good.csv", Path(output) / "bad.csv"
     # What training looks for in a folder: train.csv, val.csv, test.csv.
@@ -51,7 +51,7 @@ def check_list(
     for path in (good, same):
         with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             file.writelines(f"{lines[v.line - 1]}\n" for v in videos if reasons[v.path] is None)
-    rows = [(v.name, v.label, as_text(reasons[v.path])) for v in wrong]
+    rows = [(v.name, v.written_labels, as_text(reasons[v.path])) for v in wrong]
     write_rows(bad, rows)
     return len(videos), len(wrong)
 
@@ -143,7 +143,7 @@ def training_keys(csv_path, separator=" ", prefix=""):
     root = list_root(csv_path, prefix)
     keys = f"DATA.PATH_PREFIX {root}"
     try:
-        read_annotations(csv_path, separator, root)
+        read_annotations(csv_path, separator, root, multi_label=True)
     except InputError:
         return f"{keys} DATA.ALLOW_ABSOLUTE_PATHS True"
     return keys

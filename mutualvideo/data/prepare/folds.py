@@ -66,8 +66,16 @@ def make_folds(
     videos = [
         video
         for path in csv_paths
-        for video in read_annotations(path, separator, prefix, allow_absolute=True)
+        for video in read_annotations(
+            path, separator, prefix, allow_absolute=True, multi_label=True
+        )
     ]
+    for video in videos:
+        if video.several is not None:
+            raise InputError(
+                f"{video.name}: has the labels {video.written_labels}; classes are spread over "
+                "folds by one label a video, so lists with several have to be divided by hand"
+            )
     _require_no_repetition(videos)
     groups = list(range(len(videos)))
     if group_by:

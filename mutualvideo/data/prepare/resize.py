@@ -181,7 +181,9 @@ def _new_lists(lists, source, separator, prefix):
         if csv_path.name in texts or csv_path.name in ("bad.csv", "resize.json"):
             raise InputError(f"{csv_path}: another file of the output has this name; rename it")
         lines = []
-        for video in read_annotations(csv_path, separator, prefix, allow_absolute=True):
+        for video in read_annotations(
+            csv_path, separator, prefix, allow_absolute=True, multi_label=True
+        ):
             where = f"{csv_path}:{video.line}"
             path = Path(os.path.abspath(video.path))
             # The folder alone is resolved: the videos themselves may be links.
@@ -191,7 +193,7 @@ def _new_lists(lists, source, separator, prefix):
             if path.suffix.lower() not in EXTENSIONS:
                 raise InputError(f"{where}: {path} is no video ({' '.join(EXTENSIONS)})")
             target = path.relative_to(source).with_suffix(".mp4")
-            lines.append(f"{target.as_posix()}{separator}{video.label}\n")
+            lines.append(f"{target.as_posix()}{separator}{video.written_labels}\n")
         texts[csv_path.name] = "".join(lines)
     return texts
 

@@ -25,6 +25,7 @@ def kinetics(cfg: CfgNode, split: str) -> VideoList:
         prefix=cfg.DATA.PATH_PREFIX,
         num_classes=cfg.MODEL.NUM_CLASSES,
         allow_absolute=cfg.DATA.ALLOW_ABSOLUTE_PATHS,
+        multi_label=cfg.DATA.MULTI_LABEL,
     )
     return VideoList(str(path), videos, classes=read_class_names(cfg))
 

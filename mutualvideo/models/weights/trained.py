@@ -21,7 +21,7 @@ from mutualvideo.registry import from_outside
 from mutualvideo.slim import load_statistics
 
 # Keys that decide which network a checkpoint's weights fit, beside the network's own.
-_ARCHITECTURE = ("MODEL.MODEL_NAME", "MODEL.NUM_CLASSES", "MUTUAL.DIVISOR")
+_ARCHITECTURE = ("MODEL.MODEL_NAME", "MODEL.NUM_CLASSES", "DATA.MULTI_LABEL", "MUTUAL.DIVISOR")
 
 
 def needed_modules(cfg: CfgNode) -> list[str]:

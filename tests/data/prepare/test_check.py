@@ -100,6 +100,15 @@ def test_good_and_bad_lists(folder, monkeypatch):
     assert all(os.path.exists(video.path) for video in good)
 
 
+def test_several_labels_stay_as_they_are(folder):
+    listed = folder / "in put/some.csv"
+    listed.write_text("c.mp4 1,7\nd.mp4 2,5\n")
+    assert check.check_list(listed, folder / "out") == (2, 1)
+    assert (folder / "out/good.csv").read_text() == "c.mp4 1,7\n"
+    with open(folder / "out/bad.csv", newline="") as file:
+        assert [row[:2] for row in csv.reader(file)] == [["d.mp4", "2,5"]]
+
+
 def test_each_path_is_decoded_once(folder, monkeypatch):
     seen = []
 

@@ -156,6 +156,12 @@ def test_a_tree_is_resized_once(tree, tmp_path):
     assert everything(out) == before
 
 
+def test_several_labels_stay_as_they_are(tree, tmp_path):
+    (tree / "some.csv").write_text("a.MKV 3,1\n")
+    resize_tree(tree, tmp_path / "out", SMALL, [tree / "some.csv"])
+    assert (tmp_path / "out/some.csv").read_text() == "a.mp4 1,3\n"
+
+
 def test_what_a_killed_run_leaves_does_not_count(tree, tmp_path):
     out = tmp_path / "out"
     (out / "x y").mkdir(parents=True)

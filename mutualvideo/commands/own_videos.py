@@ -1,0 +1,159 @@
+"""Training on a folder of one's own videos: what follows from them and from the machine."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+
+from mutualvideo.config import trace_run
+from mutualvideo.data.class_count import settle_classes
+from mutualvideo.data.sources import read_videos
+from mutualvideo.engine.kept_memory import kept_bytes
+from mutualvideo.engine.train import build_trained
+from mutualvideo.errors import InputError
+from mutualvideo.files import StrPath
+from mutualvideo.models import full_subnet
+from mutualvideo.slim import input_shape, set_subnet
+
+# Clips that are seen in a training, as far as the numbers of epochs allow.
+_CLIPS, _EPOCHS = 60_000, (15, 60)
+_BATCHES = (64, 32, 16, 8, 4)
+# Rates of configurations are for their own batch, and follow it in proportion (arXiv 1706.02677).
+_RATES = ("SOLVER.BASE_LR", "SOLVER.WARMUP_START_LR", "SOLVER.COSINE_END_LR")
+# Of the memory that is free: a CPU has other things to keep there.
+_SHARE = {"cuda": 0.8, "cpu": 0.4}
+# Steps of an epoch that there should be.
+_FEWEST_STEPS = 4
+_MEASURED_CLIPS = 2
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A key that nobody gave, what it was set to, and why."""
+
+    key: str
+    value: Any
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.value}: {self.why}"
+
+
+def own_run(
+    folder: StrPath,
+    config: StrPath,
+    overrides: Iterable[str] = (),
+    device: str | torch.device = "cpu",
+    free_bytes: int | None = None,
+) -> tuple[CfgNode, list[Choice]]:
+    """The configuration of a training on the videos in ``folder``.
+
+    Batch and learning rate follow from the memory, epochs from the number of videos, processes that
+    decode from the cores. What ``overrides`` give stays as given.
+
+    Args:
+        folder: one folder a class, see :func:`~mutualvideo.data.sources.videofolder.videofolder`.
+        config: YAML file, such as ``configs/Own/X3D_S_finetune.yaml``.
+        overrides: ``[KEY, VALUE, ...]``, as on a command line.
+        device: where it will train.
+        free_bytes: memory there; ``None``: as much as is free now.
+
+    Returns:
+        ``(cfg, [Choice, ...])``, the choices in the order of their keys' importance.
+
+    Raises:
+        InputError: for a folder that cannot be trained on, or a bad configuration.
+    """
+    overrides = [str(text) for text in overrides]
+    if not os.path.isdir(folder):
+        raise InputError(f"{folder}: no such folder; name one that holds a folder for each class")
+    given = set(overrides[::2])
+    where = ["DATA.PATH_TO_DATA_DIR", str(folder)]
+    cfg, _ = trace_run(config, [*where, *overrides])
+    cfg = settle_classes(cfg)
+    videos = len(read_videos(cfg.TRAIN.DATASET, cfg, "train").videos)
+    checked = len(read_videos(cfg.TRAIN.DATASET, cfg, "val").videos)
+    what = f"folders of classes; {videos} videos to train on, {checked} to validate on"
+    chosen = [Choice("MODEL.NUM_CLASSES", cfg.MODEL.NUM_CLASSES, what)]
+    before = cfg.TRAIN.BATCH_SIZE
+    if "TRAIN.BATCH_SIZE" not in given:
+        free = free_memory(device) if free_bytes is None else free_bytes
+        size, why = _batch_size(cfg, videos, free, torch.device(device).type)
+        chosen.append(Choice("TRAIN.BATCH_SIZE", size, why))
+        if "TEST.BATCH_SIZE" not in given:
+            chosen.append(Choice("TEST.BATCH_SIZE", size, "as in training"))
+        for key in _RATES:
+            section, leaf = key.split(".")
+            rate = cfg[section][leaf]
+            if key not in given and rate and size != before:
+                value = float(f"{rate * size / before:.3g}")
+                why = f"{rate:g} for {before} clips a step, in proportion"
+                chosen.append(Choice(key, value, why))
+    if "SOLVER.MAX_EPOCH" not in given:
+        chosen += _epochs(cfg, videos, given)
+    if "DATA_LOADER.NUM_WORKERS" not in given:
+        cores = os.cpu_count() or 1
+        workers = max(1, min(cfg.DATA_LOADER.NUM_WORKERS, cores - 1))
+        chosen.append(Choice("DATA_LOADER.NUM_WORKERS", workers, f"{cores} CPU cores"))
+    found = [text for one in chosen[1:] for text in (one.key, str(one.value))]
+    cfg, _ = trace_run(config, [*where, *found, *overrides])
+    return settle_classes(cfg), chosen
+
+
+def free_memory(device: str | torch.device) -> int:
+    """Bytes that are free on ``device`` now: of a GPU its own, else the machine's."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return 1024 * int(line.split()[1])
+    except OSError:
+        pass  # not Linux
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def clip_bytes(cfg: CfgNode) -> int:
+    """Bytes that the full network keeps of a training clip for its backward pass."""
+    with torch.random.fork_rng(devices=()):
+        model = build_trained(cfg, torch.device("cpu")).train()
+        full = full_subnet(cfg)
+        set_subnet(model, full)
+        frames, size = input_shape(model, full)
+        shape = (size, size) if frames is None else (frames, size, size)
+        clips = torch.randn(_MEASURED_CLIPS, 3, *shape)
+        return kept_bytes(model, lambda: model(clips).sum().backward()) // _MEASURED_CLIPS
+
+
+def _batch_size(cfg: CfgNode, videos: int, free: int, kind: str) -> tuple[int, str]:
+    each, share = clip_bytes(cfg), _SHARE.get(kind, _SHARE["cpu"])
+    most = max(1, videos // _FEWEST_STEPS)
+    limit = next((size for size in _BATCHES if size <= most), most)
+    size = next((size for size in _BATCHES if size <= limit and size * each <= share * free), None)
+    memory = f"{each / _GIB:.2g} GiB a clip, {free / _GIB:.1f} GiB free"
+    if size is None:
+        size = min(_BATCHES[-1], limit)
+        if size * each > share * free:
+            return size, f"{memory}: this may not fit; free some, or set MODEL.ACT_CHECKPOINT True"
+    if size == limit < _BATCHES[0]:
+        return size, f"{videos // size} steps an epoch ({memory})"
+    return size, memory
+
+
+def _epochs(cfg: CfgNode, videos: int, given: set[str]) -> list[Choice]:
+    fewest, most = _EPOCHS
+    epochs = min(most, max(fewest, round(_CLIPS / videos)))
+    chosen = [Choice("SOLVER.MAX_EPOCH", epochs, f"{epochs * videos:,} clips are seen")]
+    if "TRAIN.EVAL_PERIOD" not in given and cfg.TRAIN.EVAL_PERIOD:
+        period = max(1, epochs // 10)
+        chosen.append(Choice("TRAIN.EVAL_PERIOD", period, "ten validations"))
+    if "SOLVER.WARMUP_EPOCHS" not in given and cfg.SOLVER.WARMUP_EPOCHS:
+        warm_up = round(cfg.SOLVER.WARMUP_EPOCHS * epochs / cfg.SOLVER.MAX_EPOCH, 1)
+        chosen.append(Choice("SOLVER.WARMUP_EPOCHS", warm_up, "the same share of the epochs"))
+    return chosen

@@ -1,0 +1,108 @@
+"""From a folder of videos to a table: what is chosen, and that it trains."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mutualvideo import AdaptiveRecognizer
+from mutualvideo.commands.own_videos import clip_bytes, free_memory, own_run
+from mutualvideo.config import load_cfg
+from mutualvideo.engine.train import train
+from mutualvideo.errors import InputError
+from mutualvideo.evaluation.build import evaluate_grid
+from mutualvideo.models import build_model
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.log import setup_logging
+from tests.data.videos import encode
+
+CONFIG = Path(__file__).parents[1] / "configs" / "Own" / "X3D_S_finetune.yaml"
+CPU = Context(torch.device("cpu"))
+# The same network with fewer blocks and clips of few pixels.
+SMALL = {
+    "X3D.DEPTH_FACTOR": 0.4, "X3D.DIM_C5": 64, "DATA.NUM_FRAMES": 4, "DATA.SAMPLING_RATE": 2,
+    "DATA.TRAIN_CROP_SIZE": 32, "DATA.TEST_CROP_SIZE": 32, "DATA.TRAIN_JITTER_SCALES": "[32,40]",
+    "MUTUAL.SIZES": "[32]", "MUTUAL.FRAMES": "[4,2]", "TABLE.WIDTHS": "[1.0,0.63]",
+    "TABLE.FRAMES": "[4]", "TABLE.SIZES": "[32]", "TABLE.LATENCY": False,
+}  # fmt: skip
+GIB = 2**30
+
+
+def overrides(**more):
+    keys = {**SMALL, **{key.replace("__", "."): value for key, value in more.items()}}
+    return [str(text) for pair in keys.items() for text in pair]
+
+
+def folder_of(place, count):
+    for name in ("jump", "wave"):
+        (place / name).mkdir(parents=True)
+        for number in range(count):
+            (place / name / f"{number}.mp4").touch()
+    return place
+
+
+def test_a_folder_of_videos_becomes_a_recogniser(tmp_path):
+    videos = tmp_path / "videos"
+    for number, name in enumerate(("jump", "wave")):
+        (videos / name).mkdir(parents=True)
+        for each in range(5):
+            encode(videos / name / f"{each}.mp4", range(0, 60, 3), size=(48, 40 + 8 * number))
+    small = overrides(TRAIN__CHECKPOINT_FILE_PATH=tmp_path / "weights.pyth", OUTPUT_DIR=tmp_path)
+    kinetics = build_model(load_cfg(CONFIG, small))
+    torch.save({"model_state": kinetics.state_dict()}, tmp_path / "weights.pyth")
+    cfg, chosen = own_run(videos, CONFIG, [*small, "SOLVER.MAX_EPOCH", "1"])
+    assert [one.key for one in chosen][:2] == ["MODEL.NUM_CLASSES", "TRAIN.BATCH_SIZE"]
+    assert "8 videos to train on, 2 to validate on" in str(chosen[0])
+    assert cfg.TRAIN.BATCH_SIZE == 2 and cfg.MODEL.NUM_CLASSES == 2
+    assert cfg.SOLVER.MAX_EPOCH == 1
+    cfg.SOLVER.WARMUP_EPOCHS, cfg.TRAIN.EVAL_PERIOD, cfg.DATA_LOADER.NUM_WORKERS = 0.0, 1, 0
+    setup_logging(cfg.OUTPUT_DIR, True)
+    table = evaluate_grid(cfg, CPU, train(cfg, CPU))
+    assert table.metadata["checkpoint"] == "checkpoints/best.pyth"
+    recognizer = AdaptiveRecognizer(tmp_path)
+    clip = torch.zeros(4, 32, 32, 3, dtype=torch.uint8).numpy()
+    answer = recognizer.predict(clip, subnet=next(iter(table)).subnet)
+    assert answer.labels[0] in ("jump", "wave")
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["num_classes"] == 2 and results["videos"] == 2
+
+
+@pytest.mark.parametrize(
+    "videos, memory, size, epochs",
+    [(100, GIB, 16, 60), (1500, GIB, 64, 40), (5000, GIB, 64, 15)],
+)
+def test_batch_and_epochs_follow_from_the_videos(tmp_path, videos, memory, size, epochs):
+    folder = folder_of(tmp_path, videos * 5 // 4 // 2 + 1)
+    cfg, chosen = own_run(folder, CONFIG, overrides(), free_bytes=10 * memory)
+    assert cfg.TRAIN.BATCH_SIZE == size == cfg.TEST.BATCH_SIZE
+    assert cfg.SOLVER.MAX_EPOCH == pytest.approx(epochs, abs=1)
+    assert cfg.SOLVER.BASE_LR == pytest.approx(0.005 * cfg.TRAIN.BATCH_SIZE / 16, rel=1e-2)
+    assert cfg.SOLVER.WARMUP_EPOCHS < cfg.SOLVER.MAX_EPOCH
+    assert {one.key: one.value for one in chosen}["SOLVER.MAX_EPOCH"] == cfg.SOLVER.MAX_EPOCH
+
+
+def test_the_batch_follows_from_the_memory(tmp_path):
+    folder = folder_of(tmp_path, 200)
+    each = clip_bytes(load_cfg(CONFIG, overrides()))
+    for size in (8, 16):
+        free = int(1.01 * size * each / 0.4)
+        assert own_run(folder, CONFIG, overrides(), free_bytes=free)[0].TRAIN.BATCH_SIZE == size
+    cfg, chosen = own_run(folder, CONFIG, overrides(), free_bytes=each)
+    assert cfg.TRAIN.BATCH_SIZE == 4 and "this may not fit" in str(chosen[1])
+    assert free_memory("cpu") > 2**20
+
+
+def test_what_is_given_stays(tmp_path):
+    folder = folder_of(tmp_path, 20)
+    keys = overrides(TRAIN__BATCH_SIZE=6, SOLVER__MAX_EPOCH=7, DATA_LOADER__NUM_WORKERS=0)
+    cfg, chosen = own_run(folder, CONFIG, keys)
+    assert (cfg.TRAIN.BATCH_SIZE, cfg.SOLVER.MAX_EPOCH, cfg.DATA_LOADER.NUM_WORKERS) == (6, 7, 0)
+    assert cfg.SOLVER.BASE_LR == 0.005 and [one.key for one in chosen] == ["MODEL.NUM_CLASSES"]
+
+
+def test_a_folder_that_is_none(tmp_path):
+    with pytest.raises(InputError, match="none: no such folder; name one that holds a folder"):
+        own_run(tmp_path / "none", CONFIG)
+    with pytest.raises(InputError, match="holds no folder of a class"):
+        own_run(tmp_path, CONFIG)
