@@ -66,7 +66,7 @@ def test_what_is_none(given, words):
 
 
 def test_the_list(capsys):
-    assert main(["configs", "kinetics", "SLOWFAST"]) is None
+    assert main(["configs", "kinetics", "slowfast_4x16"]) is None
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [
         "Kinetics/SLOWFAST_4x16_R50_mutual",
