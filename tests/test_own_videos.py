@@ -6,19 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from mutualvideo import AdaptiveRecognizer
+from mutualvideo import AdaptiveRecognizer, QueryTable
+from mutualvideo.commands.command_line import main
 from mutualvideo.commands.own_videos import clip_bytes, free_memory, own_run
 from mutualvideo.config import load_cfg
-from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
-from mutualvideo.evaluation.build import evaluate_grid
 from mutualvideo.models import build_model
-from mutualvideo.run.distributed import Context
-from mutualvideo.run.log import setup_logging
 from tests.data.videos import encode
 
 CONFIG = Path(__file__).parents[1] / "configs" / "Own" / "X3D_S_finetune.yaml"
-CPU = Context(torch.device("cpu"))
 # The same network with fewer blocks and clips of few pixels.
 SMALL = {
     "X3D.DEPTH_FACTOR": 0.4, "X3D.DIM_C5": 64, "DATA.NUM_FRAMES": 4, "DATA.SAMPLING_RATE": 2,
@@ -42,7 +38,7 @@ def folder_of(place, count):
     return place
 
 
-def test_a_folder_of_videos_becomes_a_recogniser(tmp_path):
+def test_a_folder_of_videos_becomes_a_recogniser(tmp_path, capfd):
     videos = tmp_path / "videos"
     for number, name in enumerate(("jump", "wave")):
         (videos / name).mkdir(parents=True)
@@ -51,14 +47,16 @@ def test_a_folder_of_videos_becomes_a_recogniser(tmp_path):
     small = overrides(TRAIN__CHECKPOINT_FILE_PATH=tmp_path / "weights.pyth", OUTPUT_DIR=tmp_path)
     kinetics = build_model(load_cfg(CONFIG, small))
     torch.save({"model_state": kinetics.state_dict()}, tmp_path / "weights.pyth")
-    cfg, chosen = own_run(videos, CONFIG, [*small, "SOLVER.MAX_EPOCH", "1"])
+    small += ["SOLVER.MAX_EPOCH", "1", "SOLVER.WARMUP_EPOCHS", "0", "TRAIN.EVAL_PERIOD", "1"]
+    small += ["DATA_LOADER.NUM_WORKERS", "0"]
+    cfg, chosen = own_run(videos, CONFIG, small)
     assert [one.key for one in chosen][:2] == ["MODEL.NUM_CLASSES", "TRAIN.BATCH_SIZE"]
     assert "8 videos to train on, 2 to validate on" in str(chosen[0])
     assert cfg.TRAIN.BATCH_SIZE == 2 and cfg.MODEL.NUM_CLASSES == 2
     assert cfg.SOLVER.MAX_EPOCH == 1
-    cfg.SOLVER.WARMUP_EPOCHS, cfg.TRAIN.EVAL_PERIOD, cfg.DATA_LOADER.NUM_WORKERS = 0.0, 1, 0
-    setup_logging(cfg.OUTPUT_DIR, True)
-    table = evaluate_grid(cfg, CPU, train(cfg, CPU))
+    main(["train", str(videos), *small])
+    assert str(chosen[0]) in capfd.readouterr().out
+    table = QueryTable.load_json(tmp_path / "query_table.json")
     assert table.metadata["checkpoint"] == "checkpoints/best.pyth"
     recognizer = AdaptiveRecognizer(tmp_path)
     clip = torch.zeros(4, 32, 32, 3, dtype=torch.uint8).numpy()
@@ -106,3 +104,5 @@ def test_a_folder_that_is_none(tmp_path):
         own_run(tmp_path / "none", CONFIG)
     with pytest.raises(InputError, match="holds no folder of a class"):
         own_run(tmp_path, CONFIG)
+    with pytest.raises(InputError, match="give --cfg, or a folder"):
+        main(["train"])

@@ -252,6 +252,8 @@ class AdaptiveRecognizer:
             PreparationError: if an earlier switch failed in the background and has not been
                 reported yet, or with ``wait`` if this one fails; nothing is switched.
         """
+        if isinstance(subnet, str):
+            subnet = Subnet.parse(subnet)
         if self.frames is not None:
             return self.frames.switch(subnet)
         return self._begin(lambda new: new.hold(subnet), None, wait)

@@ -70,7 +70,7 @@ def test_help_of_a_command(name, capsys):
         (["trian"], "there is no command 'trian': did you mean train?"),
         (["zzz", "--cfg", "x"], "there is no command 'zzz': choose from train, evaluate"),
         ([], "COMMAND"),
-        (["train"], "--cfg"),
+        (["table"], "--cfg"),
     ],
 )
 def test_what_is_no_command(given, words, capsys):

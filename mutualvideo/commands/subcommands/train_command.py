@@ -2,32 +2,64 @@
 
 SIGTERM, ^C and TRAIN.TIME_LIMIT end training with a checkpoint; the same command continues.
 
+mutualvideo train path/to/videos OUTPUT_DIR output/mine
 mutualvideo train --cfg configs/Kinetics/X3D_M_mutual.yaml \\
     DATA.PATH_TO_DATA_DIR /data/kinetics OUTPUT_DIR output/x3d_m
 torchrun --nproc_per_node=8 -m mutualvideo train --cfg ...
+
+The first takes a folder that holds a folder of videos for each class, and by default the
+configuration Own/X3D_S_finetune; it says what it chooses for these videos and this machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from fvcore.common.config import CfgNode
+
+# Of one's own videos, unless another is given.
+OWN = "Own/X3D_S_finetune"
 CFG_HELP = "YAML file, see configs/, or the name of one of these: Kinetics/X3D_M_mutual"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--cfg", required=True, help=CFG_HELP)
+    add("--cfg", help=CFG_HELP)
     add("--opts", nargs="+", default=[], metavar="KEY VALUE", help="overrides")
     add("--print-config", action="store_true", help="print every key, and where it comes from")
     add("--dry-run", action="store_true", help="say what a run would be, and write nothing")
-    add("overrides", nargs="*", metavar="KEY VALUE", help="the same, bare")
+    text = "a folder of your own videos, if there is one, and overrides"
+    add("overrides", nargs="*", metavar="[FOLDER] KEY VALUE", help=text)
 
 
 def run(args: argparse.Namespace) -> None:
     from mutualvideo.commands.running import run_net
     from mutualvideo.config import format_cfg, in_pairs, trace_run
+    from mutualvideo.errors import InputError
 
-    cfg, origins = trace_run(args.cfg, in_pairs(args.opts) + in_pairs(args.overrides))
+    bare = list(args.overrides)
+    if len(bare) % 2 and (args.cfg is None or os.path.isdir(bare[0])):
+        folder, overrides = bare[0], in_pairs(args.opts) + bare[1:]
+        return run_net(_of_folder(folder, args.cfg, overrides), args.dry_run)
+    if args.cfg is None:
+        raise InputError("give --cfg, or a folder that holds a folder of videos for each class")
+    cfg, origins = trace_run(args.cfg, in_pairs(args.opts) + in_pairs(bare))
     if args.print_config:
         return print(format_cfg(cfg, origins), end="")
     return run_net(cfg, args.dry_run)
+
+
+def _of_folder(folder: str, config: str | None, overrides: list[str]) -> CfgNode:
+    """The configuration of a training on one's own videos; says what it chose, and why."""
+    import torch
+
+    from mutualvideo.commands.own_videos import own_run
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    cfg, chosen = own_run(folder, config or OWN, overrides, device)
+    for choice in chosen:
+        print(choice)
+    return cfg
