@@ -1,4 +1,4 @@
-"""Draws clips_flops_accuracy.png from the README's table of real clips: python docs/clips_figure.py
+"""Draws clips_flops_accuracy.png, the table of real clips in results.md: python docs/clips_figure.py
 
 The picture says inside which table it shows, so that a test notices when the two differ.
 """
@@ -17,7 +17,7 @@ PICTURE = ROOT / "docs" / "clips_flops_accuracy.png"
 KEY = "mutualvideo-table"
 
 
-def read_table(page=ROOT / "README.md"):
+def read_table(page=ROOT / "docs" / "results.md"):
     """``{sub-network: [top-1 in percent, multiply-adds in millions]}`` of the table on the page."""
     text = page.read_text(encoding="utf-8")
     head, _, *lines = re.search(r"^\| width \| 8 x 80.*?(?=\n\n)", text, re.M | re.S)[0].split("\n")
