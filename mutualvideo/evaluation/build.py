@@ -138,7 +138,7 @@ def evaluate_grid(
         IncompleteError: after everything is written, if videos are missing and
             TEST.ALLOW_MISSING is not set.
     """
-    named = checkpoint_path or find_checkpoint(cfg)
+    named = os.fspath(checkpoint_path or find_checkpoint(cfg))
     path = local_weights(named)
     checkpoint = read_checkpoint(path)
     cfg = adopt_checkpoint_cfg(cfg, checkpoint, path)

@@ -21,6 +21,7 @@ from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime.clip_window import Smoother
 from mutualvideo.runtime.prediction import top_scores
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
+from mutualvideo.subnet import Subnet
 
 _EPSILON_S = 1e-6
 
@@ -97,6 +98,8 @@ class _FramePlayer:
         )
         self._next_s, self._shown_s = 0.0, -float("inf")
         self._entry: int | None = None
+        # Who answered last.
+        self._answered: Subnet | None = None
         self._overlay: Overlay | None = None
         # (seconds, multiply-adds) of the last second.
         self._spent: deque[tuple[float, int]] = deque()
@@ -149,7 +152,8 @@ class _FramePlayer:
             self._entry = entry
         found = self._recognizer.predict(frame)
         part = self.parts.setdefault(entry, Part(str(budget)))
-        part.add(found)
+        part.add(found, switched=found.subnet != self._answered)
+        self._answered = found.subnet
         self._spent.append((time_s, found.macs))
         while self._spent[0][0] <= time_s - 1:
             self._spent.popleft()

@@ -13,7 +13,7 @@ from mutualvideo.commands.command_line import main
 from mutualvideo.commands.silence import quietly
 from mutualvideo.data.annotations import read_annotations
 from mutualvideo.data.prepare import toy
-from mutualvideo.play.player import _Part
+from mutualvideo.play.player import Part
 from mutualvideo.runtime import Prediction
 from mutualvideo.subnet import Subnet
 from tests.data.videos import encode
@@ -70,7 +70,7 @@ def test_a_folder_gives_one_csv_and_no_budget_is_that_of_the_full_network(
 
 
 def test_the_first_answer_after_a_switch_does_not_count():
-    part, scores = _Part("1G"), np.array([[1.0, 0.0]], np.float32)
+    part, scores = Part("1G"), np.array([[1.0, 0.0]], np.float32)
 
     def add(ms, switched):
         subnet = Subnet(1, 6, 40)

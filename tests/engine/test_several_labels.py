@@ -24,7 +24,7 @@ from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
 from mutualvideo.slim import each_subnet, load_statistics
 from tests.data.videos import encode
-from tests.engine.logged import stats
+from tests.engine.logged import stats_of
 
 CPU = Context(torch.device("cpu"))
 KEYS = {
@@ -62,11 +62,6 @@ def several(tiny, unlike, tmp_path):
         return tiny(**{**KEYS, **paths, **changes})
 
     return build
-
-
-def log_lines(cfg):
-    with open(f"{cfg.OUTPUT_DIR}/stdout.log") as file:
-        return stats(file.read())
 
 
 def run(cfg):
@@ -117,7 +112,7 @@ def test_mean_average_precision_is_in_table_logs_results_and_recogniser(several)
     assert lines[2]["label_name"] == "sit,walk"
     results = json.loads(open(f"{cfg.OUTPUT_DIR}/results.json").read())
     assert results["subnets"]["1x4x32"]["mean_ap"] == pytest.approx(wanted["1x4x32"], abs=1e-6)
-    logged = log_lines(cfg)
+    logged = stats_of(cfg)
     assert {line["map"] for line in logged if line["_type"] == "test_final"} == {
         round(row.mean_ap, 5) for row in table
     }
@@ -175,7 +170,7 @@ def test_charades_lists_train_with_mixup_and_smoothing(tiny, tmp_path):
         MUTUAL__LABEL_SHARE=0.5,
     )
     run(cfg)
-    losses = [line["loss"] for line in log_lines(cfg) if line["_type"] == "train_iter"]
+    losses = [line["loss"] for line in stats_of(cfg) if line["_type"] == "train_iter"]
     assert all(0 < loss < 2 for loss in losses)
     table = evaluate_grid(cfg, CPU)
     assert all(0 <= row.mean_ap <= 100 for row in table)

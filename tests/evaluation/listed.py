@@ -79,6 +79,10 @@ class ListedLoader:
         self._clips, self._batch_size, self._lost = clips, batch_size, dict(lost)
         self._rows = range(rank, len(labels), world_size)
 
+    def __len__(self):
+        views = sum(self._lost.get(row, VIEWS) for row in self._rows)
+        return -(-views // self._batch_size)
+
     def __iter__(self):
         keys = []
         for row in self._rows:

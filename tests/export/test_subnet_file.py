@@ -213,7 +213,7 @@ def test_refused_in_one_line(source, tmp_path, subnet, name, file, named):
 )
 def test_a_missing_package_names_its_extra(monkeypatch, name, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=rf"{package} cannot be .*mutualvideo\[{extra}\]"):
+    with pytest.raises(InputError, match=rf"{package} cannot be .*pip install .*\[{extra}\]"):
         get_format(name)
 
 

@@ -111,7 +111,7 @@ def test_top_is_sorted(recognizer, clip):
         (np.zeros((6, 1, 40, 40), np.uint8), r"\(6, 1, 40, 40\)"),
         (np.zeros((2, 6, 40, 40, 3), np.uint8), r"\(2, 6, 40, 40, 3\)"),
         (np.zeros((0, 40, 40, 3), np.uint8), r"\(0, 40, 40, 3\)"),
-        ("clip.mp4", "str"),
+        ("clip.mp4", "clip.mp4: no such video file"),
     ],
 )
 def test_predict_refuses(recognizer, bad, named):

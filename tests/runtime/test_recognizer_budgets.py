@@ -69,7 +69,7 @@ class SimulatedRunner(Runner):
 
 
 @pytest.fixture
-def simulated(monkeypatch):
+def simulated(monkeypatch, tmp_path):
     """Makes recognisers over a simulated machine: ``(recognizer, machine)``."""
 
     def make(metadata=None, rows=ROWS, cascades=None, **options):
@@ -87,7 +87,9 @@ def simulated(monkeypatch):
             return prepare(*arguments)
 
         monkeypatch.setattr(module, "prepare", slow_prepare)
-        return AdaptiveRecognizer("unread", table, cascades=cascades), machine
+        unread = tmp_path / "unread.pyth"
+        unread.touch()
+        return AdaptiveRecognizer(unread, table, cascades=cascades), machine
 
     return make
 

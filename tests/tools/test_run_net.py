@@ -13,7 +13,7 @@ import yaml
 
 from mutualvideo import QueryTable
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.engine import train as train_module
+from mutualvideo.engine import monitor
 from mutualvideo.evaluation import build as build_module
 from mutualvideo.evaluation import choose_statistics as statistics_module
 from mutualvideo.models import build_model
@@ -154,7 +154,7 @@ def test_missing_videos_decide_the_exit_code(run_net, tiny, tmp_path, monkeypatc
 
 
 def test_missing_videos_do_not_end_training(run_net, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_module, "build_loader", LosingLoader.build({2: "is damaged"}))
+    monkeypatch.setattr(monitor, "build_loader", LosingLoader.build({2: "is damaged"}))
     code, _ = run_net("SOLVER.MAX_EPOCH", "2", "TRAIN.EVAL_PERIOD", "1", "TEST.ENABLE", "False")
     log = (tmp_path / "run" / "stdout.log").read_text()
     assert code == 0 and "evaluated 3 of 4 videos of the list; 2.mp4: is damaged" in log
