@@ -65,7 +65,7 @@ def test_val_and_test_share_a_list(cfg, write):
         (HEADER + _row("a", 1, '"1,"'), r"train.csv:2: the label '' is not an integer"),
         (
             HEADER + _row("b", 1, '"1"') + _row("a", 1, '"1,2"') + _row("a", 2, '"7"'),
-            r"train.csv:3: a has the labels \[1, 2, 7\]; multi-label training is not offered",
+            r"train.csv:3: a has the labels \[1, 2, 7\]; set DATA.MULTI_LABEL True",
         ),
         (HEADER + _row("a", 1, '""'), r"train.csv:2: a has the labels \[\]"),
         (HEADER + _row("a", 1, '"157"'), r"train.csv:2: the label 157 is outside 0 .. 156"),
