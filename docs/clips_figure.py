@@ -1,4 +1,4 @@
-"""Draws clips_flops_accuracy.png, the table of real clips in results.md: python docs/clips_figure.py
+"""Draws clips_flops_accuracy.png from the table of results.md: python docs/clips_figure.py
 
 The picture says inside which table it shows, so that a test notices when the two differ.
 """

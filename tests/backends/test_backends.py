@@ -211,7 +211,8 @@ def test_what_there_is_not(built, arguments, named):
 
 
 def test_an_absent_package_names_its_extra():
-    with pytest.raises(InputError, match=r"'openvino': no_such_thing cannot .*pip install .*\[openvino\]"):
+    words = r"'openvino': no_such_thing cannot .*pip install .*\[openvino\]"
+    with pytest.raises(InputError, match=words):
         import_extra("no_such_thing", "openvino", "openvino")
 
 
