@@ -35,6 +35,7 @@ COMMANDS = {
     "folds": ("folds_command", "lists for k-fold cross-validation"),
     "toy": ("toy_command", "write a small data set of moving shapes, to try things with"),
     "configs": ("configs_command", "list the configurations that --cfg takes by name"),
+    "weights": ("weights_command", "list the released weights that can be had by name"),
     "compare": ("compare_command", "train what a plan asks for, and report how its arms differ"),
     "benchmark": ("benchmark_command", "measure speed side by side with other libraries"),
     "doctor": ("doctor_command", "what is installed and works here: for a bug report"),
