@@ -92,8 +92,8 @@ def slimmable(
     SlimState(width_range, divisor)  # refuses a bad range or divisor
     rules, segments = rules or {}, segments or {}
     left = [pattern for pattern, rule in rules.items() if rule == Fixed()]
-    chosen = {n: m for n, m in model.named_modules() if not is_within(n, exclude)}
     every = dict(model.named_modules())
+    chosen = {n: m for n, m in every.items() if not is_within(n, exclude)}
     for names, patterns in ((every, exclude), (chosen, rules), (chosen, segments)):
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in names):

@@ -12,6 +12,14 @@ TRANSFORMERS = (
     "transformers are out of reach, since slimmable() makes convolutional networks narrower and "
     "attention heads are tied to their channels"
 )
+# They may have no parameters at all.
+_NORMS = (
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.GroupNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.modules.batchnorm._BatchNorm,
+)
 
 
 def keeps_forward(module, plain):
@@ -66,12 +74,8 @@ def whole_because(module, plain):
         return "it normalises more than the channels"
     if "ConvTranspose" in plain.__name__ and module.groups > 1:
         return "transposed convolutions in groups are not cut"
-    if not own and not isinstance(
-        module,
-        (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm),
-    ):
-        if not isinstance(module, nn.modules.batchnorm._BatchNorm):
-            return "its weight is not a parameter of its own"
+    if not own and not isinstance(module, _NORMS):
+        return "its weight is not a parameter of its own"
     return None
 
 

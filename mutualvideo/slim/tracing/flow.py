@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from mutualvideo.slim.tracing.call import Call, Unfollowed
-from mutualvideo.slim.tracing.operations import rule_of
+from mutualvideo.slim.tracing.rules.call import Call, Unfollowed
+from mutualvideo.slim.tracing.rules.operations import rule_of
 from mutualvideo.slim.tracing.shadow import flat, is_free, is_labelled
 
 _OURS, _TORCH = str(Path(__file__).parents[1]), str(Path(torch.__file__).parent)

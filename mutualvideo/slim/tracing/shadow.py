@@ -19,6 +19,11 @@ def along(labels, dim, dims):
     return torch.from_numpy(labels).view(shape)
 
 
+def free(dims):
+    """The shadow of a tensor of ``dims`` dimensions that has nothing to do with channels."""
+    return torch.full((1,) * dims, FREE, dtype=torch.int32)
+
+
 def compress(tensor):
     """The shadow of what ``tensor``, int32, says for every entry; ``None`` where all are whole."""
     for dim, size in enumerate(tensor.shape):

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from mutualvideo.slim.tracing.call import Unfollowed
 from mutualvideo.slim.tracing.labels import FREE, WHOLE
-from mutualvideo.slim.tracing.operation_names import OF_THE_TENSOR
+from mutualvideo.slim.tracing.rules.call import Unfollowed
+from mutualvideo.slim.tracing.rules.operation_names import OF_THE_TENSOR
 from mutualvideo.slim.tracing.shadow import LIMIT, compress, flat, is_labelled, varying
 
 

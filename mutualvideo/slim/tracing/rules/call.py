@@ -5,7 +5,7 @@ from functools import cached_property
 import torch
 from torch.utils._pytree import tree_leaves
 
-from mutualvideo.slim.tracing.operation_names import FILLS, MOVES
+from mutualvideo.slim.tracing.rules.operation_names import FILLS, MOVES
 
 
 class Unfollowed(Exception):

@@ -2,10 +2,9 @@
 
 import torch
 
-from mutualvideo.slim.tracing.combining import combine
-from mutualvideo.slim.tracing.labels import FREE
-from mutualvideo.slim.tracing.moving import after_move
-from mutualvideo.slim.tracing.shadow import compress, is_free, is_labelled, varying
+from mutualvideo.slim.tracing.rules.combining import combine
+from mutualvideo.slim.tracing.rules.moving import after_move
+from mutualvideo.slim.tracing.shadow import compress, free, is_free, is_labelled, varying
 
 
 def follow_cat(call):
@@ -15,8 +14,7 @@ def follow_cat(call):
     shadows = [call.shadow(t) for t in given]
     labelled = [s for s in shadows if is_labelled(s)]
     if not labelled:
-        free = all(is_free(s) for s in shadows)
-        return [torch.full((1,) * dims, FREE, dtype=torch.int32) if free else None]
+        return [free(dims) if all(is_free(s) for s in shadows) else None]
     joins = any(dim in varying(s) for s in labelled)
     if call.flow.narrow:  # where a single channel is left, its shadow does not tell
         joins = joins or dim in call.flow.book.expected_dims()

@@ -1,16 +1,11 @@
-"""How each of torch's operations passes labels on: one rule a kind, and an allow-list of kinds.
-
-A rule gets a ``Call`` and returns the shadows of its results. What it cannot follow it raises as
-``Unfollowed``: then all channels that go in are pinned, and what comes out is whole. So is
-everything that an operation without a rule reads.
-"""
+"""Which rule an operation has."""
 
 import torch
 
-from mutualvideo.slim.tracing.call import Unfollowed
-from mutualvideo.slim.tracing.combining import follow_elementwise, follow_free, follow_like
-from mutualvideo.slim.tracing.joining import follow_cat, follow_stack
-from mutualvideo.slim.tracing.layer_operations import (
+from mutualvideo.slim.tracing.rules.call import Unfollowed
+from mutualvideo.slim.tracing.rules.combining import follow_elementwise, follow_free, follow_like
+from mutualvideo.slim.tracing.rules.joining import follow_cat, follow_stack
+from mutualvideo.slim.tracing.rules.layer_operations import (
     follow_convolution,
     follow_glu,
     follow_group_norm,
@@ -19,7 +14,7 @@ from mutualvideo.slim.tracing.layer_operations import (
     over_channels,
     over_space,
 )
-from mutualvideo.slim.tracing.moving import (
+from mutualvideo.slim.tracing.rules.moving import (
     follow_along_dims,
     follow_as_strided,
     follow_cut,
@@ -30,7 +25,7 @@ from mutualvideo.slim.tracing.moving import (
     follow_pad,
     follow_reshape,
 )
-from mutualvideo.slim.tracing.operation_names import (
+from mutualvideo.slim.tracing.rules.operation_names import (
     CUTS,
     ELEMENTWISE,
     FACTORIES,
@@ -42,7 +37,7 @@ from mutualvideo.slim.tracing.operation_names import (
     SHAPES,
     SPATIAL,
 )
-from mutualvideo.slim.tracing.reducing import follow_in_order, follow_reduction
+from mutualvideo.slim.tracing.rules.reducing import follow_in_order, follow_reduction
 from mutualvideo.slim.tracing.shadow import is_labelled
 
 

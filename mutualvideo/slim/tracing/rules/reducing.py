@@ -2,9 +2,9 @@
 
 import torch
 
-from mutualvideo.slim.tracing.call import Unfollowed
-from mutualvideo.slim.tracing.combining import follow_elementwise
-from mutualvideo.slim.tracing.operation_names import POSITIONS
+from mutualvideo.slim.tracing.rules.call import Unfollowed
+from mutualvideo.slim.tracing.rules.combining import follow_elementwise
+from mutualvideo.slim.tracing.rules.operation_names import POSITIONS
 from mutualvideo.slim.tracing.shadow import flat, is_free, is_labelled, varying
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from mutualvideo.slim.tracing.call import Unfollowed
-from mutualvideo.slim.tracing.combining import combine
 from mutualvideo.slim.tracing.labels import FREE, WHOLE
+from mutualvideo.slim.tracing.rules.call import Unfollowed
+from mutualvideo.slim.tracing.rules.combining import combine
 from mutualvideo.slim.tracing.shadow import aligned, flat, is_free, is_labelled, varying
 
 

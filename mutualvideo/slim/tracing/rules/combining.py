@@ -2,25 +2,21 @@
 
 import torch
 
-from mutualvideo.slim.tracing.call import Unfollowed
 from mutualvideo.slim.tracing.labels import FREE
-from mutualvideo.slim.tracing.shadow import aligned, flat, is_free, is_labelled, varying
+from mutualvideo.slim.tracing.rules.call import Unfollowed
+from mutualvideo.slim.tracing.shadow import aligned, flat, free, is_free, is_labelled, varying
 
 
 def follow_free(call):
-    if any(is_labelled(s) for s in call.shadows) and call.written is None:
-        if call.name.startswith("new_"):
-            pass  # its values are not the tensor's
-        elif call.name == "bernoulli":
+    if call.name == "bernoulli" and call.written is None:  # its values are probabilities
+        if any(is_labelled(s) for s in call.shadows):
             return follow_elementwise(call)
-    return [torch.full((1,) * t.dim(), FREE, dtype=torch.int32) for t in call.results]
+    return [free(t.dim()) for t in call.results]
 
 
 def follow_like(call):
     shadow = call.shadows[0]
-    if not is_labelled(shadow):
-        shadow = torch.full((1,) * call.results[0].dim(), FREE, dtype=torch.int32)
-    return [shadow]
+    return [shadow if is_labelled(shadow) else free(call.results[0].dim())]
 
 
 def follow_elementwise(call):
@@ -39,7 +35,7 @@ def combine(call, operands, out_shape):
     labelled = [(s, shadow) for s, shadow in operands if is_labelled(shadow)]
     if not labelled:
         if operands and all(is_free(shadow) for _, shadow in operands):
-            return torch.full((1,) * dims, FREE, dtype=torch.int32)
+            return free(dims)
         return None
     why = call.flow.why(call, "combines its channels with others that are whole")
     result = None
