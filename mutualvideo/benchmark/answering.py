@@ -5,6 +5,7 @@ import torch
 from pytorchvideo.models.x3d import create_x3d
 
 from mutualvideo.backends import make_backend
+from mutualvideo.benchmark.remarks import remark
 from mutualvideo.benchmark.side_by_side import side_by_side
 from mutualvideo.config import load_cfg
 from mutualvideo.errors import InputError
@@ -42,7 +43,7 @@ def latency(repeats=10):
         try:
             backend = make_backend(name, model, "cpu")
         except InputError as error:
-            print(f"left out: {error}")
+            remark(f"left out: {error}")
             continue
         whole, part = backend.prepare(_FULL), backend.prepare(_SMALL)
         x = clip.numpy()

@@ -20,6 +20,7 @@ from torch.utils.benchmark import Timer
 
 from mutualvideo.backends import make_backend
 from mutualvideo.backends.common.latency import measure_rows
+from mutualvideo.benchmark.remarks import remark
 from mutualvideo.config import load_cfg
 from mutualvideo.engine.optimizer import build_optimizer
 from mutualvideo.engine.train import build_sampler
@@ -83,7 +84,7 @@ def measure():
         and the share of depthwise convolutions in X3D's step.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    print(about(device))
+    remark(about(device))
     size = _ON_GPU if device.type == "cuda" else _TINY
     found = training(device, size)
     found |= latency(device, size)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from mutualvideo.benchmark.remarks import remark
 from mutualvideo.benchmark.side_by_side import side_by_side
 from mutualvideo.config import load_cfg
 from mutualvideo.errors import InputError
@@ -37,7 +38,7 @@ def throughput(repeats=10, threads=8, clips=32):
             try:
                 recognizer = AdaptiveRecognizer(model, table, "cpu", backend, cfg)
             except InputError as error:
-                print(f"left out: {error}")
+                remark(f"left out: {error}")
                 continue
             for subnet in _SUBNETS:
                 with Service(recognizer) as service:

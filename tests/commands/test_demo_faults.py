@@ -1,6 +1,7 @@
 """What new users of demo, check, table, compare, benchmark and the toy videos stumbled over."""
 
 import csv
+import io
 import os
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mutualvideo import AdaptiveRecognizer, InputError
+from mutualvideo.benchmark.remarks import remark, remarks_to
 from mutualvideo.commands.command_line import main
 from mutualvideo.commands.silence import quietly
 from mutualvideo.data.annotations import read_annotations
@@ -148,3 +150,17 @@ def test_what_is_measured_says_nothing(capfd):
         print("what led to it")
         raise ZeroDivisionError
     assert capfd.readouterr().err == "what led to it\n"
+
+
+@pytest.mark.parametrize("descriptor", [True, False], ids=["descriptor 1", "none of its own"])
+def test_what_a_measurement_says_is_seen(descriptor, monkeypatch, capfd):
+    """As in a terminal, where standard output is descriptor 1, and in a notebook."""
+    text = io.StringIO()
+    with open(1, "w", closefd=False) as one:
+        monkeypatch.setattr(sys, "stdout", one if descriptor else text)
+        with quietly() as aloud, remarks_to(aloud):
+            print("noise")
+            remark("left out: a backend")
+        remark("after")
+        monkeypatch.undo()
+    assert text.getvalue() + capfd.readouterr().out == "left out: a backend\nafter\n"

@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 
 from mutualvideo.benchmark import COMMANDS, measurement
+from mutualvideo.benchmark.remarks import remarks_to
 from mutualvideo.commands.silence import quietly
 
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
-    with quietly():
+    with quietly() as aloud, remarks_to(aloud):
         found = measurement(args.command)()
     for name, values in found.items():
         print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in values.items()))
