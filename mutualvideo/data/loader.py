@@ -13,7 +13,14 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.regions import stack_regions
 from mutualvideo.data.sources import read_videos
-from mutualvideo.data.worker_faults import forget, is_death, limit_of, share, too_many_deaths
+from mutualvideo.data.worker_faults import (
+    forget,
+    is_death,
+    limit_of,
+    outlive,
+    share,
+    too_many_deaths,
+)
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError
 
@@ -325,7 +332,7 @@ def _quiet_iter(loader):
     mine = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGCHLD) if mine else None
     try:
-        return iter(loader)
+        return outlive(iter(loader))
     except OSError as error:
         forget(error)
         raise

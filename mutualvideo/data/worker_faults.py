@@ -85,6 +85,39 @@ def share(batch):
             os.close(handle)
 
 
+class _Done:
+    """torch's "the workers are done", which may be said although one of them is dead.
+
+    Workers take the lock of the event at every batch. One that is killed while it holds it never
+    gives it back, and ``set`` of the event itself would wait for it for ever.
+    """
+
+    def __init__(self, event, workers):
+        self._event, self._workers, self._is_set = event, workers, False
+
+    def is_set(self):
+        return self._is_set
+
+    def set(self):
+        self._is_set = True
+        if all(worker.is_alive() for worker in self._workers):
+            self._event.set()
+            return
+        for worker in self._workers:
+            worker.kill()
+
+
+def outlive(iterator):
+    """Makes torch's iterator end its workers without waiting for a dead one; returns it.
+
+    torch leaves this to its handler of SIGCHLD, which raises wherever the main thread is.
+    """
+    event = getattr(iterator, "_workers_done_event", None)
+    if event is not None and not isinstance(event, _Done):
+        iterator._workers_done_event = _Done(event, iterator._workers)
+    return iterator
+
+
 def forget(error):
     """Ends what there is of torch's iterator, if ``error`` came up while it was made."""
     trace = error.__traceback__

@@ -1,6 +1,7 @@
 """Workers of the loader that are killed at any moment, and limits of the system that they meet."""
 
 import errno
+import gc
 import multiprocessing
 import os
 import random
@@ -9,11 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
+from itertools import count
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import dataloader
+from torch.utils.data import dataloader, get_worker_info
 
 from mutualvideo.config import get_cfg
 from mutualvideo.data.loader import build_loader
@@ -102,6 +105,38 @@ def test_workers_killed_a_few_times(cfg, impatient):
 def test_workers_killed_at_two_hundred_random_moments(cfg, impatient):
     """Three a time is what an epoch survives."""
     assert killed(cfg, 200, 3) >= 200
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_a_worker_killed_while_it_holds_the_lock_that_all_share(cfg, impatient, monkeypatch, batch):
+    """The event by which torch ends workers: each asks it at each of its three batches."""
+    is_set, calls, first = Event.is_set, count(1), multiprocessing.Value("i", 1)
+
+    def die(self):
+        info = get_worker_info()
+        if info is not None and info.id == 0 and first.value and next(calls) == batch:
+            first.value = 0
+            self._cond.acquire()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return is_set(self)
+
+    monkeypatch.setattr(Event, "is_set", die)
+    videos = [row for found in build_loader(cfg, "train") for row in found["video"].tolist()]
+    assert not first.value and sorted(videos) == list(range(12))
+
+
+def test_a_worker_that_died_unseen_does_not_keep_the_loader_from_ending(cfg):
+    loader = build_loader(cfg, "train")
+    assert len(list(loader)) == 6
+    one, other = multiprocessing.active_children()
+    # The lock is held, as it is by a worker that was killed within it.
+    loader._loader._iterator._workers_done_event._event._cond.acquire()
+    one.kill()
+    one.join()
+    del loader
+    gc.collect()
+    other.join()
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize(
