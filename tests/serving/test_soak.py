@@ -128,7 +128,7 @@ def test_soak(run_dir, clips):
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
 def test_soak_with_a_cache_that_is_too_small(run_dir, monkeypatch):
     pytest.importorskip("openvino")
-    clips, prepared, converted = 2000, [], {}
+    clips, prepared, converted = 800, [], {}
     convert = to_runtime.to_openvino
 
     def to_openvino(network, shape):
