@@ -4,19 +4,7 @@ import json
 import math
 
 from mutualvideo.budget import format_macs
-from mutualvideo.files import atomic_path
-
-# Okabe and Ito's colours, told apart by the colour-blind, and a marker each.
-_LOOKS = [
-    ("#0072B2", "o"),
-    ("#E69F00", "s"),
-    ("#000000", "*"),
-    ("#009E73", "^"),
-    ("#D55E00", "D"),
-    ("#CC79A7", "v"),
-    ("#56B4E9", "P"),
-    ("#F0E442", "X"),
-]
+from mutualvideo.figures import COLOURS, MARKERS, cost_axis, draw_chance, dress, new_figure, save
 
 
 def markdown(summary, differences):
@@ -103,15 +91,9 @@ def _fields(found):
 
 def plot(summary, path):
     """Accuracy against cost of every arm, with error bars and the chance line, as PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.ticker import FuncFormatter
-
-    figure, axes = plt.subplots(figsize=(7.2, 4.6), constrained_layout=True)
+    figure, axes = new_figure(path, 7.2, 4.6)
     for number, arm in enumerate(summary.arms):
-        color, marker = _LOOKS[number % len(_LOOKS)]
+        color, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         points = [(macs, summary.accuracy(arm, row)) for row, macs in summary.macs.items()]
         points = sorted((macs, found) for macs, found in points if found is not None)
         # Rows that nothing cheaper beats make the line.
@@ -127,18 +109,17 @@ def plot(summary, path):
             [found.mean for _, found in points],
             bars,
             fmt=marker,
-            ms=10 if marker == "*" else 5,
+            ms=5,
             color=color,
             capsize=3,
             lw=0.8,
             label=arm,
         )
-    axes.axhline(summary.chance, color="0.5", ls=":", lw=1, label="chance")
-    axes.set(xlabel="multiply-adds", ylabel="top-1 (%), 95 % intervals", xscale="log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda macs, _: format_macs(macs)))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda macs, _: ""))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-    plt.close(figure)
+    unit, factor = ("M", 1e-6) if max(summary.macs.values()) < 5e8 else ("G", 1e-9)
+    cost_axis(axes, factor)
+    name = "top-1 accuracy (%), 95 % intervals"
+    dress(axes, f"multiply-adds ({unit}, log scale)", name)
+    if not draw_chance(axes, summary.chance):
+        axes.set_ylabel(f"{name}; chance {summary.chance:.2g}")
+    axes.legend(frameon=False)
+    save(figure, path, dpi=110)

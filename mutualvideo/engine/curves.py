@@ -6,12 +6,11 @@ import json
 import math
 from pathlib import Path
 
-from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.figures import COLOURS, dress, new_figure, save
+from mutualvideo.files import StrPath
 from mutualvideo.run.log import STATS_NAME
 
 CURVES_NAME = "training.png"
-# Okabe and Ito's colours, told apart by the colour-blind.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def read_curves(path: StrPath) -> dict[str, list[tuple[int, float]]]:
@@ -52,27 +51,18 @@ def plot_training(folder: StrPath) -> Path | None:
     curves = read_curves(Path(folder) / STATS_NAME)
     if "loss" not in curves:
         return None
-    # matplotlib is slow to import and only needed here.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator  # matplotlib is slow to import
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    left.plot(*zip(*curves.pop("loss"), strict=True), color=_COLOURS[0], marker=".")
-    left.set_ylabel("training loss, full network")
-    for number, (name, points) in enumerate(curves.items()):
-        style = {"color": _COLOURS[number % len(_COLOURS)], "marker": "."}
-        right.plot(*zip(*points, strict=True), label=name, **style)
-    right.set_ylabel("top-1 accuracy, %")
-    right.legend(frameon=False)
-    for axes in (left, right):
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
     path = Path(folder) / CURVES_NAME
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    figure, (left, right) = new_figure(path, 10, 4, columns=2)
+    left.plot(*zip(*curves.pop("loss"), strict=True), color=COLOURS[0], marker=".")
+    for number, (name, points) in enumerate(curves.items()):
+        style = {"color": COLOURS[number % len(COLOURS)], "marker": "."}
+        right.plot(*zip(*points, strict=True), label=name, **style)
+    right.legend(frameon=False)
+    dress(left, "epoch", "training loss, full network")
+    dress(right, "epoch", "top-1 accuracy (%)")
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    save(figure, path, dpi=120)
     return path

@@ -317,6 +317,7 @@ def _metadata(
         "fingerprint": fingerprint(path),
         "statistics": STATISTICS_NAME,
         "classes": _class_names(cfg),
+        "num_classes": cfg.MODEL.NUM_CLASSES,
         "device": str(context.device),
         "torch": torch.__version__,
     }

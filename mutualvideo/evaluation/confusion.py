@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mutualvideo.files import atomic_path
+from mutualvideo.figures import INK, new_figure, save
 
 # Up to how many classes every cell carries its percentage, and every class its name.
 _NUMBERED, _NAMED = 20, 60
@@ -28,11 +28,9 @@ def plot_confusion(
     Raises:
         InputError: if the path cannot be written.
     """
-    # No display is needed, and the caller's backend is left alone: Figure, not pyplot.
+    # matplotlib is slow to import.
     from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import PowerNorm
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     classes = len(matrix)
@@ -40,9 +38,7 @@ def plot_confusion(
     shares = np.full(matrix.shape, np.nan)
     np.divide(100 * matrix, videos, out=shares, where=videos > 0)
     side = min(max(5.0, 0.28 * classes + 3), 14.0)
-    figure = Figure(figsize=(side + 1, side), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = new_figure(path, side + 1, side)
     picture = axes.imshow(
         shares,
         cmap=colormaps["Blues"].with_extremes(bad="0.8"),
@@ -67,15 +63,14 @@ def plot_confusion(
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="white" if dark else "0.15",
+                color="white" if dark else INK,
             )
     axes.set_xlabel("predicted class")
     axes.set_ylabel("class")
     axes.set_title(title, fontsize=11, loc="left")
     bar = figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.02)
     bar.set_label("share of the class's videos (%)")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+    save(figure, path, dpi=120)
 
 
 def _drawable(names: Sequence[str]) -> list[str]:

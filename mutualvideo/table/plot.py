@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
-from mutualvideo.errors import InputError
-from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.figures import (
+    INK,
+    MARKERS,
+    ORANGE,
+    cost_axis,
+    draw_chance,
+    dress,
+    new_figure,
+    save,
+)
+from mutualvideo.files import StrPath
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.row import Row, Rows
 
-_MARKERS = "osD^vPX<>*"
 _DASHES = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 3)))
 _LABELS = 5
 _COSTS = {
@@ -47,19 +54,8 @@ def plot_table(
             no picture format or it cannot be written.
     """
     front = table.pareto(cost)
-    # No display is needed, and the caller's backend is left alone: Figure, not pyplot.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     axis_label, value = _COSTS[cost]
-    figure = Figure(figsize=(9.6, 5.4), dpi=200, layout="constrained")
-    FigureCanvasAgg(figure)
-    formats = figure.canvas.get_supported_filetypes()
-    if Path(path).suffix.lstrip(".").lower() not in formats:
-        raise InputError(f"{path}: unknown picture format, end the name in .png, .svg or .pdf")
-    axes = figure.add_subplot()
-
+    figure, axes = new_figure(path, 9.6, 5.4)
     axes.plot(
         [value(row) for row in front],
         [row.merit or 0.0 for row in front],
@@ -74,7 +70,7 @@ def plot_table(
         axes.plot(
             [x for x, _ in points],
             [y for _, y in points],
-            color="tab:red",
+            color=ORANGE,
             linewidth=1.2,
             linestyle=dashes,
             marker=".",
@@ -83,29 +79,23 @@ def plot_table(
             label=name,
         )
 
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     # Points are in GMACs throughout; small networks are easier to read in millions.
     unit, factor = ("M", 1000) if cost == "macs" and value(front[-1]) < 0.5 else ("G", 1)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x * factor:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    cost_axis(axes, factor)
     what = "picture" if table.rows[0].subnet.frames is None else "clip"
-    axes.set_xlabel(axis_label.format(what=what, unit=unit), fontsize=12)
     name = {"mAP": "mean average precision (%)"}.get(table.merit_name, "top-1 accuracy (%)")
-    axes.set_ylabel(name, fontsize=12)
-    axes.tick_params(labelsize=11)
-    axes.grid(True, color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    xlabel = axis_label.format(what=what, unit=unit)
+    dress(axes, xlabel, name, _title(table) if title is None else title)
     axes.margins(x=0.06, y=0.1)
     # Room for the name of the cheapest sub-network.
     low, high = axes.get_xlim()
     axes.set_xlim(low * (low / high) ** 0.12, high)
-    axes.set_title(_title(table) if title is None else title, fontsize=14, loc="left", pad=12)
+    chance = _chance(table)
+    if chance is not None and not draw_chance(axes, chance):
+        axes.set_ylabel(f"{name}; chance {chance:.2g}")
     _label_front(axes, front, value)
     _draw_legends(axes, legends)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+    save(figure, path, dpi=200)
 
 
 def _draw_points(
@@ -122,7 +112,7 @@ def _draw_points(
     by_frames = len({row.subnet.frames for row in rows}) > 1
     what = "frames" if by_frames else "size"
     kinds = sorted({getattr(row.subnet, what) or 0 for row in rows}, reverse=True)
-    markers = {kind: _MARKERS[i % len(_MARKERS)] for i, kind in enumerate(kinds)}
+    markers = {kind: MARKERS[i % len(MARKERS)] for i, kind in enumerate(kinds)}
     for row in rows:
         front = row.subnet in on_front
         axes.scatter(
@@ -132,7 +122,7 @@ def _draw_points(
             marker=markers[getattr(row.subnet, what) or 0],
             color=[colours[row.subnet.width]],
             alpha=1.0 if front else 0.55,
-            edgecolors="0.15" if front else "white",
+            edgecolors=INK if front else "white",
             linewidths=0.9 if front else 0.5,
             zorder=4 if front else 3,
         )
@@ -187,9 +177,15 @@ def _label_front(axes: Any, front: Sequence[Row], value: Callable[[Row], float])
             textcoords="offset points",
             ha="right",
             fontsize=10,
-            color="0.15",
+            color=INK,
             zorder=5,
         )
+
+
+def _chance(table: Rows) -> float | None:
+    """Top-1 in percent of guessing; ``None`` for several labels or unknown classes."""
+    classes = table.metadata.get("num_classes")
+    return 100 / classes if classes and table.merit_name != "mAP" else None
 
 
 def _title(table: Rows) -> str:

@@ -31,6 +31,17 @@ def test_svg_shows_names_and_overlays(tmp_path):
         assert f"<!-- {text} -->" in svg
 
 
+@pytest.mark.parametrize(
+    "classes, drawn, said", [(2, True, False), (400, False, True), (None, False, False)]
+)
+def test_chance_is_a_line_where_it_lies_near_and_words_where_not(tmp_path, classes, drawn, said):
+    rows = [Row(Subnet(w, None, 128), int(w * 1e9), 1, 52 + 20 * w) for w in (0.25, 0.5, 1.0)]
+    path = tmp_path / "curve.svg"
+    QueryTable(rows, {"num_classes": classes}).plot(path)
+    svg = path.read_text()
+    assert ("<!-- chance -->" in svg) == drawn and ("; chance 0.25 -->" in svg) == said
+
+
 def test_plot_refuses(random_table, tmp_path):
     with pytest.raises(InputError, match="no top1"):
         random_table(0, accuracy=False).plot(tmp_path / "a.png")
