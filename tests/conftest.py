@@ -1,5 +1,6 @@
 """What every test relies on."""
 
+import os
 import signal
 
 import pytest
@@ -17,3 +18,11 @@ def interruptible():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def not_real_time():
+    """No library has made this process one that others wait for; see ``tests.data.videos``."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER

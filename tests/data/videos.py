@@ -1,5 +1,7 @@
 """Small video files made on the spot, and the way to the shared real ones."""
 
+import os
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,6 +31,24 @@ def moving_picture(number, width, height):
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
+@contextmanager
+def as_scheduled():
+    """What this process is to the system's scheduler stays as it was.
+
+    SVT-AV1, run by root, makes the thread that encodes a real-time one, and for good: it and all
+    that it starts later keep everybody else from the cores.
+    """
+    if not hasattr(os, "sched_getscheduler"):  # not Linux
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
+
+
+@as_scheduled()
 def encode(
     path, times, codec="libx264", size=(64, 48), options=None, container=None, pixels="yuv420p"
 ):
