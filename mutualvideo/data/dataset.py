@@ -68,7 +68,7 @@ class VideoDataset(Dataset):
                 f"DATA_LOADER.NUM_WORKERS, not {cfg.DATA_LOADER.NUM_WORKERS}: each would keep "
                 "frames of its own"
             )
-        self.videos = listing.videos
+        self.videos, self.classes = listing.videos, listing.classes
         self.origin, self._segments = listing.origin, listing.segments
         self._geometry = GeometrySampler(data, listing.mirrored) if training else None
         self.num_views = 1 if training else num_clips * num_crops

@@ -1,7 +1,8 @@
 """Everything that can be known before the first step of a run: by the run and by a dry run.
 
 A run may take days, and its evaluation comes last. What would end it then is looked for here:
-keys, lists, backends, the folder and the room in it. No video is opened; a few are looked for.
+keys, lists, backends, the folder and the room in it. Of the videos that are read late a few are
+opened, see :func:`~mutualvideo.engine.needed_lists.read_lists`.
 """
 
 import logging
@@ -11,9 +12,8 @@ import shutil
 
 from mutualvideo.backends import backend_kind, backend_names
 from mutualvideo.backends.common.base import import_extra
-from mutualvideo.config import takes_pictures
 from mutualvideo.data.class_count import settle_classes
-from mutualvideo.data.loader import build_loader
+from mutualvideo.engine.needed_lists import read_lists
 from mutualvideo.engine.run_keys import check_test_keys, check_training_keys
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.errors import InputError
@@ -32,8 +32,6 @@ _CONVERTERS = {"onnx": ("onnx", "onnxscript")}
 _OVERHEAD_BYTES = 1 << 20
 _BYTES = 4  # of a number
 _EXAMPLES = 3
-# Videos of a list that are looked for on the disk: enough to know a wrong folder.
-_LOOKED_AT = 16
 
 
 def check_keys(cfg):
@@ -77,7 +75,7 @@ def preflight(cfg, context):
     if cfg.TEST.ENABLE and cfg.TEST.EMA and not cfg.TRAIN.ENABLE:
         path = find_checkpoint(cfg)
         average_of(read_checkpoint(path), path)
-    splits = _check_lists(cfg, context)
+    splits = read_lists(cfg, context)
     _check_folder(cfg.OUTPUT_DIR)
     if cfg.TRAIN.ENABLE:
         _check_room(cfg)
@@ -101,43 +99,6 @@ def _check_backend(name, device=None):
         raise InputError(
             f"TABLE.LATENCY_BACKEND {name}: {error}; or set TABLE.LATENCY False"
         ) from error
-
-
-def _check_lists(cfg, context):
-    """``{split: (origin, videos)}`` of what the run will read."""
-    wanted = []
-    if cfg.TRAIN.ENABLE or cfg.TEST.ENABLE:
-        wanted.append("train" if cfg.TRAIN.ENABLE else "calibration")
-    chooses = cfg.TEST.ENABLE and cfg.TABLE.STATISTICS == "best"
-    if chooses or (cfg.TRAIN.ENABLE and cfg.TRAIN.EVAL_PERIOD):
-        wanted.append("val")
-    if cfg.TEST.ENABLE:
-        wanted.append("test")
-    found = {}
-    for split in wanted:
-        try:
-            dataset = build_loader(cfg, split, context.rank, context.world_size).dataset
-        except InputError as error:
-            if split != "calibration":
-                raise
-            raise InputError(
-                f"{error}; a table needs clips to train on too: the BatchNorm statistics of every "
-                "sub-network are calibrated on them"
-            ) from error
-        found[split] = dataset.origin, dataset.videos
-        if split in ("val", "test") and cfg.TRAIN.ENABLE and not takes_pictures(cfg):
-            _check_there(*found[split])
-    return found
-
-
-def _check_there(origin, videos):
-    """Whether any of some videos, spread over a list that is read late, is a file or folder."""
-    some = videos[:: max(1, len(videos) // _LOOKED_AT)]
-    if not any(os.path.exists(video.path) for video in some):
-        raise InputError(
-            f"{origin}:{some[0].line}: there is no {some[0].path}, nor any of {len(some)} videos "
-            "of the list; correct it, DATA.PATH_TO_DATA_DIR or DATA.PATH_PREFIX"
-        )
 
 
 def _check_folder(folder):

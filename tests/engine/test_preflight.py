@@ -1,13 +1,17 @@
 """What is found before the first step, by the configuration, the lists and the machine alone."""
 
+import itertools
 import logging
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from mutualvideo.data import loader, sources
 from mutualvideo.engine import preflight as module
+from mutualvideo.engine.needed_lists import read_lists
 from mutualvideo.engine.preflight import check_keys, preflight
 from mutualvideo.engine.train import DivergedError, train
 from mutualvideo.engine.update import Updater
@@ -90,10 +94,10 @@ def test_a_configuration_that_is_right(tiny, tmp_path):
 
 @pytest.fixture
 def folder(video_folder, tmp_path):
-    """Lists to be spoilt; they are read, the videos are not."""
+    """Lists to be spoilt, and one video."""
     for name in ("train.csv", "val.csv"):
         shutil.copy(video_folder / name, tmp_path / name)
-    (tmp_path / "0.mp4").touch()
+    shutil.copy(video_folder / "0.mp4", tmp_path / "0.mp4")
     return tmp_path
 
 
@@ -152,6 +156,68 @@ def test_lists_of_videos_that_are_elsewhere(tiny, folder, name):
     preflight(tiny(DATA__PATH_TO_DATA_DIR=folder, TRAIN__EVAL_PERIOD=1), CPU)
 
 
+@pytest.mark.parametrize(
+    "name, keys",
+    [
+        ("val.csv", {"TRAIN__EVAL_PERIOD": 1, "TRAIN__KEEP_BEST": True, "TEST__ENABLE": False}),
+        ("test.csv", {}),
+    ],
+)
+def test_videos_that_do_not_open_are_named(tiny, folder, caplog, name, keys):
+    for number in range(3):
+        (folder / f"bad{number}.mp4").write_bytes(b"no video")
+    cfg = tiny(DATA__PATH_TO_DATA_DIR=folder, **keys)
+    (folder / name).write_text("0.mp4 0\nbad0.mp4 1\ngone.mp4 0\nbad1.mp4 1\n")
+    preflight(cfg, CPU)
+    assert f"{name}:2: " in caplog.text and "bad0.mp4" in caplog.text
+    assert "3 such videos, of 4 that were looked for and 3 that were opened of 4" in caplog.text
+    assert "fails at its end, unless TEST.ALLOW_MISSING" in caplog.text
+    (folder / name).write_text("".join(f"bad{number}.mp4 0\n" for number in range(3)))
+    with pytest.raises(InputError, match=f"{name}:1: .*bad0.mp4.*nor does any other of the 3 "):
+        preflight(cfg, CPU)
+    # What is not going to be read may be as it is.
+    preflight(tiny(DATA__PATH_TO_DATA_DIR=folder, TEST__ENABLE=False), CPU)
+
+
+def test_looking_for_videos_ends_when_its_time_is_over(tiny, folder, caplog):
+    (folder / "val.csv").write_text("0.mp4 0\n" * 999 + "gone.mp4 1\n")
+    cfg = tiny(DATA__PATH_TO_DATA_DIR=folder, TRAIN__EVAL_PERIOD=1)
+    read_lists(cfg, CPU, itertools.count().__next__)  # a second goes by at every look
+    assert "gone.mp4" not in caplog.text
+    read_lists(cfg, CPU, lambda: 0.0)
+    assert "val.csv:1000: there is no " in caplog.text and "1000 that were looked" in caplog.text
+
+
+def test_classes_that_are_not_those_of_training(tiny, folder, caplog, monkeypatch):
+    (folder / "train.csv").write_text("0.mp4 0\n" * 4)
+    cfg = tiny(DATA__PATH_TO_DATA_DIR=folder, TRAIN__EVAL_PERIOD=1)
+    preflight(cfg, CPU)
+    assert "val.csv:2: the class 1 has no video in " in caplog.text
+    assert "(2 videos of 4 are of such classes)" in caplog.text
+    read = sources.read_videos
+
+    def renamed(name, cfg, split):
+        names = ["jump", "wave" if split == "train" else "walk"]
+        return replace(read(name, cfg, split), classes=names)
+
+    monkeypatch.setattr(loader, "read_videos", renamed)
+    with pytest.raises(InputError, match="val.csv: class 1 is 'walk', and 'wave' in .*train.csv;"):
+        preflight(cfg, CPU)
+
+
+def test_folders_whose_classes_differ(tiny, folder):
+    for name in ("train/jump", "train/wave", "val/jump", "val/walk"):
+        (folder / name).mkdir(parents=True)
+        for number in range(2):
+            shutil.copy(folder / "0.mp4", folder / name / f"{number}.mp4")
+    keys = {"TRAIN__DATASET": "videofolder", "TEST__DATASET": "videofolder"}
+    cfg = tiny(DATA__PATH_TO_DATA_DIR=folder, TRAIN__EVAL_PERIOD=1, **keys)
+    with pytest.raises(InputError, match="val: its classes .*: walk is in one alone; rename, add"):
+        preflight(cfg, CPU)
+    (folder / "val" / "walk").rename(folder / "val" / "wave")
+    preflight(cfg, CPU)
+
+
 def test_nothing_to_do(tiny):
     with pytest.raises(InputError, match="TRAIN.ENABLE and TEST.ENABLE are False"):
         check_keys(tiny(TRAIN__ENABLE=False, TEST__ENABLE=False))
@@ -168,7 +234,7 @@ def test_a_warm_up_that_falls(tiny, base, start):
 def test_videos_with_two_labels_and_in_both_lists(tiny, folder, caplog):
     (folder / "train.csv").write_text("a.mp4 0\nb.mp4 1\nc.mp4 0\nd.mp4 0\na.mp4 1\n")
     (folder / "val.csv").write_text("b.mp4 1\ne.mp4 0\nc.mp4 0\n")
-    (folder / "e.mp4").touch()
+    shutil.copy(folder / "0.mp4", folder / "e.mp4")
     preflight(tiny(DATA__PATH_TO_DATA_DIR=folder), CPU)
     assert "train.csv: 1 videos have two labels, such as a.mp4 (lines 1 and 5: 0 and 1)" in (
         caplog.text

@@ -46,7 +46,8 @@ def videofolder(cfg: CfgNode, split: str) -> VideoList:
         if found != classes:
             odd = sorted(set(found) ^ set(classes))[0]
             raise InputError(
-                f"{folder}: its classes are not those of {whole}: {odd} is in one alone"
+                f"{folder}: its classes are not those of {whole}: {odd} is in one alone; rename, "
+                "add or remove its folder"
             )
         return VideoList(str(folder), videos, classes=classes)
     if parts & {"val", "test"}:
