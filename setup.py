@@ -17,6 +17,8 @@ WEB = ["gradio>=6.0"]
 FOLDS = ["scikit-learn>=1.3"]
 # Intervals of tools/compare.py.
 COMPARE = ["statsmodels>=0.14"]
+# predict --explain
+EXPLAIN = ["captum>=0.7"]
 # make docs
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 
@@ -85,12 +87,14 @@ setup(
             *WEB,
             *FOLDS,
             *COMPARE,
+            *EXPLAIN,
             *DOCS,
         ],
         "openvino": OPENVINO,
         "onnx": ONNX,
         "web": WEB,
         "compare": COMPARE,
+        "explain": EXPLAIN,
         "docs": DOCS,
         "torchcodec": ["torchcodec>=0.11"],
         "folds": FOLDS,

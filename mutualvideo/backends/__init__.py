@@ -11,6 +11,7 @@ from mutualvideo.backends.common.kinds import (
     backend_kind,
     backend_names,
     exported_formats,
+    featuring_backends,
     make_backend,
     open_exported,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "backend_kind",
     "backend_names",
     "exported_formats",
+    "featuring_backends",
     "make_backend",
     "open_exported",
 ]

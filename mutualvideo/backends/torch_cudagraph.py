@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mutualvideo.backends.common.base import Runner, Shape
-from mutualvideo.backends.torch_extracted import Extracted
+from mutualvideo.backends.torch_extracted import Extracted, ExtractedRunner
 from mutualvideo.errors import InputError
 from mutualvideo.subnet import Subnet
 
@@ -39,7 +39,7 @@ class CudaGraph(Extracted):
         return CudaGraphRunner(subnet, shape, network, self.torch_device, self.dtype)
 
 
-class CudaGraphRunner(Runner):
+class CudaGraphRunner(ExtractedRunner):
     """Replays what one clip launched; batches of several run as they are.
 
     The kernels are recorded once, with their addresses: clips are copied to where the first one
@@ -52,8 +52,6 @@ class CudaGraphRunner(Runner):
         device: a CUDA ``torch.device``.
     """
 
-    takes_several = True
-
     def __init__(
         self,
         subnet: Subnet,
@@ -64,10 +62,9 @@ class CudaGraphRunner(Runner):
     ) -> None:
         import torch
 
-        from mutualvideo.backends.common.over_network import network_bytes, on_device
+        from mutualvideo.backends.common.over_network import on_device
 
-        super().__init__(subnet, shape, network_bytes(network))
-        self._network, self._device, self._dtype = network, device, dtype
+        super().__init__(subnet, shape, network, device, dtype)
         self._lock = threading.Lock()
         with torch.inference_mode():
             self._clip = on_device(self.blank(), device, dtype)

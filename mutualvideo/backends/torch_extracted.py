@@ -19,6 +19,7 @@ class Extracted(BackendKind):
 
     name = "torch-extracted"
     packages = ("torch",)
+    gives_features = True
 
     def __init__(
         self, device: str | None = None, precision: str = "fp32", threads: int | None = None
@@ -65,6 +66,19 @@ class ExtractedRunner(Runner):
 
         super().__init__(subnet, shape, network_bytes(network))
         self._network, self._device, self._dtype = network, device, dtype
+        # What is recorded is what Python calls: of a compiled network, what was compiled.
+        self._plain = getattr(network, "_orig_mod", network)
+
+    def with_features(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        import torch
+
+        from mutualvideo.backends.common.final_features import logits_and_features
+        from mutualvideo.backends.common.over_network import on_device, scores_of
+
+        with torch.inference_mode():
+            given = on_device(clips, self._device, self._dtype)
+            logits, features = logits_and_features(self._plain, given)
+            return scores_of(logits, self.several_labels), features.cpu().numpy()
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         import torch

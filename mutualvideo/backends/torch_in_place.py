@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +23,7 @@ class InPlace(BackendKind):
     name = "torch"
     packages = ("torch",)
     immediate = True
+    gives_features = True
 
     def __init__(
         self, device: str | None = None, precision: str = "fp32", threads: int | None = None
@@ -48,21 +51,40 @@ class InPlace(BackendKind):
         self, model: nn.Module, clips: np.ndarray, subnet: Subnet, several_labels: bool = False
     ) -> np.ndarray:
         """Softmax scores of ``clips`` as ``subnet``, or sigmoids."""
+        from mutualvideo.backends.common.over_network import on_device, scores_of
+
+        with self._turn(model, subnet):
+            return scores_of(model(on_device(clips, self._torch_device)), several_labels)
+
+    def run_with_features(
+        self, model: nn.Module, clips: np.ndarray, subnet: Subnet, several_labels: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`run` gives, and float32 features (B, D)."""
+        from mutualvideo.backends.common.final_features import logits_and_features
+        from mutualvideo.backends.common.over_network import on_device, scores_of
+
+        with self._turn(model, subnet):
+            logits, features = logits_and_features(model, on_device(clips, self._torch_device))
+            return scores_of(logits, several_labels), features.cpu().numpy()
+
+    @contextmanager
+    def _turn(self, model: nn.Module, subnet: Subnet) -> Iterator[None]:
+        """The network is this call's alone, and ``subnet``."""
         import torch
 
-        from mutualvideo.backends.common.over_network import DTYPES, on_device, scores_of
+        from mutualvideo.backends.common.over_network import DTYPES
         from mutualvideo.slim import set_subnet, slim_state
 
-        device, half = self._torch_device, self.precision != "fp32"
+        half = self.precision != "fp32"
         with (
             self._lock,
             torch.inference_mode(),
-            torch.autocast(device.type, DTYPES[self.precision], enabled=half),
+            torch.autocast(self._torch_device.type, DTYPES[self.precision], enabled=half),
         ):
             if slim_state(model).subnet != subnet:
                 # Not in every call: layers keep what they cut out until the next switch.
                 set_subnet(model, subnet)
-            return scores_of(model(on_device(clips, device)), several_labels)
+            yield
 
 
 class InPlaceRunner(Runner):
@@ -76,3 +98,6 @@ class InPlaceRunner(Runner):
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         return self._kind.run(self._model, clips, self.subnet, self.several_labels)
+
+    def with_features(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._kind.run_with_features(self._model, clips, self.subnet, self.several_labels)

@@ -20,6 +20,7 @@ from mutualvideo.play.playlist import VIDEO_ENDINGS
 from mutualvideo.runtime.prediction import Prediction, top_scores
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.runtime.recorded import read_views
+from mutualvideo.subnet import Subnet
 
 BEST = 3
 
@@ -34,6 +35,7 @@ class FileAnswer:
         class_names: of the scores.
         prediction: of all its clips.
         error: why it cannot be read.
+        features: float32 array (D,), the mean over its clips, where they were asked for.
     """
 
     path: Path
@@ -41,6 +43,7 @@ class FileAnswer:
     class_names: tuple[str, ...] = ()
     prediction: Prediction | None = None
     error: str | None = None
+    features: np.ndarray | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The ``count`` most likely classes, ``[(label, score), ...]``; none of a bad file."""
@@ -100,7 +103,10 @@ def files_of(addresses: Iterable[StrPath], pictures: bool) -> list[Path]:
 
 
 def answer_files(
-    recognizer: AdaptiveRecognizer, addresses: Sequence[StrPath], views: int = 1
+    recognizer: AdaptiveRecognizer,
+    addresses: Sequence[StrPath],
+    views: int = 1,
+    features: bool = False,
 ) -> Iterator[FileAnswer]:
     """What each file shows, under the recogniser's budget.
 
@@ -108,6 +114,8 @@ def answer_files(
         recognizer: whose budget is set.
         addresses: see :func:`files_of`.
         views: clips of a video, evenly over it, whose scores are averaged.
+        features: whether the answers hold features; their length may change with the
+            sub-network, so that :meth:`AdaptiveRecognizer.switch` is what to use.
 
     Yields:
         :class:`FileAnswer`; one with ``error`` for a file that cannot be read, and the others
@@ -122,8 +130,9 @@ def answer_files(
         except DecodeError as error:
             yield FileAnswer(path, error=" ".join(str(error).split()))
             continue
-        found = recognizer.predict(clips)
-        yield FileAnswer(path, found.scores.mean(0), found.class_names, found)
+        found = recognizer.predict(clips, features=features)
+        mean = None if found.features is None else found.features.mean(0)
+        yield FileAnswer(path, found.scores.mean(0), found.class_names, found, features=mean)
 
 
 @contextmanager
@@ -152,3 +161,31 @@ def answers_csv(
                 writer.writerow([*cells, *(f"{value:.4f}" for value in answer.scores)])
 
             yield write
+
+
+def save_features(path: StrPath, answers: Sequence[FileAnswer], subnet: Subnet) -> int:
+    """Writes the features of files, one NumPy archive over all.
+
+    Its arrays: ``paths`` (N,) text, ``features`` (N, D) float32 and ``scores`` (N, classes)
+    float32 in the same order, ``classes`` (classes,) text, and ``subnet``, whose features they
+    are. Files that could not be read are not in it.
+
+    Returns:
+        How many files are.
+
+    Raises:
+        InputError: if none is.
+    """
+    good = [answer for answer in answers if answer.features is not None]
+    if not good:
+        raise InputError(f"{path}: not written: none of the files could be read")
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            paths=np.array([str(answer.path) for answer in good]),
+            features=np.stack([answer.features for answer in good]),
+            scores=np.stack([answer.scores for answer in good]),
+            classes=np.array(good[0].class_names),
+            subnet=np.array(str(subnet)),
+        )
+    return len(good)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mutualvideo.backends import Backend, Runner
+from mutualvideo.backends import Backend, Runner, featuring_backends
 from mutualvideo.errors import InputError
 from mutualvideo.runtime.cascading import CascadeRunner
 from mutualvideo.runtime.deployed import is_folder, locate, open_folder
@@ -99,6 +99,15 @@ class Executor:
         self.backend.check(subnet)
         return subnet
 
+    def check_features(self) -> None:
+        """Raises InputError, naming those that do, if the backend gives no features."""
+        # One that others wrote may not know the attribute.
+        if not getattr(self.backend, "gives_features", False):
+            raise InputError(
+                f"backend {self.backend.name!r}: gives no features: open the run or checkpoint "
+                f"with backend {', '.join(featuring_backends())}"
+            )
+
     def clips(self, clip: Any) -> list[np.ndarray]:
         """What :func:`~mutualvideo.runtime.preprocess.as_clips` makes of it for this network.
 
@@ -108,21 +117,30 @@ class Executor:
             clip = read_views(clip, self.cfg)
         return as_clips(clip, pictures=self.preprocessing.num_frames is None)
 
-    def predict(self, runner: Runner, clips: Sequence[np.ndarray]) -> Prediction:
+    def predict(
+        self, runner: Runner, clips: Sequence[np.ndarray], features: bool = False
+    ) -> Prediction:
         """Answers clips with one sub-network.
 
         Args:
             runner: of that sub-network, from :attr:`runners`.
             clips: uint8 arrays (T, H, W, 3), see :meth:`clips`.
+            features: whether the clips' features are given too.
+
+        Raises:
+            InputError: see :meth:`check_features`.
         """
+        if features:
+            self.check_features()
         begin_s = time.perf_counter()
         batch = self._batch(clips, runner)
         ready_s = time.perf_counter()
-        scores = runner(batch)
+        scores, found = runner.with_features(batch) if features else (runner(batch), None)
         end_s = time.perf_counter()
         return self.prediction(
             scores,
             runner.subnet,
+            features=found,
             latency_ms=(end_s - ready_s) * 1000,
             total_ms=(end_s - begin_s) * 1000,
         )
@@ -162,6 +180,7 @@ class Executor:
         total_ms: float,
         macs: int | None = None,
         subnets: tuple[Subnet, ...] = (),
+        features: np.ndarray | None = None,
     ) -> Prediction:
         """The :class:`~mutualvideo.runtime.prediction.Prediction` for scores (B, classes).
 
@@ -176,6 +195,7 @@ class Executor:
             total_ms=total_ms,
             class_names=self.class_names,
             subnets=subnets,
+            features=features,
         )
 
     def _batch(self, clips: Sequence[np.ndarray], runner: Runner) -> np.ndarray:

@@ -26,6 +26,9 @@ class Prediction:
         total_ms: milliseconds of the whole call, making that input included.
         class_names: names of the classes in the order of ``scores``.
         subnets: which sub-network answered each clip (B,); they differ in cascades only.
+        features: float32 array (B, D), where they were asked for: what enters the classifier's
+            last linear layer, after pooling; D is the number of channels active at the
+            sub-network's width. Those of different sub-networks cannot be compared.
     """
 
     scores: np.ndarray
@@ -36,6 +39,7 @@ class Prediction:
     total_ms: float
     class_names: tuple[str, ...]
     subnets: tuple[Subnet, ...] = ()
+    features: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.subnets:

@@ -310,7 +310,9 @@ class AdaptiveRecognizer:
         """
         self.executor.runners.request([self.executor.check(subnet) for subnet in subnets])
 
-    def predict(self, clip: Any, subnet: Subnet | str | None = None) -> Prediction:
+    def predict(
+        self, clip: Any, subnet: Subnet | str | None = None, *, features: bool = False
+    ) -> Prediction:
         """Recognises clips with the current sub-network.
 
         Frames are taken evenly over the clip (``DATA.NUM_FRAMES`` of them, repeated if it
@@ -325,29 +327,43 @@ class AdaptiveRecognizer:
                 ``DATA.TARGET_FPS`` apart as in evaluation, of a picture all of it. In continual
                 form the stream's next frame, (H, W, 3) or (3, H, W).
             subnet: answers as this one of the table instead, and waits until it is prepared.
+            features: whether ``Prediction.features`` is given: what enters the last linear layer.
+                Of the backends that run torch networks; not of cascades or in continual form.
 
         Returns:
             A ``Prediction``; in continual form a
             :class:`~mutualvideo.runtime.continual_recognizer.FramePrediction`.
 
         Raises:
-            InputError: for another dtype or shape, a file that cannot be read, or if no budget was
-                set yet.
+            InputError: for another dtype or shape, a file that cannot be read, if no budget was set
+                yet, or if ``features`` are asked for where there are none.
             PreparationError: once, if the sub-network switched to could not be prepared; the
                 one before goes on answering.
         """
         if self.frames is not None:
+            if features:
+                raise InputError('features: in continual form there are none: use mode="clip"')
             if subnet is not None:
                 raise InputError("in continual form switch() to the sub-network; it needs a state")
             return self.frames.predict(clip)
+        if features:
+            self.executor.check_features()
         clips = self.executor.clips(clip)
         if subnet is not None:
             runner = self.executor.runners.get(self.executor.check(subnet))
-            return self.executor.predict(runner, clips)
+            return self.executor.predict(runner, clips, features)
         current = self._current_runner()
         if isinstance(current, CascadeRunner):
+            if features:
+                raise InputError(
+                    "features: those of a cascade's sub-networks differ in length: set the budget "
+                    "without cascade=True, or give subnet=..."
+                )
             return self.executor.predict_cascade(current, clips)
-        prediction = self.executor.predict(current, clips)
+        prediction = self.executor.predict(current, clips, features)
+        if features:
+            # What they cost is no news about the row.
+            return prediction
         other_ms = prediction.total_ms - prediction.latency_ms
         self.observe(prediction.subnet, prediction.latency_ms / len(clips), other_ms / len(clips))
         return prediction

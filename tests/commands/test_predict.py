@@ -107,3 +107,26 @@ def test_bad_input(run_dir, videos, tmp_path, given, words):  # noqa: F811
     with pytest.raises(InputError) as caught:
         main(["predict", *given, "--run", str(run_dir), "--output", str(out)])
     assert words in str(caught.value) and not out.exists()
+
+
+def test_features_and_maps_beside_the_csv(run_dir, videos, tmp_path):  # noqa: F811
+    archive, maps = tmp_path / "f.npz", tmp_path / "maps"
+    given = ["predict", *videos, "--run", run_dir, "--budget", "1G", "--output", tmp_path / "p.csv"]
+    assert main([*map(str, given), "--features", str(archive), "--explain", str(maps)]) == 1
+    alone, deep, _ = read(tmp_path / "p.csv")
+    recognizer = AdaptiveRecognizer(run_dir)
+    subnet = recognizer.set_budget("1G").subnet
+    with np.load(archive) as found:
+        assert found["paths"].tolist() == [alone["path"], deep["path"]]
+        assert str(found["subnet"]) == str(subnet)
+        assert found["classes"].tolist() == list(recognizer.class_names)
+        for path, features, scores in zip(
+            found["paths"], found["features"], found["scores"], strict=True
+        ):
+            expected = recognizer.predict(str(path), features=True)
+            np.testing.assert_allclose(features, expected.features[0], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(scores, expected.scores[0], atol=1e-6)
+    assert sorted(path.name for path in maps.iterdir()) == ["alone.mp4", "b.mp4"]
+    with VideoReader(maps / "alone.mp4") as reader:
+        assert len(reader) == subnet.frames
+        assert reader.read([0]).shape[1:3] == (subnet.size, subnet.size)

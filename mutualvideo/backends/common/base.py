@@ -63,6 +63,21 @@ class Runner(ABC):
             float32 array (B, classes); each row sums to 1, but with ``several_labels``.
         """
 
+    def with_features(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The scores, and what enters the classifier's last linear layer.
+
+        Args:
+            clips: as for a call.
+
+        Returns:
+            scores, float32 (B, classes), and features, float32 (B, D): after pooling, D the
+            channels that are active.
+
+        Raises:
+            InputError: if the network does not end in a linear layer.
+        """
+        raise NotImplementedError(f"{type(self).__name__} gives no features")
+
     def score_several(self, name: str) -> Runner:
         """This runner, which from now on gives the sigmoid of each class.
 
@@ -91,12 +106,14 @@ class Backend(Protocol):
         immediate: whether :meth:`prepare` costs nothing, so that there is no need to do it in
             the background.
         several_labels: whether its runners give the sigmoid of each class.
+        gives_features: whether its runners have :meth:`Runner.with_features`.
     """
 
     name: str
     device: str = "cpu"
     immediate: bool = False
     several_labels: bool = False
+    gives_features: bool = False
 
     @abstractmethod
     def check(self, subnet: Subnet) -> None:
@@ -139,6 +156,7 @@ class BackendKind:
             number for the process, which is not a backend's to change.
         takes_network: whether it runs sub-networks of a torch network.
         immediate: whether :meth:`run_subnet` costs nothing, see :class:`Backend`.
+        gives_features: whether its runners have :meth:`Runner.with_features`.
 
     Raises:
         InputError: if there is no such device or precision, or a package is missing.
@@ -154,6 +172,7 @@ class BackendKind:
     takes_threads: ClassVar[bool] = False
     takes_network: ClassVar[bool] = True
     immediate: ClassVar[bool] = False
+    gives_features: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

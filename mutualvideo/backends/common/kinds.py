@@ -42,6 +42,11 @@ def backend_names() -> tuple[str, ...]:
     return tuple(name for name, kind in _declared().items() if kind.takes_network)
 
 
+def featuring_backends() -> tuple[str, ...]:
+    """Those of :func:`backend_names` that give features beside scores."""
+    return tuple(n for n, kind in _declared().items() if kind.takes_network and kind.gives_features)
+
+
 def exported_formats() -> tuple[str, ...]:
     """The formats of exported files that some backend opens."""
     return tuple(dict.fromkeys(form for kind in _declared().values() for form in kind.formats))

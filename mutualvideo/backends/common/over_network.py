@@ -26,6 +26,7 @@ class NetworkBackend(Backend):
 
     def __init__(self, kind: BackendKind, model: nn.Module) -> None:
         self.name, self.device, self.immediate = kind.name, kind.device, kind.immediate
+        self.gives_features = kind.gives_features
         self.kind, self.model = kind, kind.place(model).eval()
         if kind.threads is None:
             # As many as torch uses, so that backends can be compared.
