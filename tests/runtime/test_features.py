@@ -20,6 +20,7 @@ def clips():
     return np.random.default_rng(0).integers(0, 256, (2, 3, 6, 40, 40), np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, settings, frames",
     [
