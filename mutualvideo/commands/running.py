@@ -6,7 +6,7 @@ from fvcore.common.config import CfgNode
 
 from mutualvideo.config import save_cfg
 from mutualvideo.data.class_count import settle_classes
-from mutualvideo.engine.dry_run import dry_run
+from mutualvideo.engine.dry_run import dry_run, has_data, tell
 from mutualvideo.engine.preflight import check_keys, preflight
 from mutualvideo.engine.train import train
 from mutualvideo.evaluation.build import evaluate_grid
@@ -33,7 +33,9 @@ def run_net(cfg: CfgNode, dry: bool = False) -> None:
     context = distributed.setup()
     try:
         if dry:
-            preflight(cfg, context)
+            if context.is_main:
+                tell("looking at keys, lists, libraries and disks ...")
+            preflight(cfg, context, has_data(cfg) or not cfg.TRAIN.ENABLE)
             dry_run(cfg, context)
             return
         with exclusive(cfg.OUTPUT_DIR, held=context.is_main), end_on_signals():

@@ -2,12 +2,13 @@
 
 import itertools
 import os
+import sys
 import time
 from dataclasses import dataclass
 
 import torch
 
-from mutualvideo.config import takes_pictures
+from mutualvideo.config import get_cfg, takes_pictures
 from mutualvideo.data.augment import Augmentation
 from mutualvideo.data.class_count import class_weights, settle_classes
 from mutualvideo.data.loader import build_loader
@@ -18,6 +19,7 @@ from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
 from mutualvideo.run.checkpoint import resume
 from mutualvideo.run.durations import clock_time
+from mutualvideo.run.heartbeat import heard
 from mutualvideo.run.progress import Progress
 from mutualvideo.slim import count_costs, input_shape
 
@@ -35,7 +37,7 @@ class Estimate:
 
     Attributes:
         macs: multiply-adds of a clip's forward passes in a step, the mean over draws.
-        steps: of an epoch.
+        steps: of an epoch; ``None``, as ``data_s`` and ``total_s``: there are no data.
         weights_bytes: weights, gradients, momentum and moving average.
         activations_bytes: what the full network's pass keeps for its backward pass.
         step_s: a step of a process, without waiting for data.
@@ -45,15 +47,25 @@ class Estimate:
     """
 
     macs: float
-    steps: int
+    steps: int | None
     weights_bytes: int
     activations_bytes: int
     step_s: float
-    data_s: float
-    total_s: float
+    data_s: float | None
+    total_s: float | None
 
 
-def dry_run(cfg, context, say=print):
+def has_data(cfg):
+    """Whether ``cfg`` names data: without DATA.PATH_TO_DATA_DIR there is nothing to look for."""
+    return bool(cfg.DATA.PATH_TO_DATA_DIR)
+
+
+def tell(line):
+    """What is being done, beside what was found: on standard error, at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def dry_run(cfg, context, say=print, doing=tell):
     """Tells what training by ``cfg`` would run on, with what, for how long.
 
     Steps are taken with a network that is thrown away, uncompiled: on a GPU of a whole batch, else
@@ -62,10 +74,15 @@ def dry_run(cfg, context, say=print):
     what autograd keeps of the largest pass, each storage once: on the CPU within 30 % of what is
     allocated; on a GPU allocator and libraries take more.
 
+    Without data (DATA.PATH_TO_DATA_DIR is empty) the step is taken with clips of noise, and what
+    was not checked is said.
+
     Args:
         cfg: the configuration.
         context: this process; the main one speaks.
         say: what to do with each line.
+        doing: what to do with each line that says what is being done, and every 20 seconds that it
+            goes on; of the main process alone, from another thread too.
 
     Returns:
         :class:`Estimate`.
@@ -77,7 +94,7 @@ def dry_run(cfg, context, say=print):
     if not cfg.TRAIN.ENABLE:
         raise InputError("a dry run tells what training would be, and TRAIN.ENABLE is False")
     try:
-        return _dry_run(cfg, context, say)
+        return _dry_run(cfg, context, say, doing if context.is_main else lambda line: None)
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"a step of TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} does not fit into the memory of "
@@ -85,25 +102,32 @@ def dry_run(cfg, context, say=print):
         ) from error
 
 
-def _dry_run(cfg, context, say):
-    cfg = settle_classes(cfg)
+def _dry_run(cfg, context, say, doing):
+    told = has_data(cfg)
+    cfg, assumed = (settle_classes(cfg), None) if told else _assumed_classes(cfg)
     augmentation = Augmentation(cfg)
-    loader = build_loader(cfg, "train", context.rank, context.world_size)
-    steps = len(loader)
-    sampler = build_sampler(cfg, steps)
+    loader = build_loader(cfg, "train", context.rank, context.world_size) if told else None
+    steps = len(loader) if told else None
+    sampler = build_sampler(cfg, steps or 0)
     model = build_trained(cfg, context.device).train()
     newest = newest_of(cfg, context)
     if newest is None:
         load_initial(cfg, model)
-    weights = class_weights(cfg, loader.dataset.videos)
+    weights = class_weights(cfg, loader.dataset.videos) if told else None
     updater = Updater(cfg, context.device, model, class_weights=weights)
     progress = Progress() if newest is None else resume(*newest, cfg, updater)
-    first = cfg.MUTUAL.ALONE_EPOCHS * steps  # before, the full network is alone
+    first = cfg.MUTUAL.ALONE_EPOCHS * (steps or 0)  # before, the full network is alone
     draws = [sampler.draw(first + step) for step in range(_DRAWS)]
-    costs = count_costs(model, list(dict.fromkeys(one for draw in draws for one in draw)))
+    with heard("counting multiply-adds", doing):
+        costs = count_costs(model, list(dict.fromkeys(one for draw in draws for one in draw)))
     macs = sum(costs[one].macs for draw in draws for one in draw) / len(draws)
-    data_s, batch = _time_batches(loader)
-    clips, targets = augmentation(batch, context.device)
+    if told:
+        with heard(f"reading {1 + _BATCHES} batches of data", doing):
+            data_s, batch = _time_batches(loader)
+        clips, targets = augmentation(batch, context.device)
+    else:
+        data_s = None
+        clips, targets = _noise(cfg, context, model, draws[0][0])
     whole, on_gpu = len(clips), context.device.type == "cuda"
 
     def step(count):
@@ -112,26 +136,27 @@ def _dry_run(cfg, context, say):
 
     parts = cfg.TRAIN.MICRO_BATCHES
     count = whole if on_gpu else min(whole, max(_CLIPS, parts))
-    kept = _kept_bytes(model, lambda: step(count)) / count
+    with heard(f"a step of {count}, for its memory", doing):
+        kept = _kept_bytes(model, lambda: step(count)) / count
     if not on_gpu:
         count = min(whole, max(count, int(_TIMED_BYTES // kept)))
-    step(count)  # kernels are made for new shapes
-    _finish(context.device)
-    mark = time.perf_counter()
-    step(count)
-    _finish(context.device)
+    with heard(f"two steps of {count}, for their time", doing):
+        step(count)  # kernels are made for new shapes
+        _finish(context.device)
+        mark = time.perf_counter()
+        step(count)
+        _finish(context.device)
+        took_s = time.perf_counter() - mark
     # Another draw takes more or less.
     typical = macs / sum(costs[one].macs for one in draws[0])
-    step_s = (time.perf_counter() - mark) * whole / count * typical
+    step_s = took_s * whole / count * typical
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
 
-    def each(step_s):
-        return max(step_s, data_s) if cfg.DATA_LOADER.NUM_WORKERS else step_s + data_s
-
-    done = progress.epoch * steps + progress.step
-    left = max(0, steps * cfg.SOLVER.MAX_EPOCH - done)
-    alone = min(left, max(0, first - done))
-    alone_s = step_s * costs[draws[0][0]].macs / macs
+    done = progress.epoch * steps + progress.step if told else 0
+    total_s = None
+    if told:
+        alone_s = step_s * costs[draws[0][0]].macs / macs
+        total_s = _time_left(cfg, steps, done, first, (alone_s, step_s, data_s))
     estimate = Estimate(
         macs,
         steps,
@@ -140,7 +165,7 @@ def _dry_run(cfg, context, say):
         round(kept * whole),
         step_s,
         data_s,
-        alone * each(alone_s) + (left - alone) * each(step_s),
+        total_s,
     )
     if context.is_main:
         inputs = [(one, _input_of(model, one, whole)) for one in draws[0]]
@@ -148,10 +173,60 @@ def _dry_run(cfg, context, say):
             say(line)
         origin = cfg.TRAIN.CHECKPOINT_FILE_PATH or "random weights"
         if newest is not None:
-            origin = f"{newest[0]}, {done} steps done"
+            origin = f"{newest[0]}, {f'{done} steps' if told else f'{progress.epoch} epochs'} done"
         say(f"starts from {origin}")
+        for line in _not_checked(assumed) if not told else ():
+            say(line)
         say(f"would write to {os.path.abspath(cfg.OUTPUT_DIR)}; nothing was written")
     return estimate
+
+
+def _assumed_classes(cfg):
+    """``cfg`` and the number of classes that stands for the one data would have, if any does."""
+    if cfg.MODEL.NUM_CLASSES:
+        return cfg, None
+    cfg = cfg.clone()
+    cfg.MODEL.NUM_CLASSES = get_cfg().MODEL.NUM_CLASSES
+    return cfg, cfg.MODEL.NUM_CLASSES
+
+
+def _not_checked(assumed):
+    if assumed:
+        yield (
+            f"MODEL.NUM_CLASSES is not given, and there are no data to count: {assumed} were "
+            "assumed; give it"
+        )
+    yield (
+        "no data: DATA.PATH_TO_DATA_DIR is empty. Not checked: lists, labels, videos, the number "
+        "of steps, time for data and in all; name the folder to check them too"
+    )
+
+
+def _noise(cfg, context, model, full):
+    """Clips and targets that stand for a batch of a process."""
+    count = cfg.TRAIN.BATCH_SIZE // context.world_size
+    if count < 1 or cfg.TRAIN.BATCH_SIZE % context.world_size:
+        raise InputError(
+            f"TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} does not divide among "
+            f"{context.world_size} process(es)"
+        )
+    clips = torch.randn(_input_of(model, full, count), device=context.device)
+    targets = torch.arange(count, device=context.device) % cfg.MODEL.NUM_CLASSES
+    if cfg.DATA.MULTI_LABEL or cfg.MIXUP.ENABLE:
+        targets = torch.nn.functional.one_hot(targets, cfg.MODEL.NUM_CLASSES).float()
+    return clips, targets
+
+
+def _time_left(cfg, steps, done, first, times):
+    """Seconds of the steps that are left; in the ``first`` ones the full network is alone."""
+    alone_s, step_s, data_s = times
+
+    def each(step_s):
+        return max(step_s, data_s) if cfg.DATA_LOADER.NUM_WORKERS else step_s + data_s
+
+    left = max(0, steps * cfg.SOLVER.MAX_EPOCH - done)
+    alone = min(left, max(0, first - done))
+    return alone * each(alone_s) + (left - alone) * each(step_s)
 
 
 def _input_of(model, subnet, clips):
@@ -193,10 +268,11 @@ def _lines(cfg, context, sampler, costs, inputs, timed, estimate):
         f"a step: {estimate.macs / 1e9:.4g} GMACs forward for each of the {what}, "
         f"{estimate.macs / costs[full].macs:.2f} of the full network's (mean of {_DRAWS} draws)"
     )
-    yield (
-        f"{estimate.steps} steps of {whole * context.world_size} {what} an epoch, "
-        f"{cfg.SOLVER.MAX_EPOCH} epochs: {estimate.steps * cfg.SOLVER.MAX_EPOCH} steps"
-    )
+    if estimate.steps is not None:
+        yield (
+            f"{estimate.steps} steps of {whole * context.world_size} {what} an epoch, "
+            f"{cfg.SOLVER.MAX_EPOCH} epochs: {estimate.steps * cfg.SOLVER.MAX_EPOCH} steps"
+        )
     total = estimate.weights_bytes + estimate.activations_bytes
     yield (
         f"memory of a process: {total / _MIB:.0f} MiB, {estimate.weights_bytes / _MIB:.0f} of it "
@@ -204,6 +280,9 @@ def _lines(cfg, context, sampler, costs, inputs, timed, estimate):
         "activations"
     )
     scaled = "" if timed == whole else f" (of {timed} {what}, scaled up)"
+    if estimate.data_s is None:
+        yield f"time: {estimate.step_s:.3g} s a step{scaled}, without data and evaluation"
+        return
     slower = "computing" if estimate.step_s >= estimate.data_s else "the data"
     total = clock_time(estimate.total_s)
     yield (

@@ -57,27 +57,28 @@ def check_keys(cfg):
             _check_backend(cfg.TABLE.LATENCY_BACKEND)
 
 
-def preflight(cfg, context):
+def preflight(cfg, context, has_data=True):
     """What lists, libraries and disks say; warns of what is odd and may be meant.
 
     Args:
         cfg: the configuration, after :func:`check_keys`.
         context: this process.
+        has_data: False: a dry run on a machine without them; lists are not asked for.
 
     Raises:
         InputError: naming the key, list or folder.
     """
     reader_class(cfg.DATA.DECODING_BACKEND)
-    if cfg.TRAIN.ENABLE:
+    if cfg.TRAIN.ENABLE and has_data:
         cfg = settle_classes(cfg)  # so that labels of val are held against those of train
     if cfg.TEST.ENABLE and cfg.TABLE.LATENCY:
         _check_backend(cfg.TABLE.LATENCY_BACKEND, context.device)
     if cfg.TEST.ENABLE and cfg.TEST.EMA and not cfg.TRAIN.ENABLE:
         path = find_checkpoint(cfg)
         average_of(read_checkpoint(path), path)
-    splits = read_lists(cfg, context)
+    splits = read_lists(cfg, context) if has_data else {}
     _check_folder(cfg.OUTPUT_DIR)
-    if cfg.TRAIN.ENABLE:
+    if cfg.TRAIN.ENABLE and cfg.MODEL.NUM_CLASSES:
         _check_room(cfg)
     for warning in _oddities(cfg, splits):
         logger.warning("%s", warning)

@@ -15,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 # How much the steps since the last line count in the time left; the rest is those before.
 _SMOOTHING = 0.3
+# Steps after which a run says how long it will take; the first, which starts everything, is left
+# out of what the others are expected to take.
+_JUDGED = 10
 
 
 class Watch:
@@ -43,11 +46,15 @@ class Watch:
         self._clips = cfg.TRAIN.BATCH_SIZE
         self._what = "images" if takes_pictures(cfg) else "clips"
         self._scalars, self._clock, self._step_s = scalars, clock, EMA(_SMOOTHING)
+        # Of this process: steps done, the time that they took, and that of the first.
+        self._judged, self._took_s, self._first_s = 0, 0.0, 0.0
+        mutual = cfg.MUTUAL
+        self._alone = mutual.ALONE_EPOCHS * steps if mutual.MODE != "single" else 0
         self.epoch_begins()
 
     def epoch_begins(self):
         """What came before (an evaluation, a checkpoint) is part of no step."""
-        self._began = self._mark = self._waiting = self._clock()
+        self._began = self._mark = self._waiting = self._since = self._clock()
         self._count = self._waited = self._own = 0
 
     def data_came(self):
@@ -59,8 +66,34 @@ class Watch:
         self._waiting = self._clock()
         self._count += 1
         self._own += 1
+        if self._judged < _JUDGED:
+            self._judge(step)
         position = step % self._steps + 1
         return position % self._period == 0 or position == self._steps < self._period
+
+    def _judge(self, step):
+        """After ten steps says, once, how long the training will take."""
+        now = self._waiting
+        self._took_s, self._since = self._took_s + now - self._since, now
+        self._judged += 1
+        if self._judged == 1:
+            self._first_s = self._took_s
+        left = self._epochs * self._steps - step - 1
+        if self._judged < _JUDGED or left <= 0:
+            return
+        left_s = (self._took_s - self._first_s) / (_JUDGED - 1) * left
+        # Of a run that goes on, the part before is not known.
+        resumed = step + 1 > _JUDGED
+        logger.info(
+            "after %d steps: training will take about %s %s; validation, checkpoints and the table "
+            "come on top%s",
+            _JUDGED,
+            clock_time(left_s if resumed else self._took_s + left_s),
+            "more" if resumed else "in all",
+            ", and steps take longer when the full network is no longer alone"
+            if step < self._alone
+            else "",
+        )
 
     def line(self, step, rate, found):
         """Writes what the steps since the last line did.

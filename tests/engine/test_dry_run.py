@@ -3,18 +3,22 @@
 import os
 import statistics
 import sys
+import threading
 
 import pytest
 import torch
 from torch import nn
 
+from mutualvideo.commands.command_line import main
 from mutualvideo.commands.tool import run_tool
 from mutualvideo.engine.dry_run import _kept_bytes, dry_run
+from mutualvideo.engine.preflight import check_keys, preflight
 from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model
 from mutualvideo.run.distributed import Context
+from mutualvideo.run.heartbeat import heard
 from mutualvideo.run.log import setup_logging
 from mutualvideo.slim import count_macs
 from tests.engine.logged import stats_of
@@ -87,6 +91,50 @@ def test_a_network_with_pathways_tells_the_clip_it_takes(video_folder, tmp_path)
     dry_run(cfg, CPU, lines.append)
     size = cfg.DATA.TRAIN_CROP_SIZE
     assert f"input 2 x 3 x {cfg.DATA.NUM_FRAMES} x {size} x {size}" in lines[2]
+
+
+@pytest.mark.parametrize("keys", [{"DATA__MULTI_LABEL": True}, {"MIXUP__ENABLE": True}, {}])
+def test_without_data(tiny, tmp_path, keys):
+    if "DATA__MULTI_LABEL" in keys:
+        keys = {**keys, "MODEL__LOSS_FUNC": "bce_logit"}
+    cfg, lines = tiny(DATA__PATH_TO_DATA_DIR="", **keys), []
+    check_keys(cfg)
+    preflight(cfg, CPU, has_data=False)
+    found = dry_run(cfg, CPU, lines.append)
+    text = "\n".join(lines)
+    assert (found.steps, found.data_s, found.total_s) == (None, None, None)
+    assert found.activations_bytes > 0 and found.step_s > 0
+    assert "input 4 x 3 x 4 x 40 x 40" in text and "s a step" in text
+    assert "no data: DATA.PATH_TO_DATA_DIR is empty. Not checked: lists, labels" in text
+    assert "NUM_CLASSES" not in text and not os.path.exists(tmp_path / "run")
+
+
+def test_without_data_by_the_command(tiny, tmp_path, capfd):
+    keys = {"DATA__PATH_TO_DATA_DIR": "", "MODEL__NUM_CLASSES": 0}
+    (tmp_path / "tiny.yaml").write_text(tiny(**keys).dump())
+    main(["train", "--cfg", str(tmp_path / "tiny.yaml"), "--dry-run"])
+    out, err = capfd.readouterr()
+    assert "X3D, 400 classes" in out and "no data: DATA.PATH_TO_DATA_DIR is empty" in out
+    assert "MODEL.NUM_CLASSES is not given, and there are no data to count: 400 were assumed" in out
+    for what in ("looking at keys", "counting multiply-adds ...", "two steps of 4, for their time"):
+        assert what in err
+
+
+def test_what_takes_long_is_heard_of():
+    lines, twice = [], threading.Event()
+
+    def say(line):
+        lines.append(line)
+        if len(lines) == 3:
+            twice.set()
+
+    with heard("measuring", say, every_s=0.01):
+        assert twice.wait(60)
+    assert lines[:3] == ["measuring ...", *["measuring ... 0:00:00 so far"] * 2]
+    count = len(lines)
+    with pytest.raises(ZeroDivisionError), heard("dividing", say, every_s=1000):
+        1 / 0  # noqa: B018
+    assert lines[count:] == ["dividing ..."]
 
 
 def test_of_an_evaluation(tiny):

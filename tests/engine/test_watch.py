@@ -125,6 +125,41 @@ def test_clock_time(seconds, text):
     assert clock_time(seconds) == text
 
 
+def judged(text):
+    return re.findall(r"after 10 steps: training will take about (.*?); validation.*", text)
+
+
+def test_after_ten_steps_it_is_known_how_long_training_will_take(caplog):
+    cfg = make_cfg("X3D", LOG_PERIOD=50, SOLVER__MAX_EPOCH=10)
+    watch, _, clock = made_up(caplog, cfg, 131)
+    for step in range(131):
+        # The first starts everything; then 3 s each, as the 1,300 that are left.
+        walk(watch, clock, step, 10.0 if step == 0 else 1.0, 2.0)
+        assert judged(caplog.text) == (["1 h 06 min in all"] if step >= 9 else [])
+    watch.epoch_begins()
+    walk(watch, clock, 131, 1.0, 2.0)
+    assert len(judged(caplog.text)) == 1 and "no longer alone" not in caplog.text
+
+
+def test_ten_steps_of_a_run_that_goes_on_or_has_short_epochs(caplog):
+    cfg = make_cfg("X3D", SOLVER__MAX_EPOCH=30, MUTUAL__ALONE_EPOCHS=29)
+    watch, _, clock = made_up(caplog, cfg, 4)
+    for step in range(6, 24):
+        if step % 4 == 0:
+            clock.now += 1000  # validation
+            watch.epoch_begins()
+        walk(watch, clock, step, 1.0, 9.0)
+    # Step 15 is the tenth, and 104 are left.
+    assert judged(caplog.text) == ["0:17:20 more"] and "no longer alone" in caplog.text
+
+
+def test_a_run_of_ten_steps_is_over_when_it_would_be_judged(caplog):
+    watch, _, clock = made_up(caplog, make_cfg("X3D", SOLVER__MAX_EPOCH=1), 10)
+    for step in range(10):
+        walk(watch, clock, step, 1.0, 1.0)
+    assert judged(caplog.text) == []
+
+
 def test_a_period_of_no_steps_is_refused():
     with pytest.raises(InputError, match="LOG_PERIOD must be at least 1, not 0"):
         Watch(make_cfg("X3D", LOG_PERIOD=0), 1, Kept())

@@ -5,6 +5,11 @@ mutualvideo table --cfg configs/Toy/X3D_mutual.yaml --latency --overlay x3d \\
     --checkpoint output/toy/checkpoints/checkpoint_epoch_00022.pyth \\
     DATA.PATH_TO_DATA_DIR data/toy OUTPUT_DIR output/toy
 
+mutualvideo table --weights zoo:x3d_m --videos path/to/videos --output output/x3d_m
+
+The last is of a network that others have trained, at every number of frames and size, on your
+videos: folders named as its classes are, or a list `path label`. Widths need training.
+
 It is printed, and written to OUTPUT_DIR; costs alone only if one is named (--output, OUTPUT_DIR).
 Run it again to continue after an interruption.
 """
@@ -12,13 +17,19 @@ Run it again to continue after an interruption.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from mutualvideo.commands.subcommands.train_command import CFG_HELP
+
+if TYPE_CHECKING:
+    from mutualvideo.models.network import Curve
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--cfg", required=True, help=CFG_HELP)
+    add("--cfg", help=CFG_HELP)
+    add("--weights", metavar="NAME", help="released weights instead, see `mutualvideo weights`")
+    add("--videos", metavar="DIR", help="with --weights: class folders, or a list `path label`")
     add("--checkpoint", help="calibrate and evaluate this; without it: costs alone")
     add("--latency", action="store_true", help="measure it on this machine")
     add("--backend", default="torch", help="who executes what is measured (%(default)s)")
@@ -31,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from mutualvideo.config import in_pairs, trace_cfg, trace_run
+    from mutualvideo.errors import InputError
     from mutualvideo.evaluation.build import cost_table, evaluate_grid
     from mutualvideo.models import published_curve
     from mutualvideo.run import distributed
@@ -41,10 +53,14 @@ def run(args: argparse.Namespace) -> None:
     measured += ["TABLE.LATENCY_BATCH", str(args.batch)]
     folder = ["OUTPUT_DIR", args.output] if args.output else []
     overrides = in_pairs(args.overrides) + measured + folder
+    overlays = [published_curve(name) for name in args.overlay]
+    if args.weights is not None:
+        return _of_weights(args, overrides, overlays)
+    if args.cfg is None or args.videos is not None:
+        raise InputError("give --cfg CONFIG, or --weights NAME and --videos DIR")
     # Costs alone are of a network without data.
     trace = trace_cfg if args.checkpoint is None else trace_run
     cfg, origins = trace(args.cfg, overrides)
-    overlays = [published_curve(name) for name in args.overlay]
     context = distributed.setup()
     if args.checkpoint is None and "OUTPUT_DIR" not in origins:
         print(cost_table(cfg, context, write=False).to_text())
@@ -56,5 +72,34 @@ def run(args: argparse.Namespace) -> None:
                 cost_table(cfg, context)
             else:
                 evaluate_grid(cfg, context, args.checkpoint, overlays)
+    finally:
+        distributed.cleanup()
+
+
+def _of_weights(args: argparse.Namespace, overrides: list[str], overlays: list[Curve]) -> None:
+    """The table of released weights on one's own videos."""
+    from mutualvideo.commands.released_table import NOTE, released_run
+    from mutualvideo.config import trace_cfg
+    from mutualvideo.engine.run_keys import check_test_keys
+    from mutualvideo.errors import InputError
+    from mutualvideo.evaluation.build import evaluate_grid
+    from mutualvideo.run import distributed
+    from mutualvideo.run.lock import exclusive
+    from mutualvideo.run.log import setup_logging
+
+    if args.cfg or args.checkpoint or not args.videos:
+        raise InputError("--weights NAME wants --videos DIR, and neither --cfg nor --checkpoint")
+    folder = trace_cfg(None, overrides)[0].OUTPUT_DIR
+    context = distributed.setup()
+    try:
+        with exclusive(folder, held=context.is_main):
+            setup_logging(folder, context.is_main)
+            cfg, what = released_run(args.weights, args.videos, folder, overrides)
+            check_test_keys(cfg)
+            if context.is_main:
+                print(what, flush=True)
+            evaluate_grid(cfg, context, args.weights, overlays)
+            if context.is_main:
+                print(NOTE.format(name=args.weights))
     finally:
         distributed.cleanup()
