@@ -138,8 +138,7 @@ def test_networks_are_those_that_the_weights_are_of(name):
         (["--weights", "zoo:resnet50", "--videos", "."], "takes pictures, not videos; choose one"),
         (["--weights", "my.pyth", "--videos", "."], "give a name of `mutualvideo weights`"),
         (["--weights", "zoo:x3d_m", "--videos", "nowhere"], "no such folder or list"),
-        (["--videos", "."], "give --cfg CONFIG, or --weights NAME"),
-        ([], "give --cfg CONFIG, or --weights NAME"),
+        (["--cfg", "Toy/X3D_mutual", "--videos", "."], "--videos goes with --weights"),
     ],
 )
 def test_bad_arguments(tmp_path, given, words):

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--cfg", help=CFG_HELP)
-    add("--weights", metavar="NAME", help="released weights instead, see `mutualvideo weights`")
+    either = parser.add_mutually_exclusive_group(required=True).add_argument
+    either("--cfg", help=CFG_HELP)
+    either("--weights", metavar="NAME", help="released weights instead, see `mutualvideo weights`")
     add("--videos", metavar="DIR", help="with --weights: class folders, or a list `path label`")
     add("--checkpoint", help="calibrate and evaluate this; without it: costs alone")
     add("--latency", action="store_true", help="measure it on this machine")
@@ -56,8 +57,8 @@ def run(args: argparse.Namespace) -> None:
     overlays = [published_curve(name) for name in args.overlay]
     if args.weights is not None:
         return _of_weights(args, overrides, overlays)
-    if args.cfg is None or args.videos is not None:
-        raise InputError("give --cfg CONFIG, or --weights NAME and --videos DIR")
+    if args.videos is not None:
+        raise InputError("--videos goes with --weights; with --cfg set DATA.PATH_TO_DATA_DIR")
     # Costs alone are of a network without data.
     trace = trace_cfg if args.checkpoint is None else trace_run
     cfg, origins = trace(args.cfg, overrides)
@@ -87,8 +88,8 @@ def _of_weights(args: argparse.Namespace, overrides: list[str], overlays: list[C
     from mutualvideo.run.lock import exclusive
     from mutualvideo.run.log import setup_logging
 
-    if args.cfg or args.checkpoint or not args.videos:
-        raise InputError("--weights NAME wants --videos DIR, and neither --cfg nor --checkpoint")
+    if args.checkpoint or not args.videos:
+        raise InputError("--weights NAME wants --videos DIR, and no --checkpoint")
     folder = trace_cfg(None, overrides)[0].OUTPUT_DIR
     context = distributed.setup()
     try:
