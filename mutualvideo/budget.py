@@ -44,32 +44,40 @@ class _Unit:
     show: Callable[[float], str]
 
 
+def _read_macs(match: re.Match[str]) -> int:
+    # Decimal: 1.2G is 1,200,000,000 exactly.
+    return int(Decimal(match["number"]) * _FACTORS[match["unit"]])
+
+
+def _read_number(match: re.Match[str]) -> float:
+    return float(match["number"])
+
+
 _UNITS = {
     "macs": _Unit(
         re.compile(_NUMBER + r"\s*(?P<unit>[KMGT]?)(?:\s*MACs)?"),
-        # Decimal: 1.2G is 1,200,000,000 exactly.
-        lambda match: int(Decimal(match["number"]) * _FACTORS[match["unit"]]),
+        _read_macs,
         lambda value: f"{format_macs(value)} MACs",
     ),
     "ms": _Unit(
         re.compile(_NUMBER + r"\s*ms"),
-        lambda match: float(match["number"]),
+        _read_number,
         # Microseconds are not nothing.
         lambda value: f"{value:.1f} ms" if value >= 0.1 else f"{value:.2g} ms",
     ),
     "fps": _Unit(
         re.compile(_NUMBER + r"\s*fps"),
-        lambda match: float(match["number"]),
+        _read_number,
         lambda value: f"{value:.4g} fps",
     ),
     "macs_per_s": _Unit(
         re.compile(_NUMBER + r"\s*(?P<unit>[KMGT]?)(?:\s*MACs)?/s"),
-        lambda match: int(Decimal(match["number"]) * _FACTORS[match["unit"]]),
+        _read_macs,
         lambda value: f"{format_macs(value)} MACs/s",
     ),
     "core": _Unit(
         re.compile(_NUMBER + r"\s*cores?"),
-        lambda match: float(match["number"]),
+        _read_number,
         lambda value: f"{value:.3g} cores",
     ),
 }

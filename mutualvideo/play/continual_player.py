@@ -6,7 +6,6 @@ import csv
 import threading
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -16,7 +15,7 @@ from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.media.source import Source
 from mutualvideo.play.film import film
 from mutualvideo.play.overlay import Overlay, Status
-from mutualvideo.play.player import TOP, Part, Played
+from mutualvideo.play.player import TOP, Part, Played, written_files
 from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime.clip_window import Smoother
 from mutualvideo.runtime.prediction import top_scores
@@ -64,9 +63,7 @@ def play_frames(
         raise InputError(f"seconds {seconds}: must be above 0 seconds")
     for budget in script.budgets:
         recognizer.set_budget(budget)
-    mp4, table = (Path(output) / f"{source.name}{ending}" for ending in (".mp4", ".csv"))
-    if source.path is not None and mp4.exists() and mp4.samefile(source.path):
-        raise InputError(f"{mp4}: is the video itself, choose another output folder")
+    mp4, table = written_files(source, output)
     stop = threading.Event() if stop is None else stop
     with atomic_path(table) as table_path, atomic_path(mp4) as mp4_path:
         with (

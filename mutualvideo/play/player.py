@@ -137,9 +137,7 @@ def play(
         if not good:
             raise InputError(f"{name} {value}: must be above 0 seconds")
     _prepare(recognizer, script)
-    mp4, table = (Path(output) / f"{source.name}{ending}" for ending in (".mp4", ".csv"))
-    if source.path is not None and mp4.exists() and mp4.samefile(source.path):
-        raise InputError(f"{mp4}: is the video itself, choose another output folder")
+    mp4, table = written_files(source, output)
     player = _Player(recognizer, source, script, stride_s, smooth_s)
     stop = threading.Event() if stop is None else stop
     with atomic_path(table) as table_path, atomic_path(mp4) as mp4_path:
@@ -152,6 +150,18 @@ def play(
             raise InputError(f"{source.name}: {problem or 'stopped before the first frame'}")
     parts = [part.summary() for _, part in sorted(player.parts.items())]
     return Played(parts, mp4, table, frames, source.dropped, problem)
+
+
+def written_files(source: Source, output: StrPath) -> tuple[Path, Path]:
+    """The film and the CSV of a source in ``output``.
+
+    Raises:
+        InputError: if the film would take the place of the video that it is of.
+    """
+    mp4, table = (Path(output) / f"{source.name}{ending}" for ending in (".mp4", ".csv"))
+    if source.path is not None and mp4.exists() and mp4.samefile(source.path):
+        raise InputError(f"{mp4}: is the video itself, choose another output folder")
+    return mp4, table
 
 
 def _prepare(recognizer: AdaptiveRecognizer, script: BudgetScript) -> None:
