@@ -1,19 +1,18 @@
-"""Videos and pictures with Grad-CAM drawn over them: what ``predict --explain`` writes."""
+"""Videos and pictures with Grad-CAM drawn over them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image
 
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
 from mutualvideo.media.encode import VideoWriter
-from mutualvideo.runtime.class_map import class_map, require_captum
-from mutualvideo.runtime.preprocess import prepare
-from mutualvideo.runtime.recognizer import AdaptiveRecognizer
+from mutualvideo.runtime.explainer import Explainer
+from mutualvideo.runtime.preprocess import Preprocessing, seen_region
 from mutualvideo.runtime.recorded import read_views
 from mutualvideo.subnet import Subnet
 
@@ -22,80 +21,68 @@ _SHARE, _COLOURS = 0.6, "inferno"
 _FPS = 8
 
 
-class Explainer:
-    """Draws what spoke for the class that one sub-network answered.
+@dataclass(frozen=True)
+class MapOverTime:
+    """The map of one clip, drawn on frames of the film that the clip is from.
 
     Args:
-        recognizer: of a run or checkpoint, with any backend: torch computes the map.
-        subnet: which of its sub-networks: it is cut out, once.
-
-    Raises:
-        InputError: if captum is not installed, or there is no torch network to look into.
+        maps: float32 (T', H', W') from 0 to 1.
+        start_s, end_s: when the clip begins and ends; before and after, the nearest map holds.
+        preprocessing: which part of a frame the network saw.
     """
 
-    def __init__(self, recognizer: AdaptiveRecognizer, subnet: Subnet) -> None:
-        require_captum()
-        from mutualvideo.backends.common.over_network import NetworkBackend
-        from mutualvideo.slim import extract
+    maps: np.ndarray
+    start_s: float
+    end_s: float
+    preprocessing: Preprocessing
 
-        backend = recognizer.backend
-        if not isinstance(backend, NetworkBackend):
-            raise InputError(
-                f"Grad-CAM: {backend.name!r} runs exported files, through which there are no "
-                "gradients: open the run or checkpoint"
-            )
-        self._executor, self._subnet = recognizer.executor, recognizer.executor.check(subnet)
-        self._shape = backend.input_shape(subnet)
-        self._network = extract(backend.model, subnet)
+    def over(self, time_s: float, frame: np.ndarray) -> np.ndarray:
+        """A new frame, uint8 (H, W, 3), with the map of ``time_s`` where the network looked."""
+        share = (time_s - self.start_s) / max(self.end_s - self.start_s, 1e-9)
+        height, width = frame.shape[:2]
+        top, left, side = seen_region(height, width, self.preprocessing)
+        drawn = frame.copy()
+        region = drawn[top : top + side, left : left + side]
+        region[:] = blended(region, map_at(self.maps, share))
+        return drawn
 
-    def maps(self, clip: np.ndarray, target: int) -> tuple[np.ndarray, np.ndarray]:
-        """The frames that the network saw, and their maps.
 
-        Args:
-            clip: uint8 array (T, H, W, 3).
-            target: index of the class.
+def write_explained(
+    explainer: Explainer, subnet: Subnet, path: StrPath, folder: StrPath, target: int
+) -> Path:
+    """Writes the middle clip of a video, or a picture, with the map of ``target`` over it.
 
-        Returns:
-            uint8 (T, S, S, 3) and float32 (T', H', W') from 0 to 1; of pictures T and T' are 1.
-        """
-        import torch
+    Args:
+        explainer: an :class:`~mutualvideo.runtime.explainer.Explainer`.
+        subnet: whose map.
+        path: of the video or picture.
+        folder: where it goes, as ``NAME.mp4``, of a picture ``NAME.png``; a name that is taken
+            gets a number.
+        target: index of the class.
 
-        how = self._executor.preprocessing
-        seen = prepare(clip, how, *self._shape)
-        device = next(self._network.parameters()).device
-        found = class_map(self._network, torch.from_numpy(seen[None]).to(device), target)
-        if found.ndim == 2:
-            seen, found = seen[:, None], found[None]
-        mean, std = (np.reshape(value, (3, 1, 1, 1)) for value in (how.mean, how.std))
-        pixels = np.clip(np.rint((seen * std + mean) * 255), 0, 255).astype(np.uint8)
-        return pixels.transpose(1, 2, 3, 0), found
+    Returns:
+        The file that was written.
 
-    def write(self, path: StrPath, folder: StrPath, target: int) -> Path:
-        """The middle clip of a video, or a picture, with the map of ``target`` over it.
-
-        Args:
-            path: of the video or picture.
-            folder: where it goes, as ``NAME.mp4``, of a picture ``NAME.png``; a name that is
-                taken gets a number.
-
-        Returns:
-            The file that was written.
-
-        Raises:
-            DecodeError: if the file cannot be read.
-        """
-        (clip,) = self._executor.clips(read_views(path, self._executor.cfg))
-        drawn = overlaid(*self.maps(clip, target))
-        still = self._executor.preprocessing.num_frames is None
-        goal = _free(Path(folder), Path(path).stem, ".png" if still else ".mp4")
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        if still:
-            Image.fromarray(drawn[0]).save(goal)
-            return goal
-        with VideoWriter(goal, _FPS) as writer:
-            for frame in drawn:
-                writer.write(frame)
+    Raises:
+        DecodeError: if the file cannot be read.
+    """
+    executor = explainer.executor
+    (clip,) = executor.clips(read_views(path, executor.cfg))
+    drawn = overlaid(*explainer.maps(subnet, clip, target))
+    still = explainer.preprocessing.num_frames is None
+    goal = _free(Path(folder), Path(path).stem, ".png" if still else ".mp4")
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    if still:
+        Image.fromarray(drawn[0]).save(goal)
         return goal
+    height, width = (length - length % 2 for length in drawn.shape[1:3])
+    if not height or not width:
+        raise InputError(f"Grad-CAM: frames of {drawn.shape[1:3]} pixels are too small for a film")
+    with VideoWriter(goal, _FPS) as writer:
+        for frame in drawn:
+            # Codecs want even lengths.
+            writer.write(frame[:height, :width])
+    return goal
 
 
 def overlaid(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
@@ -106,26 +93,32 @@ def overlaid(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
         maps: float32 (T', H', W') from 0 to 1, stretched over the frames.
 
     Returns:
-        uint8 (T, H, W, 3), H and W made even, as codecs want them.
+        uint8 (T, H, W, 3).
     """
-    count, height, width = frames.shape[:3]
-    height, width = height - height % 2, width - width % 2
-    if not height or not width:
-        raise InputError(f"Grad-CAM: frames of {frames.shape[1:3]} pixels are too small to draw")
-    colours = matplotlib.colormaps[_COLOURS]
-    # Where the middles of frames lie among the middles of maps.
-    at = np.clip((np.arange(count) + 0.5) * len(maps) / count - 0.5, 0, len(maps) - 1)
-    low = np.floor(at).astype(int)
-    high, part = np.minimum(low + 1, len(maps) - 1), (at - low)[:, None, None]
-    drawn = np.empty((count, height, width, 3), np.uint8)
-    for number, value in enumerate(maps[low] * (1 - part) + maps[high] * part):
-        image = Image.fromarray(value.astype(np.float32))
-        large = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))[..., None]
-        over = colours(large[..., 0])[..., :3] * 255
-        drawn[number] = frames[number, :height, :width] * (1 - _SHARE * large) + over * (
-            _SHARE * large
-        )
-    return drawn
+    shares = (np.arange(len(frames)) + 0.5) / len(frames)
+    return np.stack(
+        [blended(frame, map_at(maps, share)) for frame, share in zip(frames, shares, strict=True)]
+    )
+
+
+def map_at(maps: np.ndarray, share: float) -> np.ndarray:
+    """The map (H', W') at a share of the clip's time, from 0 to 1, between the two around it."""
+    place = float(np.clip(share * len(maps) - 0.5, 0, len(maps) - 1))
+    low = int(place)
+    high, part = min(low + 1, len(maps) - 1), place - low
+    return maps[low] * (1 - part) + maps[high] * part
+
+
+def blended(frame: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """A uint8 frame (H, W, 3) under a map float32 (H', W') from 0 to 1."""
+    # Films without maps are made where there is no matplotlib.
+    from matplotlib import colormaps
+
+    height, width = frame.shape[:2]
+    image = Image.fromarray(found.astype(np.float32))
+    large = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))[..., None]
+    over = colormaps[_COLOURS](large[..., 0])[..., :3] * 255
+    return (frame * (1 - _SHARE * large) + over * (_SHARE * large)).astype(np.uint8)
 
 
 def _free(folder: Path, stem: str, ending: str) -> Path:

@@ -21,10 +21,12 @@ from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.media.encode import VideoWriter
 from mutualvideo.media.source import Source
+from mutualvideo.play.explained import MapOverTime
 from mutualvideo.play.film import film
 from mutualvideo.play.overlay import Overlay, Status, scale_of
 from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime.clip_window import ClipWindow, Smoother
+from mutualvideo.runtime.explainer import Explainer
 from mutualvideo.runtime.prediction import Prediction, top_scores
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.subnet import Subnet
@@ -99,6 +101,7 @@ def play(
     smooth_s: float = 0.0,
     seconds: float | None = None,
     stop: threading.Event | None = None,
+    explainer: Explainer | None = None,
 ) -> Played:
     """Recognises a source under a budget that may change.
 
@@ -121,6 +124,8 @@ def play(
         smooth_s: time constant of the average of the scores; 0: every clip for itself.
         seconds: stop after this many seconds of the source; ``None``: at its end.
         stop: ``threading.Event`` that ends it early.
+        explainer: of the recogniser: the frames show where each answer's best class was seen.
+            Its time is not in the latencies, but it lets a live source drop more frames.
 
     Returns:
         A ``Played``.
@@ -138,7 +143,7 @@ def play(
             raise InputError(f"{name} {value}: must be above 0 seconds")
     _prepare(recognizer, script)
     mp4, table = written_files(source, output)
-    player = _Player(recognizer, source, script, stride_s, smooth_s)
+    player = _Player(recognizer, source, script, stride_s, smooth_s, explainer)
     stop = threading.Event() if stop is None else stop
     with atomic_path(table) as table_path, atomic_path(mp4) as mp4_path:
         with (
@@ -213,8 +218,11 @@ class _Player:
         script: BudgetScript,
         stride_s: float,
         smooth_s: float,
+        explainer: Explainer | None,
     ) -> None:
         self._recognizer, self._source, self._script = recognizer, source, script
+        self._explainer = explainer
+        self._map: MapOverTime | None = None
         self._stride_s, self._smooth = stride_s, Smoother(smooth_s)
         self._window = ClipWindow(recognizer.cfg.DATA, source.fps)
         span_s = self._window.span_s
@@ -292,10 +300,17 @@ class _Player:
         if entry != self._entry:
             self._recognizer.set_budget(budget)
             self._entry = entry
-        prediction = self._recognizer.predict(self._window.clip(end_s))
+        clip = self._window.clip(end_s)
+        prediction = self._recognizer.predict(clip)
         part = self.parts.setdefault(entry, Part(str(budget)))
         part.add(prediction, switched=prediction.subnet != self._answered)
         self._answered = prediction.subnet
+        if self._explainer is not None:
+            best = int(prediction.scores[0].argmax())
+            _, maps = self._explainer.maps(prediction.subnet, clip, best)
+            end = (self._window.end_s or 0.0) if end_s is None else end_s
+            look = self._explainer.preprocessing
+            self._map = MapOverTime(maps, end - self._window.span_s, end, look)
         smooth = self._smooth(time_s, prediction.scores[0])
         answers = top_scores(smooth, prediction.class_names, TOP)
         self._line(time_s, prediction, part.budget, answers)
@@ -310,6 +325,8 @@ class _Player:
             time_s, frame = self._waiting.popleft()
             if self._overlay is None:
                 self._overlay = self._new_overlay(frame)
+            if self._map is not None:
+                frame = self._map.over(time_s, frame)
             self._writer.write(self._overlay.draw(time_s, frame), time_s)
             self._written += 1
 

@@ -156,6 +156,14 @@ def prepare(
     return pixels[:, 0] if frames is None else pixels
 
 
+def seen_region(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int, int]:
+    """``(top, left, side)`` of the square in a frame that networks see, in pixels."""
+    side = max(1, round(preprocessing.crop_share * min(height, width)))
+    rim = (min(height, width) - side) // 2
+    top, left = crop_offset(height, width, 0, 1)
+    return top + rim, left + rim, side
+
+
 def _square(clip: np.ndarray, taken: list[int], preprocessing: Preprocessing) -> np.ndarray:
     """The centre of the frames ``taken``, uint8 (frames, crop_size, crop_size, 3)."""
     crop_size, share = preprocessing.crop_size, preprocessing.crop_share
@@ -171,9 +179,7 @@ def _square(clip: np.ndarray, taken: list[int], preprocessing: Preprocessing) ->
         )
         taken = list(range(len(taken)))
     height, width = clip.shape[1:3]
-    side = max(1, round(share * min(height, width)))
-    rim = (min(height, width) - side) // 2
-    top, left = (offset + rim for offset in crop_offset(height, width, 0, 1))
+    top, left, side = seen_region(height, width, preprocessing)
     region = clip[:, top : top + side, left : left + side]
     if side == crop_size:
         return region[taken]

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
 from mutualvideo.runtime import PreparationError
+from mutualvideo.runtime.explainer import Explainer
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.web import panels
 from mutualvideo.web.headers import SafeHeaders
@@ -44,26 +45,35 @@ class Page:
     ) -> None:
         self.recognizer, self.samples, self.limits = recognizer, samples, limits
         self.scales = scales(recognizer.table)
+        # There is none without captum, nor of exported files; the page does without.
+        self.explainer: Explainer | None = None
+        with contextlib.suppress(InputError):
+            self.explainer = Explainer(recognizer)
 
-    def open(self, visitor: Visitor, unit: Any, position: Any) -> list[Any]:
-        """What a new tab shows: the first sample, if there is one."""
+    def open(self, visitor: Visitor, *control: Any) -> list[Any]:
+        """What a new tab shows: the first sample, if there is one.
+
+        Args:
+            visitor: whose tab it is.
+            control: unit and position of the slider, and whether maps are wanted; as in all below.
+        """
         if not self.samples:
             return self._problem("")
-        return self.choose(visitor, next(iter(self.samples)), unit, position)
+        return self.choose(visitor, next(iter(self.samples)), *control)
 
-    def choose(self, visitor: Visitor, name: Any, unit: Any, position: Any) -> list[Any]:
+    def choose(self, visitor: Visitor, name: Any, *control: Any) -> list[Any]:
         """Takes a sample by name."""
         # Gradio checks values against the choices; these are from the network all the same.
         if not isinstance(name, str) or name not in self.samples:
             return self._problem("this sample is not there; choose another one")
-        return self._take(visitor, self.samples[name], name, unit, position)
+        return self._take(visitor, self.samples[name], name, *control)
 
-    def upload(self, visitor: Visitor, path: Any, unit: Any, position: Any) -> list[Any]:
+    def upload(self, visitor: Visitor, path: Any, *control: Any) -> list[Any]:
         """Takes an uploaded file, which is deleted at once: its frames are all that is kept."""
         if not isinstance(path, str):
             return self._problem("no file has arrived; choose one")
         try:
-            return self._take(visitor, path, display_name(path), unit, position)
+            return self._take(visitor, path, display_name(path), *control)
         finally:
             with contextlib.suppress(OSError, ValueError):
                 Path(path).unlink()
@@ -72,27 +82,28 @@ class Page:
         """The sample's name, if it is what the page shows: an upload takes its place."""
         return name if visitor.clip is not None and visitor.clip.name == name else None
 
-    def move(self, visitor: Visitor, unit: Any, position: Any) -> list[Any]:
-        """Answers for the clip that is there, under another budget."""
+    def move(self, visitor: Visitor, *control: Any) -> list[Any]:
+        """Answers for the clip that is there, under another budget or with maps."""
         if visitor.clip is None:
             return self._problem("")
-        return self._answer(visitor, unit, position)
+        return self._answer(visitor, *control)
 
-    def _take(
-        self, visitor: Visitor, path: StrPath, name: str, unit: Any, position: Any
-    ) -> list[Any]:
+    def _take(self, visitor: Visitor, path: StrPath, name: str, *control: Any) -> list[Any]:
         try:
             visitor.clip = read_clip(path, self.recognizer.cfg.DATA, self.limits, name)
         except InputError as error:
             return self._problem(error)
-        return self._answer(visitor, unit, position, new=True)
+        return self._answer(visitor, *control, new=True)
 
-    def _answer(self, visitor: Visitor, unit: Any, position: Any, new: bool = False) -> list[Any]:
+    def _answer(
+        self, visitor: Visitor, unit: Any, position: Any, explain: Any = False, new: bool = False
+    ) -> list[Any]:
         recognizer = self.recognizer
+        explainer = self.explainer if explain is True else None
         try:
             if not isinstance(unit, str) or unit not in self.scales:
                 raise InputError("this unit is not known; reload the page")
-            found = answer(recognizer, self.scales[unit], visitor, position)
+            found = answer(recognizer, self.scales[unit], visitor, position, explainer)
         except (InputError, PreparationError) as error:
             return self._problem(error)
         return [
@@ -143,6 +154,12 @@ def build_page(page: Page) -> gr.Blocks:
                 )
                 film = gr.HTML(elem_id="film")
                 bars = gr.HTML(elem_id="answer")
+                explain = gr.Checkbox(
+                    False,
+                    label="Show where the answer was seen",
+                    visible=page.explainer is not None,
+                    elem_id="explain",
+                )
                 strip = gr.HTML(elem_id="strip")
             with gr.Column(scale=7, min_width=440):
                 with gr.Group(elem_id="control"):
@@ -170,13 +187,14 @@ def build_page(page: Page) -> gr.Blocks:
         panes = [problem, film, strip, figures, curve, bars, latency]
         decoding = {**quiet, "concurrency_id": "decode", "concurrency_limit": _DECODERS}
         answering = {**quiet, "concurrency_id": "answer", "concurrency_limit": _ANSWERS}
-        blocks.load(page.open, [visitor, unit, slider], panes, **decoding)
-        sample.input(page.choose, [visitor, sample, unit, slider], panes, **decoding)
-        taken = upload.upload(page.upload, [visitor, upload, unit, slider], panes, **decoding)
+        control = [unit, slider, explain]
+        blocks.load(page.open, [visitor, *control], panes, **decoding)
+        sample.input(page.choose, [visitor, sample, *control], panes, **decoding)
+        taken = upload.upload(page.upload, [visitor, upload, *control], panes, **decoding)
         taken.then(page.sample_shown, [visitor, sample], sample, **quiet)
-        for control in (unit, slider):
-            control.change(
-                page.move, [visitor, unit, slider], panes, trigger_mode="always_last", **answering
+        for part in control:
+            part.change(
+                page.move, [visitor, *control], panes, trigger_mode="always_last", **answering
             )
     return blocks.queue(max_size=_WAITING)
 

@@ -72,11 +72,17 @@ def film(clip: Clip) -> str:
 
 
 def strip(answer: Shown, num_frames: int) -> str:
-    """The frames that the sub-network sees, in the size in which it sees them."""
+    """The frames that the sub-network sees, in the size in which it sees them.
+
+    Where it was asked, with what spoke for its answer drawn over them.
+    """
     subnet, frames = answer.row.subnet, answer.clip.frames
-    taken = frame_indices(len(frames), num_frames)
     count = min(subnet.frames or 1, num_frames)
-    taken = [taken[i] for i in frame_indices(num_frames, count)]
+    if answer.explained is not None:
+        frames, taken = answer.explained, list(range(count))
+    else:
+        taken = frame_indices(len(frames), num_frames)
+        taken = [taken[i] for i in frame_indices(num_frames, count)]
     size = subnet.size
     gap = max(1, size // 24)
     columns = min(count, _COLUMNS)
@@ -91,8 +97,12 @@ def strip(answer: Shown, num_frames: int) -> str:
     content = io.BytesIO()
     Image.fromarray(sheet).save(content, "PNG")
     noun = "frame" if count == 1 else "frames"
+    about = f"{count} {noun} of {size} × {size} pixels"
+    if answer.explained is not None:
+        ((label, _),) = answer.prediction.top(1)
+        about += f"; bright is what spoke for “{escape(label)}”"
     return (
-        f"<h2>What the network sees</h2><p>{count} {noun} of {size} × {size} pixels</p>"
+        f"<h2>What the network sees</h2><p>{about}</p>"
         f'<img src="{_data("png", content)}" alt="{count} {noun} side by side">'
     )
 

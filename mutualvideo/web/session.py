@@ -10,9 +10,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from mutualvideo.budget import Budget, format_macs
 from mutualvideo.errors import InputError
+from mutualvideo.play.explained import overlaid
 from mutualvideo.runtime import Prediction
+from mutualvideo.runtime.explainer import Explainer
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.table.query import QueryTable, Row
 from mutualvideo.web.upload import Clip
@@ -104,6 +108,8 @@ class Shown:
         budget: what was granted.
         row: what the table chose, and ``prediction`` what answered.
         history: the latest predictions of the visitor, this one last.
+        explained: uint8 (T, S, S, 3), the frames that the sub-network saw, with what spoke for its
+            best class drawn over them; ``None``: that was not asked.
     """
 
     clip: Clip
@@ -111,9 +117,16 @@ class Shown:
     row: Row
     prediction: Prediction
     history: tuple
+    explained: np.ndarray | None = None
 
 
-def answer(recognizer: AdaptiveRecognizer, scale: Scale, visitor: Visitor, position: Any) -> Shown:
+def answer(
+    recognizer: AdaptiveRecognizer,
+    scale: Scale,
+    visitor: Visitor,
+    position: Any,
+    explainer: Explainer | None = None,
+) -> Shown:
     """Recognises a visitor's clip within the budget at a position of the slider.
 
     Args:
@@ -121,6 +134,7 @@ def answer(recognizer: AdaptiveRecognizer, scale: Scale, visitor: Visitor, posit
         scale: :class:`Scale`.
         visitor: :class:`Visitor`; the prediction is remembered there.
         position: from 0 to 100.
+        explainer: of the recogniser, where maps are wanted.
 
     Returns:
         :class:`Shown`.
@@ -136,4 +150,8 @@ def answer(recognizer: AdaptiveRecognizer, scale: Scale, visitor: Visitor, posit
     clip = visitor.clip
     prediction = recognizer.predict(clip.frames, subnet=row.subnet)
     visitor.predictions.append(prediction)
-    return Shown(clip, budget, row, prediction, tuple(visitor.predictions))
+    drawn = None
+    if explainer is not None:
+        best = int(prediction.scores[0].argmax())
+        drawn = overlaid(*explainer.maps(row.subnet, clip.frames, best))
+    return Shown(clip, budget, row, prediction, tuple(visitor.predictions), drawn)

@@ -129,6 +129,37 @@ def test_answers_are_shown_from_their_time_on(tmp_path, monkeypatch):
     assert all(score == pytest.approx(0.1 * (1 + int(t / 0.5 + 1e-6))) for t, score in shown)
 
 
+def test_maps_lie_on_the_frames_and_times_of_their_clips(tmp_path, monkeypatch):
+    class Explainer:
+        preprocessing, asked = None, []
+
+        def maps(self, subnet, clip, target):
+            self.asked.append((str(subnet), number_of(clip[0]), target))
+            return clip, np.zeros((1, 1, 1), np.float32)
+
+    drawn = []
+
+    class Spy(player.MapOverTime):
+        def over(self, time_s, frame):
+            drawn.append((time_s, self.start_s, self.end_s))
+            return frame
+
+    monkeypatch.setattr(player, "MapOverTime", Spy)
+    path, fake = write_numbered(tmp_path / "a.mp4", steady(60)), FakeRecognizer()
+    script = [(0.0, DEAR), (1.0, CHEAP)]
+    play_file(fake, path, script, tmp_path / "out", explainer=Explainer())
+    # The clip that was recognised, the sub-network that answered, its best class.
+    names = ["1x6x40"] * 2 + ["0.5x3x32"] * 2
+    assert Explainer.asked == [
+        (name, clip[0], 1) for name, clip in zip(names, fake.clips, strict=True)
+    ]
+    assert len(drawn) == 60
+    for time_s, start_s, end_s in drawn:
+        assert end_s - start_s == pytest.approx(0.4)
+        # Half a second is shown, of which the clip is the beginning.
+        assert -1e-6 <= time_s - start_s < 0.5 - 1e-6
+
+
 def test_memory_is_bounded(tmp_path, monkeypatch):
     held, waiting = [], []
     add, take = ClipWindow.add, player._Player._take

@@ -47,6 +47,30 @@ def test_moving_keeps_the_film(page):
     assert "0.5x3x32" in others[1] and "at least" in others[1]
 
 
+@pytest.mark.parametrize("asked", [True, False, "true", 1, None])
+def test_where_the_answer_was_seen(page, asked):
+    pytest.importorskip("captum", reason="captum is not installed")
+    visitor = Visitor()
+    page.open(visitor, "macs", 100, False)
+    _, plain = panes(page.move(visitor, "macs", 100, False))
+    problem, others = panes(page.move(visitor, "macs", 100, asked))
+    # Other pictures in the strip, and nothing else but the time that it took.
+    assert not problem and ("what spoke for" in others[1]) == (asked is True)
+    assert (others[1] != plain[1]) == (asked is True)
+
+
+def test_without_captum_the_page_does_without(recognizer, good_path, monkeypatch):
+    def refuse():
+        raise InputError("captum cannot be imported")
+
+    monkeypatch.setattr("mutualvideo.runtime.explainer.require_captum", refuse)
+    page = Page(recognizer, {"good": good_path}, Limits())
+    boxes = [one for one in build_page(page).config["components"] if one["type"] == "checkbox"]
+    assert [box["props"]["visible"] for box in boxes] == [False]
+    problem, others = panes(page.open(Visitor(), "macs", 100, True))
+    assert not problem and "what spoke for" not in others[1]
+
+
 @pytest.mark.parametrize(
     ("unit", "position"), [("macs", "7"), ("macs", -1), ("parsecs", 5), (None, 5), ([], 5)]
 )

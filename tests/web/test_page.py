@@ -154,6 +154,15 @@ def test_the_list_of_samples_does_not_name_what_is_gone(page, tmp_path):
     shows(page, "#film", NASTY)
 
 
+def test_where_the_answer_was_seen(page):
+    move(page, "End")
+    shows(page, "#strip", "6 frames of 40")
+    plain = page.locator("#strip img").get_attribute("src")
+    page.get_by_label("Show where the answer was seen").check()
+    shows(page, "#strip", "bright is what spoke for")
+    assert page.locator("#strip img").get_attribute("src") != plain
+
+
 def test_other_units(page):
     page.get_by_text("clips per second").click()
     move(page, "End")

@@ -3,6 +3,7 @@
 mutualvideo demo --run output/toy --source clip.mp4 --budget 40M --budget 10M
 mutualvideo demo --run output/toy --source webcam:0 --budget 40ms --seconds 60
 mutualvideo demo --run output/toy --source clip.mp4 --continual --budget 300M/s
+mutualvideo demo --run output/toy --source clip.mp4 --explain
 mutualvideo demo --run output/toy --web
 mutualvideo demo --run output/mobilenet --image photo.jpg --budget 300M --budget 50M
 
@@ -47,6 +48,11 @@ def run(args: argparse.Namespace) -> int | None:
     budgets = [Budget.parse(text) for text in args.budget]
     if args.continual and not args.source:
         raise InputError("--continual goes with --source: it is for videos and cameras")
+    if args.explain and (args.continual or not args.source):
+        raise InputError(
+            "--explain goes with --source and clips; the page has it where captum is installed, "
+            "pictures by: mutualvideo predict FILES --explain DIR"
+        )
     recognizer = open_recognizer(args, "continual" if args.continual else "clip")
     if not budgets and args.budget_script is None and not args.continual:
         budgets = [Budget.of(recognizer.table.full().macs)]

@@ -43,9 +43,10 @@ def run(args: argparse.Namespace) -> int:
     row = recognizer.set_budget(budget or recognizer.table.full().macs)
     explainer = None
     if args.explain:
-        from mutualvideo.play.explained import Explainer
+        from mutualvideo.play.explained import write_explained
+        from mutualvideo.runtime.explainer import Explainer
 
-        explainer = Explainer(recognizer, row.subnet)
+        explainer = Explainer(recognizer)
     if args.features or args.explain:
         # Features of two sub-networks cannot be compared: none is exchanged on the way.
         recognizer.switch(row.subnet)
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
             if answer.features is not None:
                 featured.append(answer)
             if explainer is not None and answer.scores is not None:
-                explainer.write(answer.path, args.explain, int(answer.scores.argmax()))
+                best = int(answer.scores.argmax())
+                write_explained(explainer, row.subnet, answer.path, args.explain, best)
             bad += answer.error is not None
             if args.json:
                 print(answer.as_json(), flush=True)
