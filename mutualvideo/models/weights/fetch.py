@@ -3,24 +3,20 @@
 import hashlib
 import logging
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
-from iopath.common.file_io import HTTPURLHandler, PathManager, get_cache_dir
+from iopath.common.file_io import PathManager, get_cache_dir
 
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
+from mutualvideo.models.weights.download import ResumingURLHandler, cached_path
 from mutualvideo.models.weights.zoo import PREFIX, released
 
 logger = logging.getLogger(__name__)
 
 _SCHEMES = ("http", "https")
-# Without a byte from the server.
-_TIMEOUT_S = 30.0
 
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
@@ -32,8 +28,9 @@ def is_remote(path: str | os.PathLike[str]) -> bool:
 def local_weights(path: str | os.PathLike[str]) -> str:
     """``path`` as a file on this machine.
 
-    A name or URL is fetched once, by iopath, into ``$FVCORE_CACHE`` (``~/.torch/iopath_cache``);
-    one process fetches, others on the machine wait for it. Its SHA-256 is held against the one in
+    A name or URL is fetched once, through iopath, into ``$FVCORE_CACHE``
+    (``~/.torch/iopath_cache``); one process fetches, others on the machine wait for it, and what
+    broke off is taken up again. Its SHA-256 is held against the one in
     the file's name, where released weights carry one, or else against that of the first time.
 
     Args:
@@ -55,33 +52,18 @@ def local_weights(path: str | os.PathLike[str]) -> str:
     # Of two hosts with the same path iopath would take one file for the other.
     folder = os.path.join(get_cache_dir(), parts.netloc.replace(":", "_"))
     manager = PathManager()
-    manager.register_handler(HTTPURLHandler())
+    manager.register_handler(ResumingURLHandler())
     try:
-        with _quiet_and_patient():
-            found = manager.get_local_path(url, cache_dir=folder)
+        found = manager.get_local_path(url, cache_dir=folder)
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", None) if isinstance(error, URLError) else None
-        place = os.path.join(folder, parts.path.lstrip("/"))
+        place = cached_path(url, folder)
         raise InputError(
             f"{text}: cannot be fetched from {url} ({why or error}); without a network, fetch it "
             f"on another machine and name the file, or put it at {place}"
         ) from error
     _check(Path(found), text, digits)
     return found
-
-
-@contextmanager
-def _quiet_and_patient() -> Iterator[None]:
-    """iopath waits for ever where nothing answers, and says itself what is raised anyway."""
-    their_log, before = logging.getLogger("iopath.common.download"), socket.getdefaulttimeout()
-    level = their_log.level
-    their_log.setLevel(logging.CRITICAL)
-    socket.setdefaulttimeout(_TIMEOUT_S)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-        their_log.setLevel(level)
 
 
 def _check(path: Path, name: str, digits: str) -> None:
