@@ -1,11 +1,30 @@
-"""How an extra is installed beside this package, in the way that the package itself was."""
+"""Packages that not everybody needs: how they are imported, and installed if they are not there."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import shlex
 from pathlib import Path
+from types import ModuleType
+
+from mutualvideo.errors import InputError
+
+
+def import_extra(module: str, extra: str, wanted: str) -> ModuleType:
+    """The module, which ``wanted`` (``backend 'openvino'``) needs.
+
+    Raises:
+        InputError: naming the extra to install, if it cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{wanted}: {module} cannot be imported ({reason}): {install_command(extra)}"
+        ) from error
 
 
 def install_command(extra: str) -> str:

@@ -12,10 +12,10 @@ from mutualvideo.backends.common.base import (
     Runner,
     Shape,
     check_precision,
-    import_extra,
     softmax,
 )
 from mutualvideo.errors import InputError
+from mutualvideo.extras import import_extra
 from mutualvideo.subnet import Subnet
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class OnnxRuntime(BackendKind):
 
     def place(self, model: nn.Module) -> nn.Module:
         for package in ("onnx", "onnxscript"):
-            import_extra(package, "onnx", self.name)
+            import_extra(package, "onnx", f"backend {self.name!r}")
         return super().place(model)
 
     def run_network(self, network: nn.Module, subnet: Subnet, shape: Shape) -> Runner:

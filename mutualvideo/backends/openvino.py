@@ -15,10 +15,10 @@ from mutualvideo.backends.common.base import (
     Runner,
     Shape,
     check_precision,
-    import_extra,
     softmax,
 )
 from mutualvideo.errors import InputError
+from mutualvideo.extras import import_extra
 from mutualvideo.subnet import Subnet
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class OpenVINO(BackendKind):
 @functools.cache
 def core() -> Any:
     """OpenVINO's own object, one for the process; InputError where it is not installed."""
-    return import_extra("openvino", "openvino", NAME).Core()
+    return import_extra("openvino", "openvino", f"backend {NAME!r}").Core()
 
 
 def check_device(device: str | None, precision: str) -> str:

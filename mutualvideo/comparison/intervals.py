@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mutualvideo.errors import InputError
-from mutualvideo.extras import install_command
+from mutualvideo.extras import import_extra
 
 _LEVEL = 0.05
 
@@ -53,12 +53,7 @@ def estimate(by_run):
     """
     if not by_run:
         raise InputError("there is no finished run to report")
-    try:
-        from statsmodels.api import OLS
-    except ImportError:
-        raise InputError(
-            f"intervals are computed by statsmodels: {install_command('compare')}"
-        ) from None
+    OLS = import_extra("statsmodels.api", "compare", "intervals").OLS
     values = 100 * np.concatenate([np.asarray(found, float) for _, found in by_run])
     videos = np.concatenate([ids for ids, _ in by_run])
     runs = np.repeat(np.arange(len(by_run)), [len(found) for _, found in by_run])

@@ -11,7 +11,6 @@ import os
 import shutil
 
 from mutualvideo.backends import backend_kind, backend_names
-from mutualvideo.backends.common.base import import_extra
 from mutualvideo.data.class_count import settle_classes
 from mutualvideo.engine.needed_lists import read_lists
 from mutualvideo.engine.run_keys import check_test_keys, check_training_keys
@@ -19,6 +18,7 @@ from mutualvideo.engine.train import build_sampler
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.choose_statistics import require_choice
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
+from mutualvideo.extras import import_extra
 from mutualvideo.media import reader_class
 from mutualvideo.models import read_checkpoint
 from mutualvideo.models.model_registry import count_numbers
@@ -95,7 +95,7 @@ def _check_backend(name, device=None):
         if device is not None:
             kind(str(device) if name.startswith("torch") else None)
             for package in _CONVERTERS.get(kind.extra, ()):
-                import_extra(package, kind.extra, name)
+                import_extra(package, kind.extra, f"backend {name!r}")
     except InputError as error:
         raise InputError(
             f"TABLE.LATENCY_BACKEND {name}: {error}; or set TABLE.LATENCY False"

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mutualvideo.backends.common.base import import_extra
 from mutualvideo.backends.common.to_runtime import trace
 from mutualvideo.continual import ContinualNetwork
 from mutualvideo.continual.frame_parts import ENDLESS
@@ -28,6 +27,7 @@ from mutualvideo.export.origin import KEY, Origin, as_text
 from mutualvideo.export.parity import TOLERANCE, Difference, DifferenceError, probes
 from mutualvideo.export.staging import place, staging
 from mutualvideo.export.subnet_file import Written
+from mutualvideo.extras import import_extra
 from mutualvideo.files import StrPath
 from mutualvideo.subnet import Subnet
 
@@ -84,7 +84,7 @@ def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -
     if path.suffix != endings[0]:
         raise InputError(f"{path}: a file of format {name} ends in {endings[0]}")
     for package in _PACKAGES[name]:
-        import_extra(package, name, name)
+        import_extra(package, name, f"format {name!r}")
     source.row(subnet)
     graph = _Graph(source.network(subnet), subnet).eval()
     about = as_text(_describe(source, subnet, graph, _PACKAGES[name]))

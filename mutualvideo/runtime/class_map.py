@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mutualvideo.errors import InputError
-from mutualvideo.extras import install_command
+from mutualvideo.extras import import_extra
 
 if TYPE_CHECKING:
     import torch
@@ -20,14 +20,7 @@ def require_captum() -> Any:
     Raises:
         InputError: naming the extra to install, if it cannot be imported.
     """
-    try:
-        from captum.attr import LayerGradCam
-    except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"Grad-CAM: captum cannot be imported ({reason}): {install_command('explain')}"
-        ) from error
-    return LayerGradCam
+    return import_extra("captum.attr", "explain", "Grad-CAM").LayerGradCam
 
 
 def class_map(

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from mutualvideo.backends import backend_names, make_backend
-from mutualvideo.backends.common.base import import_extra, softmax
+from mutualvideo.backends.common.base import softmax
 from mutualvideo.backends.common.latency import measure
 from mutualvideo.errors import InputError
+from mutualvideo.extras import import_extra
 from mutualvideo.models import build_model, full_subnet
 from mutualvideo.slim import calibrate, input_shape, set_subnet, slim_state, subnet_input
 from mutualvideo.subnet import Subnet
@@ -213,7 +214,7 @@ def test_what_there_is_not(built, arguments, named):
 def test_an_absent_package_names_its_extra():
     words = r"'openvino': no_such_thing cannot .*pip install .*\[openvino\]"
     with pytest.raises(InputError, match=words):
-        import_extra("no_such_thing", "openvino", "openvino")
+        import_extra("no_such_thing", "openvino", "backend 'openvino'")
 
 
 def test_softmax_is_torchs():

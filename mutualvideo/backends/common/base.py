@@ -7,13 +7,11 @@ import importlib.metadata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from mutualvideo.errors import InputError
-from mutualvideo.extras import install_command
 from mutualvideo.subnet import Subnet
 
 if TYPE_CHECKING:
@@ -230,22 +228,6 @@ class BackendKind:
             "threads": self.threads,
             "versions": {name: importlib.metadata.version(name) for name in self.packages},
         }
-
-
-def import_extra(package: str, extra: str, backend: str) -> ModuleType:
-    """The module ``package``.
-
-    Raises:
-        InputError: naming the extra to install, if it cannot be imported.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"backend {backend!r}: {package} cannot be imported ({reason}): "
-            f"{install_command(extra)}"
-        ) from error
 
 
 def check_precision(precision: str, backend: str, supported: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mutualvideo.data.annotations import read_annotations, read_lines
 from mutualvideo.errors import InputError
-from mutualvideo.extras import install_command
+from mutualvideo.extras import import_extra
 from mutualvideo.files import atomic_path
 
 # A split is drawn so often; the first in which every fold can be learned and judged is taken.
@@ -113,17 +113,14 @@ def split_folds(labels, groups, folds, seed):
         InputError: if there are fewer groups than folds, if in every one of some splits a class
             is missing from a train list, or where scikit-learn is missing.
     """
-    try:
-        from sklearn.model_selection import StratifiedGroupKFold
-    except ImportError:
-        raise InputError(f"folds are made by scikit-learn: {install_command('folds')}") from None
+    selection = import_extra("sklearn.model_selection", "folds", "folds")
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     if len(numbers) < folds:
         raise InputError(f"--folds {folds}: there are only {len(numbers)} groups to divide")
     keys, rows = [numbers[group] for group in groups], range(len(labels))
     missing = None
     for attempt in range(_TRIES):
-        draw = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + attempt)
+        draw = selection.StratifiedGroupKFold(folds, shuffle=True, random_state=seed + attempt)
         parts = [(train.tolist(), val.tolist()) for train, val in _quiet(draw, rows, labels, keys)]
         lacking = [
             (number, min({*labels} - {labels[row] for row in train}))
