@@ -96,7 +96,14 @@ def test_what_is_given_stays(tmp_path):
     keys = overrides(TRAIN__BATCH_SIZE=6, SOLVER__MAX_EPOCH=7, DATA_LOADER__NUM_WORKERS=0)
     cfg, chosen = own_run(folder, CONFIG, keys)
     assert (cfg.TRAIN.BATCH_SIZE, cfg.SOLVER.MAX_EPOCH, cfg.DATA_LOADER.NUM_WORKERS) == (6, 7, 0)
-    assert cfg.SOLVER.BASE_LR == 0.005 and [one.key for one in chosen] == ["MODEL.NUM_CLASSES"]
+    assert cfg.SOLVER.BASE_LR == 0.005
+    # What goes with the epochs follows them: the file warms up for 2 of its 30.
+    assert {one.key: one.value for one in chosen[1:]} == {
+        "TRAIN.EVAL_PERIOD": 1,
+        "SOLVER.WARMUP_EPOCHS": 0.5,
+    }
+    keys = overrides(SOLVER__MAX_EPOCH=1, SOLVER__WARMUP_EPOCHS=0.3)
+    assert own_run(folder, CONFIG, keys)[0].SOLVER.WARMUP_EPOCHS == 0.3
 
 
 def test_a_folder_that_is_none(tmp_path):

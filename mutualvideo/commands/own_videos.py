@@ -1,14 +1,14 @@
 """Training on a folder of one's own videos: what follows from them and from the machine."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
 
-from mutualvideo.config import trace_run
+from mutualvideo.config import in_pairs, trace_run
 from mutualvideo.data.class_count import settle_classes
 from mutualvideo.data.sources import read_videos
 from mutualvideo.engine.kept_memory import kept_bytes
@@ -19,7 +19,7 @@ from mutualvideo.models import full_subnet
 from mutualvideo.slim import input_shape, set_subnet
 
 # Clips that are seen in a training, as far as the numbers of epochs allow.
-_CLIPS, _EPOCHS = 60_000, (15, 60)
+_CLIPS, _EPOCHS, _EPOCHS_KEY = 60_000, (15, 60), "SOLVER.MAX_EPOCH"
 _BATCHES = (64, 32, 16, 8, 4)
 # Rates of configurations are for their own batch, and follow it in proportion (arXiv 1706.02677).
 _RATES = ("SOLVER.BASE_LR", "SOLVER.WARMUP_START_LR", "SOLVER.COSINE_END_LR")
@@ -68,12 +68,15 @@ def own_run(
     Raises:
         InputError: for a folder that cannot be trained on, or a bad configuration.
     """
-    overrides = [str(text) for text in overrides]
+    overrides = in_pairs(str(text) for text in overrides)
     if not os.path.isdir(folder):
         raise InputError(f"{folder}: no such folder; name one that holds a folder for each class")
-    given = set(overrides[::2])
+    given = dict(zip(overrides[::2], overrides[1::2], strict=True))
     where = ["DATA.PATH_TO_DATA_DIR", str(folder)]
-    cfg, _ = trace_run(config, [*where, *overrides])
+    # Its own epochs: the warm-up is a share of them.
+    own = [text for key, value in given.items() if key != _EPOCHS_KEY for text in (key, value)]
+    asked, _ = trace_run(config, [*where, *overrides])
+    cfg, _ = trace_run(config, [*where, *own])
     cfg = settle_classes(cfg)
     videos = len(read_videos(cfg.TRAIN.DATASET, cfg, "train").videos)
     checked = len(read_videos(cfg.TRAIN.DATASET, cfg, "val").videos)
@@ -93,8 +96,7 @@ def own_run(
                 value = float(f"{rate * size / before:.3g}")
                 why = f"{rate:g} for {before} clips a step, in proportion"
                 chosen.append(Choice(key, value, why))
-    if "SOLVER.MAX_EPOCH" not in given:
-        chosen += _epochs(cfg, videos, given)
+    chosen += _epochs(cfg, videos, given, asked.SOLVER.MAX_EPOCH)
     if "DATA_LOADER.NUM_WORKERS" not in given:
         cores = os.cpu_count() or 1
         workers = max(1, min(cfg.DATA_LOADER.NUM_WORKERS, cores - 1))
@@ -146,13 +148,19 @@ def _batch_size(cfg: CfgNode, videos: int, free: int, kind: str) -> tuple[int, s
     return size, memory
 
 
-def _epochs(cfg: CfgNode, videos: int, given: set[str]) -> list[Choice]:
-    fewest, most = _EPOCHS
-    epochs = min(most, max(fewest, round(_CLIPS / videos)))
-    chosen = [Choice("SOLVER.MAX_EPOCH", epochs, f"{epochs * videos:,} clips are seen")]
+def _epochs(cfg: CfgNode, videos: int, given: Mapping[str, str], asked: int) -> list[Choice]:
+    """Epochs by the number of videos unless they are given, and what goes with them.
+
+    ``cfg`` has the epochs of the configuration file, of which its warm-up is a share.
+    """
+    chosen, epochs = [], asked
+    if _EPOCHS_KEY not in given:
+        fewest, most = _EPOCHS
+        epochs = min(most, max(fewest, round(_CLIPS / videos)))
+        chosen.append(Choice(_EPOCHS_KEY, epochs, f"{epochs * videos:,} clips are seen"))
     if "TRAIN.EVAL_PERIOD" not in given and cfg.TRAIN.EVAL_PERIOD:
         period = max(1, epochs // 10)
-        chosen.append(Choice("TRAIN.EVAL_PERIOD", period, "ten validations"))
+        chosen.append(Choice("TRAIN.EVAL_PERIOD", period, f"{epochs // period} validations"))
     if "SOLVER.WARMUP_EPOCHS" not in given and cfg.SOLVER.WARMUP_EPOCHS:
         warm_up = round(cfg.SOLVER.WARMUP_EPOCHS * epochs / cfg.SOLVER.MAX_EPOCH, 1)
         chosen.append(Choice("SOLVER.WARMUP_EPOCHS", warm_up, "the same share of the epochs"))
