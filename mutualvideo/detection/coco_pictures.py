@@ -65,13 +65,12 @@ class CocoPictures(Dataset):
         self.num_classes = max(self.classes) + 1
         self._mask_tools = coco_tools()[2] if masks else None
         self._transforms = picture_transforms(train) if transforms is None else transforms
-        missing = [
-            path for key in self.file.pictures if not os.path.isfile(path := self._path(key))
-        ]
+        paths = [self._path(key) for key in self.file.pictures]
+        missing = [path for path in paths if not os.path.isfile(path)]
         if missing:
             raise InputError(
-                f"{annotations}: {len(missing)} of {len(self.file.pictures)} pictures are missing, "
-                f"the first is {missing[0]}"
+                f"{annotations}: {len(missing)} of {len(paths)} pictures are missing, the first is "
+                f"{missing[0]}"
             )
         self._objects = self._usable()
         self.ids = [key for key, found in self._objects.items() if found or not train]

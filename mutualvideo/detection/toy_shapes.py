@@ -122,9 +122,8 @@ def draw_scene(seed):
         points = turned(outlines[label], rng.random()) * extent
         # Wholly inside: what is cut off at the edge may look like another class.
         low, high = -points.min(axis=0), 1 - points.max(axis=0)
-        corners = [
-            tuple(p) for p in ((points + low + rng.random(2) * (high - low)) * side).tolist()
-        ]
+        points = points + low + rng.random(2) * (high - low)
+        corners = [tuple(corner) for corner in (points * side).tolist()]
         layer = Image.new("L", (side, side))
         ImageDraw.Draw(layer).polygon(corners, fill=255)
         mask = np.asarray(layer.reduce(_OVERSAMPLING)) >= 128

@@ -1,3 +1,4 @@
+import argparse
 import json
 import logging
 
@@ -179,10 +180,8 @@ def test_the_toy_data_set(tmp_path, capsys):
     assert not make_toy_detection(tmp_path / "one", 4, 2, seed=3)
     make_toy_detection(tmp_path / "two", 4, 2, seed=3)
     for path in sorted((tmp_path / "one").rglob("*.*")):
-        assert (
-            path.read_bytes()
-            == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
-        )
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == other.read_bytes()
     with pytest.raises(InputError, match="made with other arguments"):
         make_toy_detection(tmp_path / "one", 5, 2, seed=3)
     data = CocoPictures(tmp_path / "one/train.json", tmp_path / "one", train=True, masks=True)
@@ -204,8 +203,6 @@ def test_run_lengths_are_cocos():
 
 
 def test_the_toy_command(tmp_path, capsys):
-    import argparse
-
     parser = argparse.ArgumentParser()
     toy_command.add_arguments(parser)
     args = ["--output", str(tmp_path), "--task", "detection", "--train", "2", "--val", "1"]

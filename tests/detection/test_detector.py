@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models import detection
 from torchvision.ops import FrozenBatchNorm2d
 
-from mutualvideo import InputError, set_subnet, set_width, slimmable_report
+from mutualvideo import InputError, Subnet, set_subnet, set_width, slimmable_report
 from mutualvideo.detection import (
     extract_detector,
     load_backbone,
@@ -15,8 +15,9 @@ from mutualvideo.detection import (
     order_detector_channels,
     slimmable_detector,
 )
+from mutualvideo.detection.detector_costs import detector_costs
 from mutualvideo.slim.layers import slim_layers
-from tests.detection.detectors import build, differences, shake, small_retinanet
+from tests.detection.detectors import build, counted, differences, shake, small_retinanet
 
 _SUBNETS = {
     "SSDLite": ("0.25x160", "0.5x96", "1x128"),
@@ -51,6 +52,15 @@ def test_every_detector(name, pictures):
         assert differences(plain(pictures), model(pictures)) <= 1e-4
         sizes.append(sum(p.numel() for p in plain.parameters()))
     assert sizes[0] < sizes[1] < sizes[2] == whole
+    for kind in ("box", "mask"):
+        if (
+            pool := getattr(getattr(model, "roi_heads", None), f"{kind}_roi_pool", None)
+        ) is not None:
+            pool.register_forward_hook(lambda *_, kind=kind: seen.update({kind: len(_[-1])}))
+    seen, subnet = {}, Subnet.of(subnet)
+    runs = counted(model, pictures[:1])
+    costs = detector_costs(model, [subnet], (50, 70), seen.get("box"), seen.get("mask"))
+    assert costs[subnet].macs == runs and costs[subnet].params == whole
     set_width(model, 1.0)
     assert differences(model(pictures), wanted) <= 1e-4
 

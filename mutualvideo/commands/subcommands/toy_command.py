@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 
 from mutualvideo.data.prepare.toy import CLASSES, LEVELS, MOTIONS, make_toy_dataset, write_film
-from mutualvideo.detection.toy_shapes import make_toy_detection
 from mutualvideo.errors import InputError
 
 
@@ -50,6 +49,9 @@ def run(args: argparse.Namespace) -> None:
 def _make_pictures(args: argparse.Namespace) -> None:
     if args.film or args.level != "easy":
         raise InputError("--task detection: goes with --output, not with --film or --level")
+    # Imported when asked for: with it come torchvision's detectors, which take a second.
+    from mutualvideo.detection.toy_shapes import make_toy_detection
+
     _tell(args, make_toy_detection(args.output, args.train, args.val, args.seed), "pictures")
 
 
