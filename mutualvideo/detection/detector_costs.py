@@ -55,16 +55,24 @@ def detector_costs(model, subnets, picture=None, proposals=None, detections=None
     costs = {}
     with as_before(model):
         model.eval()
-        if isinstance(model, GeneralizedRCNN):
-            # As many as it takes in evaluation, the mode that it is in now.
-            proposals = model.rpn.post_nms_top_n() if proposals is None else proposals
-            detections = model.roi_heads.detections_per_img if detections is None else detections
+        most = most_boxes(model)
+        proposals = most[0] if proposals is None else proposals
+        detections = most[1] if detections is None else detections
         counted = _Counted(model, proposals, detections)
         for subnet in map(Subnet.of, subnets):
             set_subnet(model, subnet)
             ready = model.transform([torch.zeros(3, *(picture or 2 * [subnet.size]))])[0].tensors
             costs |= count_costs(counted, [subnet], example=ready.to("meta"))
     return costs
+
+
+def most_boxes(model):
+    """(proposals, detections): the most of a picture in evaluation; of one stage (0, 0)."""
+    if not isinstance(model, GeneralizedRCNN):
+        return 0, 0
+    with as_before(model):
+        model.eval()
+        return model.rpn.post_nms_top_n(), model.roi_heads.detections_per_img
 
 
 class _Ready(nn.Module):

@@ -13,7 +13,8 @@ from mutualvideo.detection import slimmable_detector
 from mutualvideo.detection.coco_file import CocoFile, read_coco_file
 from mutualvideo.detection.coco_pictures import CocoPictures
 from mutualvideo.detection.coco_scores import as_results, evaluate_detector, score_detections
-from mutualvideo.detection.detector_costs import calibrate_detector
+from mutualvideo.detection.detector_costs import calibrate_detector, detector_costs
+from mutualvideo.detection.detector_table import detector_table
 from mutualvideo.detection.toy_shapes import draw_scene, run_lengths
 from mutualvideo.table.row import Row
 from tests.detection.detectors import small_retinanet
@@ -185,6 +186,9 @@ class _Shifted:
     def category_of(self, label):
         return label + 1
 
+    def __getattr__(self, name):
+        return getattr(self._data, name)
+
 
 def test_a_detector_finds_what_it_answers(own_answers):
     model, data, _ = own_answers
@@ -197,6 +201,18 @@ def test_a_detector_finds_what_it_answers(own_answers):
     assert str(model.slim_state.subnet) == "0.3x40" and not model.training
     with pytest.raises(InputError, match="sub-network 0.3x64 was never calibrated"):
         evaluate_detector(model, data, [Subnet(0.3, None, 64)])
+
+
+def test_the_table_of_a_detector(own_answers):
+    model, data, _ = own_answers
+    table = detector_table(model, ["0.5x64", "0.25x32"], _Shifted(data), (50, 70))
+    costs = detector_costs(model, ["0.5x64", "0.25x32"], (50, 70))
+    assert [(row.macs, row.params) for row in table] == [
+        (cost.macs, cost.params) for cost in costs.values()
+    ]
+    assert table["0.5x64"].box_ap == pytest.approx(100) and table["0.5x64"].mask_ap is None
+    assert "one picture of 50 x 70 pixels" in table.metadata["macs"]
+    assert table.metadata["classes"] == ["", "1", "2", "3", "4"]
 
 
 def test_calibrated_as_the_backbone_alone(own_answers):

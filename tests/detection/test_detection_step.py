@@ -127,6 +127,7 @@ def test_imitation(softmax, columns):
     assert imitation_of(scores, boxes, background, told_boxes, softmax).abs() < 1e-6
 
 
+@pytest.mark.slow
 def test_losses_fall(model):
     pictures, targets = scene()
     sampler = SubnetSampler(FULL, "mutual", (0.25, 1.0), 0, [], [64, 48, 32], seed=0)
