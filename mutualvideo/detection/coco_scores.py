@@ -37,7 +37,7 @@ class CocoScores:
     large: float | None
 
 
-def score_detections(file, found, kind="box"):
+def score_detections(file, found, kind="box", pictures=None):
     """Compares what was found with the annotations, as COCO's challenge does.
 
     Crowds count as there: what lies in one is neither right nor wrong. At most 100 detections a
@@ -48,13 +48,14 @@ def score_detections(file, found, kind="box"):
         found: COCO's results, ``{"image_id", "category_id", "score"}`` and ``"bbox"`` ([x, y,
             width, height]) or ``"segmentation"`` (run lengths) each; a list, which may be empty.
         kind: ``"box"`` or ``"mask"``.
+        pictures: ids of the pictures that count; by default all of the file.
 
     Returns:
         :class:`CocoScores`.
 
     Raises:
-        InputError: for another kind, a result of a picture that is not in the file, or if
-            pycocotools is not installed.
+        InputError: for another kind, a result of a picture that is not in the file, masks where
+            the file has none, or if pycocotools is not installed.
     """
     keys = {"box": "bbox", "mask": "segmentation"}
     if kind not in keys:
@@ -63,14 +64,20 @@ def score_detections(file, found, kind="box"):
     odd = next((one["image_id"] for one in found if one["image_id"] not in file.pictures), None)
     if odd is not None:
         raise InputError(f"{file.path}: has no image {shown(odd)}, of which there is a detection")
+    objects = [one for some in file.objects.values() for one in some]
+    bare = next((one["id"] for one in objects if not one.get("segmentation")), None)
+    if kind == "mask" and bare is not None:
+        raise InputError(f"{file.path}: annotation {bare} has no segmentation to score masks by")
     wanted = ("image_id", "category_id", "score", keys[kind])
     with contextlib.redirect_stdout(io.StringIO()):  # it says what it does
-        truth = _index(coco.COCO(), file, [one for some in file.objects.values() for one in some])
+        truth = _index(coco.COCO(), file, objects)
         if found:
             results = truth.loadRes([{name: one[name] for name in wanted} for one in found])
         else:  # which loadRes() does not take
             results = _index(coco.COCO(), file, [])
         evaluation = cocoeval.COCOeval(truth, results, {"box": "bbox", "mask": "segm"}[kind])
+        if pictures is not None:
+            evaluation.params.imgIds = sorted(pictures)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -157,6 +164,6 @@ def evaluate_detector(model, data, subnets, batch_size=1):
                 found[subnet] += as_results(data, keys, answers)
     kinds = ("box", "mask") if masks else ("box",)
     return {
-        subnet: {kind: score_detections(data.file, some, kind) for kind in kinds}
+        subnet: {kind: score_detections(data.file, some, kind, data.ids) for kind in kinds}
         for subnet, some in found.items()
     }

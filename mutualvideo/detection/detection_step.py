@@ -67,7 +67,8 @@ def detection_step(model, pictures, targets, subnets, imitation=1.0):
                 set_subnet(model, teacher)
             loss = loss + imitation * imitate(model, seen, told[subnet.size])
         loss.backward()
-        results.append(PassResult(subnet, loss.detach(), torch.zeros((), dtype=torch.int64)))
+        none_counted = torch.zeros((), dtype=torch.int64, device=loss.device)
+        results.append(PassResult(subnet, loss.detach(), none_counted))
     set_subnet(model, full)
     return results
 

@@ -15,7 +15,7 @@ from mutualvideo.models.resnet2d import bottleneck2d_rules
 from mutualvideo.slim import Fixed, extract, order_channels, slimmable
 from mutualvideo.slim.convert import forget_slimming
 from mutualvideo.slim.meta_copy import copy_network
-from mutualvideo.slim.state import begin_forward, end_forward
+from mutualvideo.slim.state import SlimState, begin_forward, end_forward
 from mutualvideo.subnet import Subnet
 
 # Pyramids take a picture of any size; SSD's layers are made for its own.
@@ -39,7 +39,7 @@ class SlimmedPart(nn.Module):
         return maps if self.head is None else self.head(list(maps.values()))
 
 
-def slimmable_detector(model, width_range=(0.25, 1.0), divisor=8, full=None):
+def slimmable_detector(model, width_range=(0.25, 1.0), divisor=8):
     """Makes a detector of torchvision executable at every width and picture size, in place.
 
     RetinaNet, Faster, Mask and Keypoint R-CNN: the backbone follows the width; the pyramid, the
@@ -63,11 +63,9 @@ def slimmable_detector(model, width_range=(0.25, 1.0), divisor=8, full=None):
         model: ``torchvision.models.detection``'s RetinaNet, SSD or a GeneralizedRCNN.
         width_range: narrowest and widest width multiplier, within (0, 1].
         divisor: active channels are a multiple of this.
-        full: the :class:`~mutualvideo.Subnet` that is the full network; by default the widest
-            width at the detector's own size.
 
     Returns:
-        The same ``model``.
+        The same ``model``. Its full network is the widest width at the detector's own size.
 
     Raises:
         InputError: for what is no such detector, and what :func:`~mutualvideo.slimmable` refuses;
@@ -82,11 +80,16 @@ def slimmable_detector(model, width_range=(0.25, 1.0), divisor=8, full=None):
             f"slimmable_detector(): expected torchvision's RetinaNet, SSD or a GeneralizedRCNN, "
             f"got {shown(type(model).__name__)}; slimmable() takes other networks"
         )
-    part = SlimmedPart(model)
+    part, transform = SlimmedPart(model), model.transform
     _refuse_shared_norms(model, part)
-    transform = model.transform
+    if type(transform) not in (GeneralizedRCNNTransform, SlimTransform):
+        raise InputError(
+            f"slimmable_detector(): its transform is {shown(type(transform).__name__)}, of which "
+            "it is not known how pictures get their size; give it torchvision's "
+            "GeneralizedRCNNTransform"
+        )
+    low, high = SlimState(width_range, divisor).width_range  # refuses a bad range or divisor
     size = min(transform.fixed_size or transform.min_size[-1:])
-    full = Subnet(width_range[1], None, size) if full is None else Subnet.of(full)
     frozen = _thaw_norms(part)
     traced = size if part.head is not None else _TRACED_SIZE
     rules = bottleneck2d_rules(part) if _has_bottlenecks(part) else {}
@@ -95,10 +98,10 @@ def slimmable_detector(model, width_range=(0.25, 1.0), divisor=8, full=None):
     try:
         slimmable(
             part,
-            width_range,
+            (low, high),
             divisor,
             rules=rules,
-            full=full,
+            full=Subnet(high, None, size),
             example=torch.empty(2, 3, traced, traced, device="meta"),
         )
     except InputError:
@@ -110,9 +113,8 @@ def slimmable_detector(model, width_range=(0.25, 1.0), divisor=8, full=None):
     model.slim_state = part.slim_state
     model.register_forward_pre_hook(begin_forward)
     model.register_forward_hook(end_forward)
-    if type(transform) is GeneralizedRCNNTransform:
-        transform.__class__ = SlimTransform
-        transform.slim = model.slim_state
+    transform.__class__ = SlimTransform
+    transform.slim = model.slim_state
     return model
 
 

@@ -113,9 +113,19 @@ def test_sizes_by_hand():
     assert (scores.small, scores.medium, scores.large) == (pytest.approx(100), 0, None)
 
 
+def test_pictures_that_count():
+    file = one_picture(_BOX)
+    file.pictures[2] = {**file.pictures[1], "id": 2}
+    file.objects[2] = [{**file.objects[1][0], "id": 2, "image_id": 2}]
+    assert score_detections(file, [hit(*_BOX)]).ap < 60
+    assert score_detections(file, [hit(*_BOX)], pictures=[1]).ap == pytest.approx(100)
+
+
 def test_what_is_refused():
     with pytest.raises(InputError, match="made.json: has no image 2"):
         score_detections(one_picture(_BOX), [{**hit(*_BOX), "image_id": 2}])
+    with pytest.raises(InputError, match="made.json: annotation 1 has no segmentation to score"):
+        score_detections(one_picture(_BOX), [], "mask")
     with pytest.raises(InputError, match="kind 'boxes': expected box or mask"):
         score_detections(one_picture(_BOX), [], "boxes")
 

@@ -189,11 +189,21 @@ def test_ordered_channels_answer_the_same(pictures):
     assert differences(model(pictures), wanted) <= 1e-4
 
 
+@pytest.mark.parametrize("width_range", [(0.5, 2), "wide", (0.5,)])
+def test_a_bad_range_is_refused(width_range):
+    with pytest.raises(InputError, match="width range"):
+        slimmable_detector(small_retinanet(), width_range=width_range)
+
+
 def test_what_is_refused(small):
     with pytest.raises(InputError, match="expected torchvision's RetinaNet, SSD or a"):
         slimmable_detector(torchvision.models.resnet18())
     with pytest.raises(InputError, match="is slimmable already"):
         slimmable_detector(small)
+    other = small_retinanet()
+    other.transform = type("Other", (type(other.transform),), {})(64, 96, [0.5] * 3, [0.25] * 3)
+    with pytest.raises(InputError, match="its transform is 'Other', of which it is not known"):
+        slimmable_detector(other)
     shared = small_retinanet()
     shared.head.classification_head.conv.add_module("norm", nn.BatchNorm2d(256))
     with pytest.raises(InputError, match="classification_head.conv.norm is a BatchNorm in a part"):
@@ -206,6 +216,8 @@ def test_what_is_refused(small):
 
 def test_nothing_is_changed_by_a_refusal():
     model = small_retinanet(FrozenBatchNorm2d)
-    with pytest.raises(InputError, match="width range"):
-        slimmable_detector(model, width_range=(0.5, 2))
+    # What slimmable() finds while it traces, after norms were exchanged.
+    model.backbone.body.layer1.add_module("attention", nn.MultiheadAttention(64, 4))
+    with pytest.raises(InputError, match="transformers are out of reach"):
+        slimmable_detector(model)
     assert isinstance(model.backbone.body.bn1, FrozenBatchNorm2d)
