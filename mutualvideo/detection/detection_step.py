@@ -40,9 +40,11 @@ def detection_step(model, pictures, targets, subnets, imitation=1.0):
         list of :class:`~mutualvideo.mutual.step.PassResult`; ``correct`` is 0.
 
     Raises:
-        InputError: for a detector that draws sizes of its own (several ``min_size``): sub-networks
-            have theirs.
+        InputError: for a detector that is not in training mode, or that draws sizes of its own
+            (several ``min_size``): sub-networks have theirs.
     """
+    if not model.training:
+        raise InputError("detection_step(): the detector answers; call model.train() first")
     full = slim_state(model).full
     set_subnet(model, full)
     if len(model.transform.min_size) > 1:
@@ -63,8 +65,6 @@ def detection_step(model, pictures, targets, subnets, imitation=1.0):
         elif imitation and subnet != teacher:
             if subnet.size not in told:
                 told[subnet.size] = look(model, teacher, seen.pictures)
-            else:
-                set_subnet(model, teacher)
             loss = loss + imitation * imitate(model, seen, told[subnet.size])
         loss.backward()
         none_counted = torch.zeros((), dtype=torch.int64, device=loss.device)

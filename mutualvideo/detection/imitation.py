@@ -118,11 +118,7 @@ def imitate(model, seen, told):
         return imitation_of(*pairs[0], *pairs[1], softmax=isinstance(model, SSD))
     # The network that proposes regions: whether there is an object, at every anchor.
     mine, theirs = ([list(part) for part in both] for both in (seen.dense, dense))
-    first = imitation_of(
-        *_objects(*mine),
-        *_objects(*theirs),
-        softmax=False,
-    )
+    first = imitation_of(*_objects(*mine), *_objects(*theirs), softmax=False)
     heads = model.roi_heads
     with torch.no_grad():
         features = heads.box_head(heads.box_roi_pool(maps, *seen.regions[1:]))

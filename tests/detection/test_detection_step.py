@@ -166,6 +166,11 @@ def test_other_detectors_learn(built):
     assert all(last < first for first, last in zip(losses[0], losses[-1], strict=True)), losses
 
 
+def test_a_detector_that_does_not_train(model):
+    with pytest.raises(InputError, match=r"call model.train\(\) first"):
+        detection_step(model.eval(), *scene(), [FULL])
+
+
 def test_several_sizes_of_its_own_are_refused():
     model = slimmable_detector(small_retinanet(min_size=(48, 64))).train()
     with pytest.raises(InputError, match=r"draws one of the sizes \(48, 64\)"):
