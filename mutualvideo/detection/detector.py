@@ -92,9 +92,7 @@ def slimmable_detector(model, width_range=(0.25, 1.0), divisor=8):
     size = min(transform.fixed_size or transform.min_size[-1:])
     frozen = _thaw_norms(part)
     traced = size if part.head is not None else _TRACED_SIZE
-    rules = bottleneck2d_rules(part) if _has_bottlenecks(part) else {}
-    if hasattr(model.backbone, "fpn"):
-        rules["backbone.fpn"] = Fixed()
+    rules = _rules(model.backbone)
     try:
         slimmable(
             part,
@@ -118,10 +116,16 @@ def slimmable_detector(model, width_range=(0.25, 1.0), divisor=8):
     return model
 
 
-def _has_bottlenecks(part):
-    return any(
-        isinstance(module, Bottleneck) and module.conv2.groups == 1 for module in part.modules()
-    )
+def _rules(backbone):
+    """Those of the classifier that the backbone is made of, and that the pyramid stays."""
+    body = "backbone.body" if hasattr(backbone, "body") else "backbone"
+    layers = getattr(backbone, "body", backbone)
+    rules = {}
+    if any(isinstance(m, Bottleneck) and m.conv2.groups == 1 for m in layers.modules()):
+        rules = {f"{body}.{name}": rule for name, rule in bottleneck2d_rules(layers).items()}
+    if hasattr(backbone, "fpn"):
+        rules["backbone.fpn"] = Fixed()
+    return rules
 
 
 def _refuse_shared_norms(model, part):

@@ -7,7 +7,15 @@ from torch import nn
 from torchvision.models import detection
 from torchvision.ops import FrozenBatchNorm2d
 
-from mutualvideo import InputError, Subnet, set_subnet, set_width, slimmable_report
+from mutualvideo import (
+    InputError,
+    Subnet,
+    extract,
+    set_subnet,
+    set_width,
+    slimmable,
+    slimmable_report,
+)
 from mutualvideo.detection import (
     extract_detector,
     load_backbone,
@@ -16,8 +24,10 @@ from mutualvideo.detection import (
     slimmable_detector,
 )
 from mutualvideo.detection.detector_costs import detector_costs
+from mutualvideo.models.resnet2d import bottleneck2d_rules
 from mutualvideo.slim.layers import slim_layers
 from tests.detection.detectors import build, counted, differences, shake, small_retinanet
+from tests.models.weights import mutualnet_twin
 
 _SUBNETS = {
     "SSDLite": ("0.25x160", "0.5x96", "1x128"),
@@ -221,3 +231,25 @@ def test_nothing_is_changed_by_a_refusal():
     with pytest.raises(InputError, match="transformers are out of reach"):
         slimmable_detector(model)
     assert isinstance(model.backbone.body.bn1, FrozenBatchNorm2d)
+
+
+@pytest.mark.slow
+def test_mutualnets_classifier_is_a_backbone(tmp_path):
+    """The same layers, at the same widths: those of the classifier that the paper slims."""
+    state = mutualnet_twin.resnet50(10).state_dict()
+    torch.save({"model": state}, tmp_path / "mutualnet.pth")
+    model = slimmable_detector(build("RetinaNet"))
+    loaded = load_backbone(model, tmp_path / "mutualnet.pth")
+    assert loaded.format == "MutualNet" and loaded.needs_calibration
+    body = model.backbone.body
+    # Block 14 of theirs is the first of the last stage.
+    assert torch.equal(body.layer4[0].conv1.weight, state["features.14.body.0.weight"])
+    assert torch.equal(body.conv1.weight, state["features.0.0.weight"])
+    classifier = torchvision.models.resnet50()
+    classifier = slimmable(classifier, rules=bottleneck2d_rules(classifier))
+    for width in (0.25, 0.45, 0.7):
+        set_width(classifier, width)
+        plain = extract(classifier, Subnet(width, None, 64))
+        own = extract_detector(model, Subnet(width, None, 64)).backbone.body.state_dict()
+        wanted = plain.state_dict()
+        assert all(own[name].shape == wanted[name].shape for name in own)
