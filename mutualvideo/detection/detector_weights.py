@@ -4,7 +4,7 @@ from torch import nn
 
 from mutualvideo.detection.detector import slimmed_part
 from mutualvideo.errors import InputError
-from mutualvideo.models.weights.pretrained import load_pretrained, load_weights
+from mutualvideo.models.weights.pretrained import load_weights
 from mutualvideo.models.weights.weights_file import read_checkpoint
 
 # What a detector for other classes makes anew.
@@ -13,6 +13,8 @@ _PREDICTORS = (
     "roi_heads.box_predictor.",
     "roi_heads.mask_predictor.mask_fcn_logits.",
 )
+# The last layer of ResNets, in torchvision's files and in MutualNet's.
+_CLASSIFIERS = ("fc.weight", "classifier.0.weight")
 
 
 def load_detector(model, path):
@@ -67,9 +69,12 @@ def load_backbone(model, path):
             f"{path}: {type(model).__name__} has no ResNet as its backbone that a classifier's "
             "weights would fit; load_detector() takes a whole detector's"
         )
+    state = read_checkpoint(path)["model_state"]
+    # What it predicts does not matter, so it may be any number of classes.
+    classes = next((len(t) for n, t in state.items() if n.endswith(_CLASSIFIERS)), 1000)
     classifier = nn.Module()  # the body's own layers, and what the file has beside them
     for name, module in body.named_children():
         classifier.add_module(name, module)
     last = [layer for layer in body.layer4[-1].modules() if isinstance(layer, nn.Conv2d)][-1]
-    classifier.fc = nn.Linear(last.out_channels, 1000)
-    return load_pretrained(classifier, path, replace_classifier=True)
+    classifier.fc = nn.Linear(last.out_channels, classes)
+    return load_weights(classifier, state, str(path))

@@ -240,7 +240,7 @@ def test_mutualnets_classifier_is_a_backbone(tmp_path):
     torch.save({"model": state}, tmp_path / "mutualnet.pth")
     model = slimmable_detector(build("RetinaNet"))
     loaded = load_backbone(model, tmp_path / "mutualnet.pth")
-    assert loaded.format == "MutualNet" and loaded.needs_calibration
+    assert loaded.format == "MutualNet" and loaded.needs_calibration and not loaded.replaced
     body = model.backbone.body
     # Block 14 of theirs is the first of the last stage.
     assert torch.equal(body.layer4[0].conv1.weight, state["features.14.body.0.weight"])
