@@ -19,6 +19,8 @@ FOLDS = ["scikit-learn>=1.3"]
 COMPARE = ["statsmodels>=0.14"]
 # predict --explain
 EXPLAIN = ["captum>=0.7"]
+# Masks and average precision of mutualvideo.detection.
+DETECTION = ["pycocotools>=2.0.7"]
 # make docs
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 
@@ -91,6 +93,7 @@ setup(
             *FOLDS,
             *COMPARE,
             *EXPLAIN,
+            *DETECTION,
             *DOCS,
         ],
         "openvino": OPENVINO,
@@ -98,6 +101,7 @@ setup(
         "web": WEB,
         "compare": COMPARE,
         "explain": EXPLAIN,
+        "detection": DETECTION,
         "docs": DOCS,
         "torchcodec": ["torchcodec>=0.11"],
         "folds": FOLDS,

@@ -83,7 +83,9 @@ def plot_table(
     unit, factor = ("M", 1000) if cost == "macs" and value(front[-1]) < 0.5 else ("G", 1)
     cost_axis(axes, factor)
     what = "picture" if table.rows[0].subnet.frames is None else "clip"
-    name = {"mAP": "mean average precision (%)"}.get(table.merit_name, "top-1 accuracy (%)")
+    name = {"mAP": "mean average precision (%)", "box AP": "box AP (%)"}.get(
+        table.merit_name, "top-1 accuracy (%)"
+    )
     xlabel = axis_label.format(what=what, unit=unit)
     dress(axes, xlabel, name, _title(table) if title is None else title)
     axes.margins(x=0.06, y=0.1)
@@ -185,7 +187,7 @@ def _label_front(axes: Any, front: Sequence[Row], value: Callable[[Row], float])
 def _chance(table: Rows) -> float | None:
     """Top-1 in percent of guessing; ``None`` for several labels or unknown classes."""
     classes = table.metadata.get("num_classes")
-    return 100 / classes if classes and table.merit_name != "mAP" else None
+    return 100 / classes if classes and table.merit_name == "top-1" else None
 
 
 def _title(table: Rows) -> str:

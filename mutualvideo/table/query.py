@@ -89,8 +89,9 @@ class QueryTable:
             fps: clips per second, one after the other; exactly one of the four.
 
         Returns:
-            The ``Row`` with the highest top-1 (mAP of videos with several labels); among equals
-            the one with fewer MACs. In a table of costs alone, the row with the most MACs.
+            The ``Row`` with the highest top-1 (mAP of videos with several labels, box AP of
+            detectors); among equals the one with fewer MACs. In a table of costs alone, the row
+            with the most MACs.
 
         Raises:
             InputError: if not exactly one budget is given, if it is below the cheapest row
@@ -183,8 +184,8 @@ class QueryTable:
         return costs
 
     def _has_accuracy(self) -> bool:
-        """Whether every row has top-1; some with and some without cannot be ranked."""
-        missing = [row for row in self.rows if row.top1 is None]
+        """Whether every row has its merit; some with and some without cannot be ranked."""
+        missing = [row for row in self.rows if row.merit is None]
         if missing and len(missing) < len(self.rows):
             raise InputError(
                 f"row {missing[0].subnet} has no top1 and others do: evaluate it or remove it"
@@ -197,12 +198,14 @@ class QueryTable:
 
     @property
     def merit_name(self) -> str:
-        """What its rows are compared by: ``mAP`` or ``top-1``."""
+        """What its rows are compared by: ``box AP``, ``mAP`` or ``top-1``."""
+        if any(row.box_ap is not None for row in self.rows):
+            return "box AP"
         return "mAP" if any(row.mean_ap is not None for row in self.rows) else "top-1"
 
     def marked(self) -> set[Subnet]:
         """Sub-networks on the Pareto front, or none while accuracy is incomplete."""
-        if any(row.top1 is None for row in self.rows) or not self.rows:
+        if any(row.merit is None for row in self.rows) or not self.rows:
             return set()
         return {row.subnet for row in self.pareto()}
 

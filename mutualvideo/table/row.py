@@ -17,9 +17,11 @@ _WHOLE: dict[str, tuple[float, float]] = {
 }
 # The column that a budget in this unit is held against.
 COSTS = {"macs": "macs", "ms": "latency_ms"}
-PERCENT = ("top1", "top5", "clip_top1", "clip_top5", "mean_class", "mean_ap")
+# Average precision of detectors, see mutualvideo.detection.coco_scores.
+DETECTION = ("box_ap", "box_ap50", "mask_ap", "mask_ap50")
+PERCENT = ("top1", "top5", "clip_top1", "clip_top5", "mean_class", "mean_ap", *DETECTION)
 # What few tables have: files of others do not name them.
-RARE = ("mean_class", "mean_ap")
+RARE = ("mean_class", "mean_ap", *DETECTION)
 # Of BatchNorm: averaged over training clips at the row's size, or the full network's own.
 STATISTICS = ("calibrated", "own")
 TIMES = ("latency_ms", "latency_p90_ms", "batch_ms", "batch_p90_ms")
@@ -51,6 +53,8 @@ class Row:
             videos, so that it is ``top1``.
         mean_ap: percent, mean average precision of videos with several labels; then top-1 and
             top-5 say how often one of the labels has the highest score, or one of the five highest.
+        box_ap, box_ap50, mask_ap, mask_ap50: percent, of detectors: COCO's average precision, over
+            IoU 0.5 to 0.95 or at 0.5, of boxes and of masks; they have no top-1 and top-5.
 
     Raises:
         InputError: if a value has the wrong type or is out of range.
@@ -71,10 +75,16 @@ class Row:
     statistics: str = "calibrated"
     mean_class: float | None = None
     mean_ap: float | None = None
+    box_ap: float | None = None
+    box_ap50: float | None = None
+    mask_ap: float | None = None
+    mask_ap50: float | None = None
 
     @property
     def merit(self) -> float | None:
-        """What rows are compared by, in percent: ``mean_ap`` where there is one, else ``top1``."""
+        """What rows are compared by, in percent: ``box_ap`` or ``mean_ap``, else ``top1``."""
+        if self.box_ap is not None:
+            return self.box_ap
         return self.top1 if self.mean_ap is None else self.mean_ap
 
     def __post_init__(self) -> None:

@@ -47,17 +47,25 @@ def _cells(table: Rows) -> tuple[bool, list[list[str]]]:
         for row in table
         if row.mean_class is not None
     )
+    heads = {"box_ap": "AP %", "box_ap50": "AP50 %", "mask_ap": "mask AP %"}
+    heads["mask_ap50"] = "mask AP50 %"
+    found = [name for name in heads if any(getattr(row, name) is not None for row in table)]
+    # A detector's rows have no top-1.
+    top = ["top-1 %", *["class mean %"] * uneven, "top-5 %"] if not found else []
     head = ["", "sub-network", "MACs", "params"] + ["mAP %"] * several
-    head += ["top-1 %"] + ["class mean %"] * uneven + ["top-5 %", "ms/clip"]
+    head += [heads[name] for name in found] + top + ["ms/clip"]
     column = any(row.statistics != "calibrated" for row in table)
     head += ["p90"] * tails + ["ms/batch"] * batched + ["statistics"] * column
     lines = [head]
     for row in sorted(table, key=lambda row: (row.macs, row.subnet.width)):
         line = ["*" if row.subnet in marked else "", str(row.subnet)]
         line += [format_macs(row.macs), format_macs(row.params)]
-        line += [_number(row.mean_ap, 2)] * several + [_number(row.top1, 2)]
-        line += [_number(row.mean_class, 2)] * uneven
-        line += [_number(row.top5, 2), _number(row.latency_ms, 1)]
+        line += [_number(row.mean_ap, 2)] * several
+        line += [_number(getattr(row, name), 2) for name in found]
+        if top:
+            line += [_number(row.top1, 2)] + [_number(row.mean_class, 2)] * uneven
+            line += [_number(row.top5, 2)]
+        line += [_number(row.latency_ms, 1)]
         line += [_number(row.latency_p90_ms, 1)] * tails + [_number(row.batch_ms, 1)] * batched
         line += [row.statistics] * column
         lines.append(line)

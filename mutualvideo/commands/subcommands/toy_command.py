@@ -1,7 +1,9 @@
-"""Write a toy video data set: the class is a motion, see mutualvideo/data/prepare/toy.py.
+"""Write a toy data set: videos whose class is a motion (mutualvideo/data/prepare/toy.py), or
+pictures of shapes with boxes and masks (mutualvideo/detection/toy_shapes.py).
 
 mutualvideo toy --output data/toy --train 640 --val 160 --seed 0
 mutualvideo toy --output data/toy_hard --level hard --train 1200 --val 960
+mutualvideo toy --output data/toy_shapes --task detection --train 600 --val 100
 mutualvideo toy --film film.mp4 --motions right,grow,down,clockwise --seed 3
 """
 
@@ -18,10 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--output", help="folder to write the data set into")
     what.add_argument("--film", metavar="FILE", help="one mp4 instead, whose motion changes")
-    text = "8 classes, or 20 (%(default)s)"
+    text = "recognition: videos; detection: pictures with boxes and masks (%(default)s)"
+    add("--task", choices=("recognition", "detection"), default="recognition", help=text)
+    text = "of videos: 8 classes, or 20 (%(default)s)"
     add("--level", choices=sorted(LEVELS), default="easy", help=text)
-    add("--train", type=int, default=640, help="training videos (%(default)s)")
-    add("--val", type=int, default=160, help="validation videos (%(default)s)")
+    add("--train", type=int, default=640, help="training videos or pictures (%(default)s)")
+    add("--val", type=int, default=160, help="the same for validation (%(default)s)")
     add("--seed", type=int, default=0, help="decides every byte (%(default)s)")
     add("--workers", type=int, help="processes (default: one a CPU)")
     add("--motions", default="right,grow,down,clockwise", help="of the film (%(default)s)")
@@ -29,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.task == "detection":
+        _make_pictures(args)
+        return
     if args.film:
         write_film(args.film, _labels_of(args.motions), args.motion_seconds, args.seed)
         print(f"wrote {args.film}")
@@ -36,7 +43,20 @@ def run(args: argparse.Namespace) -> None:
     wrote = make_toy_dataset(
         args.output, args.train, args.val, args.seed, workers=args.workers, level=args.level
     )
-    count = f"{args.train} + {args.val} videos"
+    _tell(args, wrote, "videos")
+
+
+def _make_pictures(args: argparse.Namespace) -> None:
+    if args.film or args.level != "easy":
+        raise InputError("--task detection: goes with --output, not with --film or --level")
+    # Imported when asked for: with it come torchvision's detectors, which take a second.
+    from mutualvideo.detection.toy_shapes import make_toy_detection
+
+    _tell(args, make_toy_detection(args.output, args.train, args.val, args.seed), "pictures")
+
+
+def _tell(args: argparse.Namespace, wrote: bool, what: str) -> None:
+    count = f"{args.train} + {args.val} {what}"
     if wrote:
         print(f"wrote {count} to {args.output}")
     else:
