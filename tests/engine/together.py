@@ -62,7 +62,7 @@ def steps(cfg, context, frozen):
             return allreduce_hook(state, bucket)
 
         parallel.register_comm_hook(None, count)
-    sampler, found = build_sampler(cfg, 1), {"reduced": reduced}
+    sampler, found = build_sampler(cfg), {"reduced": reduced}
     for step, (clips, labels) in enumerate(batches(STEPS)):
         reduced.append([])
         model.zero_grad(set_to_none=True)
@@ -141,7 +141,7 @@ def stopped(context):
 
 
 def everything(cfg, context):
-    sampler = build_sampler(cfg, 1)
+    sampler = build_sampler(cfg)
     return {
         "frozen": steps(cfg, context, frozen=True),
         "synchronised": steps(cfg, context, frozen=False),
