@@ -41,8 +41,6 @@ class VideoDataset(Dataset):
             time (or over the segments, where the list asks for them) times ``num_crops`` along
             the longer side. View v is clip ``v // num_crops``,
             crop ``v % num_crops``, as in PySlowFast.
-        varied: keys will have shapes. With DATA.CACHE whole videos are then kept, at the upper
-            end of DATA.TRAIN_JITTER_SCALES: nearly no two clips have the same frames and scale.
 
     A sample is a dict of ``clip``, uint8 (T, H, W, 3), of pictures (H, W, 3), and the
     int64 scalars ``label``, ``video`` (row of the list) and ``view`` (0 in training); with
@@ -59,7 +57,7 @@ class VideoDataset(Dataset):
             network of clips, and the other way round.
     """
 
-    def __init__(self, cfg, listing, training, num_clips=1, num_crops=1, varied=False):
+    def __init__(self, cfg, listing, training, num_clips=1, num_crops=1):
         data = cfg.DATA
         self._open_picture = listing.open_picture
         _require_what_the_network_takes(cfg, listing, num_clips)
@@ -83,14 +81,17 @@ class VideoDataset(Dataset):
         self._num_classes = cfg.MODEL.NUM_CLASSES if data.MULTI_LABEL else None
         self._positions, self._num_crops = test_positions(num_clips), num_crops
         self._shape = ClipShape(data.NUM_FRAMES, data.TRAIN_CROP_SIZE, data.SAMPLING_RATE)
-        self._kept_scale = data.TRAIN_JITTER_SCALES[-1] if varied and data.CACHE else None
         # Testing decodes each video once for all sub-networks: there is nothing to keep.
-        keeps = training and data.CACHE
-        self._cache = ReaderCache(data.CACHE, whole=varied) if keeps else None
+        self._cache = ReaderCache(data.CACHE) if training and data.CACHE else None
 
     def __len__(self):
         """Number of videos."""
         return len(self.videos)
+
+    @property
+    def cached_bytes(self):
+        """Bytes of frames that DATA.CACHE keeps so far, in this process."""
+        return 0 if self._cache is None else self._cache.used
 
     def __getitem__(self, key):
         """One sample.
@@ -210,8 +211,7 @@ class VideoDataset(Dataset):
         indices = self._random_indices(reader, generator, shape)
         # The decoder scales down for next to nothing; what is left is a crop. How large a rotated
         # video is shown, the first frame of it says.
-        scale = self._kept_scale or (lambda *source: geometry.short_side(source))
-        frames = reader.read(indices, scale)
+        frames = reader.read(indices, lambda *source: geometry.short_side(source))
         rows, columns = (_reflected(side, geometry.padding) for side in frames.shape[1:3])
         top, left, height, width = geometry.region(len(rows), len(columns))
         if geometry.padding:

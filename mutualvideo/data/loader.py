@@ -65,7 +65,7 @@ def build_loader(cfg, split, rank=0, world_size=1, turns_of=None):
         raise InputError(f"split {split!r} is unknown; choose from: {', '.join(SPLITS)}")
     if split in ("train", "calibration"):
         listing = read_videos(cfg.TRAIN.DATASET, cfg, "train")
-        dataset = VideoDataset(cfg, listing, training=True, varied=turns_of is not None)
+        dataset = VideoDataset(cfg, listing, training=True)
         sizes = cfg.TRAIN.BATCH_SIZE, cfg.RNG_SEED, rank, world_size, turns_of
         if cfg.DATA.SAMPLER == "balanced":
             order = BalancedBatches([one.label for one in dataset.videos], *sizes)

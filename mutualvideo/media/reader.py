@@ -95,7 +95,6 @@ class SortedReader(Reader):
 
     # What was decoded, where :meth:`keep` asked for it, and how large frames are shown.
     _kept: dict | None = None
-    _whole = False
     _shown: dict[int, tuple[int, int]]
 
     def __init__(self, path: object) -> None:
@@ -113,17 +112,15 @@ class SortedReader(Reader):
     def close(self) -> None:
         pass
 
-    def keep(self, count: Callable[[int], None], whole: bool = False) -> None:
+    def keep(self, count: Callable[[int], None]) -> None:
         """From now on keep in memory what is decoded, so that it is not decoded again.
 
         Frames are the same with it and without. Closing the video forgets nothing.
 
         Args:
             count: called with the number of bytes of whatever is kept; may raise.
-            whole: decode all frames the first time, for callers who want other ones each time.
-                Where the size changes within the file, all take that of the first one.
         """
-        self._kept, self._shown, self._count, self._whole = {}, {}, count, whole
+        self._kept, self._shown, self._count = {}, {}, count
 
     def read(self, indices: Iterable[int], short_side: ShortSide = None) -> np.ndarray:
         numbers = [int(index) for index in indices]
@@ -131,9 +128,6 @@ class SortedReader(Reader):
             raise IndexError(f"{self.path} has {len(self)} frames, asked for {numbers}")
         wanted = sorted(set(numbers))
         decode = self._decode if self._kept is None else self._decode_once
-        if self._whole:
-            every = decode(list(range(len(self))), short_side)
-            return np.stack([every[number] for number in numbers])
         frames = dict(zip(wanted, decode(wanted, short_side), strict=True))
         return np.stack([frames[number] for number in numbers])
 

@@ -10,15 +10,14 @@ class ReaderCache:
 
     Args:
         gib: the most to keep, in GiB (``DATA.CACHE``); above 0.
-        whole: what is opened is kept whole, see :meth:`mutualvideo.media.Reader.keep`.
 
     Attributes:
         used: bytes kept so far.
     """
 
-    def __init__(self, gib, whole=False):
+    def __init__(self, gib):
         self.used = 0
-        self._gib, self._whole, self._readers = gib, whole, {}
+        self._gib, self._readers = gib, {}
 
     def open(self, key, make):
         """The reader of ``key``, closed by the end of its ``with`` and opened again if need be.
@@ -30,7 +29,7 @@ class ReaderCache:
         """
         if key not in self._readers:
             reader = make()
-            reader.keep(self._count, self._whole)
+            reader.keep(self._count)
             self._readers[key] = reader
         return self._readers[key]
 
