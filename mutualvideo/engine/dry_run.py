@@ -179,7 +179,7 @@ def _dry_run(cfg, context, say, doing):
     )
     if context.is_main:
         inputs = [(one, _input_of(model, one, whole)) for one in draws[0]]
-        for line in _lines(cfg, context, sampler, costs, inputs, count, estimate, plan):
+        for line in _lines(cfg, context, sampler, costs, inputs, count, estimate, plan, shares):
             say(line)
         origin = cfg.TRAIN.CHECKPOINT_FILE_PATH or "random weights"
         if newest is not None:
@@ -249,7 +249,7 @@ def _time_batches(loader):
     return (time.perf_counter() - mark) / max(count, 1), batch
 
 
-def _lines(cfg, context, sampler, costs, inputs, timed, estimate, plan):
+def _lines(cfg, context, sampler, costs, inputs, timed, estimate, plan, shares):
     (full, (whole, *_)), what = inputs[0], "images" if takes_pictures(cfg) else "clips"
     yield context.describe()
     yield (
@@ -267,7 +267,7 @@ def _lines(cfg, context, sampler, costs, inputs, timed, estimate, plan):
         f"{estimate.macs / costs[full].macs:.2f} of the full network's (mean of {_DRAWS} draws)"
     )
     if plan is not None and plan.is_varied:
-        yield from multigrid_lines(plan, cfg)
+        yield from multigrid_lines(plan, cfg, shares)
     elif plan is not None:
         yield (
             f"{estimate.steps} steps of {whole * context.world_size} {what} an epoch, "

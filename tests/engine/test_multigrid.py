@@ -21,7 +21,7 @@ from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
 from mutualvideo.slim import count_macs
 from tests.engine.logged import stats_of
-from tests.networks import make_cfg
+from tests.networks import few_blocks, make_cfg
 
 CPU = Context(torch.device("cpu"))
 BOTH = {"MULTIGRID__SHORT_CYCLE": True, "MULTIGRID__LONG_CYCLE": True}
@@ -285,3 +285,28 @@ def test_sub_networks_are_cut_to_the_steps_clip(tiny):
         found = sampler.draw(step, clip)
         wanted = [Subnet(s.width, min(s.frames, 3), min(s.size, 36)) for s in drawn]
         assert found == list(dict.fromkeys(wanted)) and found[0] == clip
+
+
+@pytest.mark.slow
+def test_pyslowfasts_file_trains(video_folder, tmp_path):
+    """SLOWFAST_8x8_R50_stepwise_multigrid.yaml in our own words, of a small network."""
+    names = ("DATA__TRAIN_CROP_SIZE", "DATA__TEST_CROP_SIZE", "SOLVER__STEPS", "SOLVER__MAX_EPOCH")
+    keys = {**dict.fromkeys(names[:2], 64), names[2]: [0, 2], names[3]: 3}
+    keys |= {"SOLVER__WARMUP_EPOCHS": 0.0, "MULTIGRID__EPOCH_FACTOR": 1.0, "LOG_PERIOD": 1}
+    keys |= {"DATA__PATH_TO_DATA_DIR": video_folder, "OUTPUT_DIR": tmp_path / "run"}
+    keys |= {"DATA__TRAIN_JITTER_SCALES": [64, 80], "MODEL__NUM_CLASSES": 2}
+    keys |= {"DATA_LOADER__NUM_WORKERS": 0, "TRAIN__BATCH_SIZE": 1, "TRAIN__EVAL_PERIOD": 0}
+    # Sixteen clips a step would be more than the eight videos that there are.
+    keys |= {"MULTIGRID__SHORT_CYCLE_FACTORS": [0.6, 0.5**0.5], "SLOWFAST__ALPHA": 4}
+    with few_blocks():
+        cfg = kinetics(**keys)
+        plan = StepPlan(cfg, 8)
+        assert run(cfg)
+    lines = [line for line in stats_of(cfg) if line.get("role") == "full"]
+    assert len(lines) == plan.total and len(plan.schedule.phases) >= 3
+    # The Slow pathway has a quarter of the frames.
+    assert [line["subnet"] for line in lines] == [
+        str(plan.step(number).whole) for number in range(plan.total)
+    ]
+    assert {plan.step(n).whole.frames for n in range(plan.total)} >= {2, 4, 8}
+    assert all(math.isfinite(line["loss"]) for line in lines)
