@@ -35,6 +35,7 @@ from mutualvideo.models import (
     train_alone,
 )
 from mutualvideo.mutual import SubnetSampler, compile_training
+from mutualvideo.run.allocator import keep_freed_memory
 from mutualvideo.run.checkpoint import (
     checkpoint_path,
     read_newest,
@@ -117,6 +118,8 @@ def train(cfg, context):
     """
     check_training_keys(cfg)
     cfg = settle_classes(cfg)
+    if context.device.type == "cpu":
+        keep_freed_memory()
     with stop_on_signals() as event:
         training = _Training(cfg, context, event)
         try:

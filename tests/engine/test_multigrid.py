@@ -310,3 +310,13 @@ def test_pyslowfasts_file_trains(video_folder, tmp_path):
     ]
     assert {plan.step(n).whole.frames for n in range(plan.total)} >= {2, 4, 8}
     assert all(math.isfinite(line["loss"]) for line in lines)
+
+
+def test_a_cycle_of_the_whole_shape_alone_is_the_plain_run(tiny, tmp_path):
+    keys = {"SOLVER__MAX_EPOCH": 2, "SOLVER__STEPS": [0, 1], "MUTUAL__NUM_RANDOM": 1}
+    plain = tiny(OUTPUT_DIR=tmp_path / "plain", **keys)
+    grid = {"LONG_CYCLE": True, "LONG_CYCLE_FACTORS": [[1.0, 1.0]], "EPOCH_FACTOR": 1.0}
+    keys |= {f"MULTIGRID__{key}": value for key, value in grid.items()}
+    paths = [run(cfg) for cfg in (plain, tiny(OUTPUT_DIR=tmp_path / "grid", **keys))]
+    mine, theirs = (read_checkpoint(path)["model_state"] for path in paths)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
