@@ -47,6 +47,13 @@ class Subnet:
         parts = [f"{self.width:g}", self.frames, self.size]
         return "x".join(str(part) for part in parts if part is not None)
 
+    def within(self, clip: Subnet) -> Subnet:
+        """The same with no more frames, and no larger, than ``clip`` has and is."""
+        frames = self.frames
+        if frames is not None and clip.frames is not None:
+            frames = min(frames, clip.frames)
+        return Subnet(self.width, frames, min(self.size, clip.size))
+
     @classmethod
     def of(cls, given: object) -> Subnet:
         """``given``, or the sub-network that a text names: what takes one takes both.

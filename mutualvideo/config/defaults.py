@@ -301,6 +301,28 @@ _C.SOLVER.ZERO_WD_DEPTHWISE = False
 # Norm that gradients are clipped to; 0: not clipped.
 _C.SOLVER.CLIP_GRAD_L2NORM = 0.0
 
+# Training in cycles of many small, short clips and few large, long ones (arXiv 1912.00998), with
+# PySlowFast's keys and arithmetic; see docs/training.md. Both cycles off: every step is alike.
+_C.MULTIGRID = CfgNode()
+# Epochs over SOLVER.MAX_EPOCH: an epoch of many small clips costs less.
+_C.MULTIGRID.EPOCH_FACTOR = 1.5
+# Within an epoch: three steps in turn, of clips SHORT_CYCLE_FACTORS times TRAIN_CROP_SIZE large (no
+# larger than the long cycle's), and as large as the long cycle has them. As many more clips as they
+# are smaller; the learning rate stays.
+_C.MULTIGRID.SHORT_CYCLE = False
+_C.MULTIGRID.SHORT_CYCLE_FACTORS = [0.5, 0.5**0.5]
+# Over the epochs: between any two of SOLVER.STEPS all of LONG_CYCLE_FACTORS in turn, each for as
+# many steps, and after the last of SOLVER.STEPS the last of them. The learning rate goes with the
+# number of clips.
+_C.MULTIGRID.LONG_CYCLE = False
+# Shares of DATA.NUM_FRAMES and of DATA.TRAIN_CROP_SIZE; TRAIN.BATCH_SIZE is that of [1, 1].
+_C.MULTIGRID.LONG_CYCLE_FACTORS = [[0.25, 0.5**0.5], [0.5, 0.5**0.5], [0.5, 1.0], [1.0, 1.0]]
+# Clips that BatchNorm normalises together in training, however many a step has.
+_C.MULTIGRID.BN_BASE_SIZE = 8
+# With LONG_CYCLE: how often each phase of it is validated, in place of every TRAIN.EVAL_PERIOD
+# epochs (0: never all the same).
+_C.MULTIGRID.EVAL_FREQ = 3
+
 _C.MUTUAL = CfgNode()
 # mutual: widths, sizes and frames vary; width_only: widths alone (US-Net);
 # single: the full network alone, the baseline.

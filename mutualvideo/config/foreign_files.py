@@ -143,6 +143,7 @@ class _Translation:
             self.refused["NONLOCAL.LOCATION"] = f"{name} has no non-local blocks; it is empty there"
         if self._value("BN.NORM_TYPE") == "sync_batchnorm":
             self._judge_sync()
+        self._judge_multigrid()
         sampling = self._value("AUG.INTERPOLATION")
         if sampling is not None:
             if self._value("AUG.ENABLE", False) is True and sampling != "bilinear":
@@ -150,7 +151,20 @@ class _Translation:
             else:
                 self.so_anyway.append("AUG.INTERPOLATION")
 
+    def _judge_multigrid(self):
+        gamma = self._value("SOLVER.GAMMA")
+        if gamma is None:
+            return
+        if self._value("MULTIGRID.LONG_CYCLE", False) is True and gamma != 0.1:
+            self.refused["SOLVER.GAMMA"] = (
+                "rates of a long cycle's stages are those of SOLVER.LRS here: write them there"
+            )
+        else:
+            self.free.append("SOLVER.GAMMA")  # nothing else reads it there
+
     def _judge_sync(self):
+        if self._value("MULTIGRID.LONG_CYCLE", False) is True:
+            return  # MULTIGRID.BN_BASE_SIZE decides there too
         devices = self._value("BN.NUM_SYNC_DEVICES")
         everywhere = self._value("NUM_GPUS", 1) * self._value("NUM_SHARDS", 1)
         if devices in (None, everywhere) or self._value("BN.GLOBAL_SYNC") is True:
@@ -205,7 +219,10 @@ class _Translation:
 
 
 # Keys that were judged beside others and are none here.
-_TOGETHER = ("RESNET.TRANS_FUNC", "AUG.INTERPOLATION", "BN.NUM_SYNC_DEVICES", "BN.GLOBAL_SYNC")
+_TOGETHER = (
+    *("RESNET.TRANS_FUNC", "AUG.INTERPOLATION", "BN.NUM_SYNC_DEVICES", "BN.GLOBAL_SYNC"),
+    "SOLVER.GAMMA",
+)
 FOREIGN = {*FREE, *ONLY, *_TOGETHER, *RENAMED}
 
 

@@ -32,7 +32,7 @@ _FREE = [
     ),
     ("networks know how many pathways they have", "MODEL.SINGLE_PATHWAY_ARCH"),
     ("networks know how many pathways they have", "MODEL.MULTI_PATHWAY_ARCH"),
-    ("nothing reads it there either", "SOLVER.GAMMA SOLVER.STEP_SIZE SOLVER.WARMUP_FACTOR"),
+    ("nothing reads it there either", "SOLVER.STEP_SIZE SOLVER.WARMUP_FACTOR"),
     (
         "videos are decoded straight to the size that is wanted, by DATA_LOADER.NUM_WORKERS",
         "DATA.DECODING_SHORT_SIZE DATA_LOADER.ENABLE_MULTI_THREAD_DECODE PREFETCH.NUM_LOADERS",
@@ -112,10 +112,9 @@ _FREE = [
         DATA.SSL_BLUR_SIGMA_MIN DATA.SSL_BLUR_SIGMA_MAX""",
     ),
     (
-        "of the multigrid schedule, which MULTIGRID.SHORT_CYCLE and LONG_CYCLE start",
-        """MULTIGRID.EPOCH_FACTOR MULTIGRID.SHORT_CYCLE_FACTORS MULTIGRID.LONG_CYCLE_FACTORS
-        MULTIGRID.BN_BASE_SIZE MULTIGRID.EVAL_FREQ MULTIGRID.LONG_CYCLE_SAMPLING_RATE
-        MULTIGRID.DEFAULT_B MULTIGRID.DEFAULT_T MULTIGRID.DEFAULT_S""",
+        "of the multigrid schedule, which works them out there too, whatever they are",
+        """MULTIGRID.LONG_CYCLE_SAMPLING_RATE MULTIGRID.DEFAULT_B MULTIGRID.DEFAULT_T
+        MULTIGRID.DEFAULT_S""",
     ),
 ]
 FREE = {key: reason for reason, keys in _FREE for key in keys.split()}
@@ -129,8 +128,6 @@ ONLY = {
     "VIS_MASK.ENABLE": ((False,), "masked pretraining is not offered"),
     "DETECTION.ENABLE": ((False,), "detection is not offered: labels are of whole videos"),
     "DEMO.ENABLE": ((False,), "training has no demo; `mutualvideo demo` is one"),
-    "MULTIGRID.SHORT_CYCLE": ((False,), "the multigrid schedule is not offered"),
-    "MULTIGRID.LONG_CYCLE": ((False,), "the multigrid schedule is not offered"),
     "MODEL.HEAD_ACT": (("softmax",), "classes exclude one another, another head is not offered"),
     "RESNET.NUM_GROUPS": ((1,), "grouped convolutions (ResNeXt) are not offered"),
     "RESNET.WIDTH_PER_GROUP": ((64,), "stages begin with 64 channels, others are not offered"),

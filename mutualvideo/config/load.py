@@ -268,6 +268,8 @@ def _text(key, value):
 
 def _convert_item(key, item, default, origin):
     wanted = type(default[0]) if default else _ITEMS[key]
+    if default and wanted is list:
+        return _row_of_numbers(key, plain(item), origin)
     if wanted is list:
         return _nested(key, plain(item), origin, depth=2)
     if wanted is str:
@@ -280,6 +282,16 @@ def _convert_item(key, item, default, origin):
         kind = {float: "numbers", int: "whole numbers", str: "texts"}[wanted]
         raise InputError(f"{origin}: {key} contains {shown(item)}, expected a list of {kind}")
     return item
+
+
+def _row_of_numbers(key, item, origin):
+    """A list of numbers, as floats."""
+    row = (
+        [_as_float(one) if type(one) is int else one for one in item] if type(item) is list else []
+    )
+    if not row or any(type(one) is not float for one in row):
+        raise InputError(f"{origin}: {key} contains {shown(item)}, expected lists of numbers")
+    return row
 
 
 def _nested(key, item, origin, depth):

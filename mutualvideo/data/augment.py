@@ -27,7 +27,7 @@ from mutualvideo.errors import InputError
 _ERASING_MODES = ("pixel", "rand", "const")
 
 
-def plain_input(batch, cfg, device):
+def plain_input(batch, cfg, device, size=None):
     """Network input without augmentation: of testing, calibration, and where it is off.
 
     The random crops and mirrored clips of training stay random: they are pictures like any.
@@ -36,11 +36,12 @@ def plain_input(batch, cfg, device):
         batch: of training or of testing, see the module.
         cfg: the configuration; its ``DATA`` section is read.
         device: where the batch goes.
+        size: side of the squares of training, in pixels; ``None``: DATA.TRAIN_CROP_SIZE.
 
     Returns:
         float32 tensor of the shape of the clips, normalised, channels last in memory.
     """
-    return normalize(_squares(batch, cfg, device), cfg.DATA.MEAN, cfg.DATA.STD)
+    return normalize(_squares(batch, cfg, device, size), cfg.DATA.MEAN, cfg.DATA.STD)
 
 
 class Augmentation:
@@ -74,8 +75,8 @@ class Augmentation:
         self._mixing = Mixing(cfg.MIXUP, cfg.MODEL.NUM_CLASSES) if cfg.MIXUP.ENABLE else None
         self.label_smoothing = 0.0 if self._mixing else cfg.MODEL.LABEL_SMOOTHING
 
-    def __call__(self, batch, device):
-        """Clips and targets of ``batch`` on ``device``.
+    def __call__(self, batch, device, size=None):
+        """Clips and targets of ``batch`` on ``device``; ``size`` as :func:`plain_input` takes it.
 
         Torch's global generators are left as they were.
 
@@ -86,15 +87,15 @@ class Augmentation:
         """
         labels = batch["label"].to(device, non_blocking=True)
         if self._auto_augment is None and not self._hiders:
-            clips = plain_input(batch, self._cfg, device)
+            clips = plain_input(batch, self._cfg, device, size)
         else:
-            clips = self._augmented(batch, device)
+            clips = self._augmented(batch, device, size)
         if self._mixing is None:
             return clips, labels
         return self._mixing(clips, labels, batch["seed"])
 
-    def _augmented(self, batch, device):
-        squares = _squares(batch, self._cfg, device)
+    def _augmented(self, batch, device, size):
+        squares = _squares(batch, self._cfg, device, size)
         boxes = []
         for square, seed in zip(squares, batch["seed"].tolist(), strict=True):
             frames = as_frames(square)
@@ -183,10 +184,11 @@ class Cutout:
         }
 
 
-def _squares(batch, cfg, device):
+def _squares(batch, cfg, device, size):
     """uint8 clips on ``device``, cropped and mirrored, channels last in memory."""
     clips = batch["clip"].to(device, non_blocking=True)
     if "size" in batch:
-        return resample_regions(clips, batch["size"], cfg.DATA.TRAIN_CROP_SIZE, batch["mirror"])
+        size = cfg.DATA.TRAIN_CROP_SIZE if size is None else size
+        return resample_regions(clips, batch["size"], size, batch["mirror"])
     layout = torch.channels_last_3d if clips.dim() == 5 else torch.channels_last
     return clips.contiguous(memory_format=layout)

@@ -1,8 +1,8 @@
 """Videos to uint8 clips: one sample is one view of one video. A picture is a clip without time.
 
 A sample is a function of its key (video, draw) and the configuration alone, where the draw
-is the epoch in training and the view in testing. So it does not matter which worker makes
-it, nor what was made before.
+is the epoch in training, which may be followed by the clip's shape, and the view in testing. So
+it does not matter which worker makes it, nor what was made before.
 """
 
 import functools
@@ -13,7 +13,8 @@ import torch
 from torch.utils.data import Dataset
 
 from mutualvideo.config import takes_pictures
-from mutualvideo.data.regions import GeometrySampler, RelativeGeometry
+from mutualvideo.data.clip_shape import ClipShape
+from mutualvideo.data.regions import Geometries, RelativeGeometry
 from mutualvideo.data.sampling import clip_indices, segment_indices, test_positions
 from mutualvideo.data.transforms import test_transform
 from mutualvideo.errors import InputError
@@ -27,6 +28,10 @@ _MAX_TRIES = 10
 
 class VideoDataset(Dataset):
     """Clips of a list of videos, by key ``(video, draw)``: row of the list, epoch or view.
+
+    In training a key may be ``(video, epoch, shape)``: the clip has that
+    :class:`~mutualvideo.data.clip_shape.ClipShape` instead of the configuration's. Of smaller
+    squares the range of DATA.TRAIN_JITTER_SCALES begins at as much less, as in PySlowFast.
 
     Args:
         cfg: the configuration; its ``DATA`` section and ``RNG_SEED`` are read.
@@ -70,17 +75,23 @@ class VideoDataset(Dataset):
             )
         self.videos, self.classes = listing.videos, listing.classes
         self.origin, self._segments = listing.origin, listing.segments
-        self._geometry = GeometrySampler(data, listing.mirrored) if training else None
+        self._geometries = Geometries(data, listing.mirrored) if training else None
         self.num_views = 1 if training else num_clips * num_crops
         self._data, self._seed, self._training = data, cfg.RNG_SEED, training
         self._num_classes = cfg.MODEL.NUM_CLASSES if data.MULTI_LABEL else None
         self._positions, self._num_crops = test_positions(num_clips), num_crops
+        self._shape = ClipShape(data.NUM_FRAMES, data.TRAIN_CROP_SIZE, data.SAMPLING_RATE)
         # Testing decodes each video once for all sub-networks: there is nothing to keep.
         self._cache = ReaderCache(data.CACHE) if training and data.CACHE else None
 
     def __len__(self):
         """Number of videos."""
         return len(self.videos)
+
+    @property
+    def cached_bytes(self):
+        """Bytes of frames that DATA.CACHE keeps so far, in this process."""
+        return 0 if self._cache is None else self._cache.used
 
     def __getitem__(self, key):
         """One sample.
@@ -105,12 +116,11 @@ class VideoDataset(Dataset):
         """
         samples, failures = [], {}
         for row, group in itertools.groupby(keys, key=lambda key: key[0]):
-            draws = [draw for _, draw in group]
             if self._training:
-                samples += [self._one_that_decodes(row, epoch, failures) for epoch in draws]
+                samples += [self._one_that_decodes(failures, *key) for key in group]
                 continue
             try:
-                samples += self._views(row, draws)
+                samples += self._views(row, [view for _, view in group])
             except DecodeError as error:
                 failures[row] = str(error)
         return samples, failures
@@ -125,13 +135,17 @@ class VideoDataset(Dataset):
             return self._open_picture(self.videos[row])
         return open_reader(self.videos[row], self._data.DECODING_BACKEND)
 
-    def _random_indices(self, reader, generator):
+    def _random_indices(self, reader, generator, shape):
         if self._open_picture is not None:
             return [0]
         if self._segments:
-            offsets = torch.rand(self._data.NUM_FRAMES, generator=generator, dtype=torch.float64)
-            return segment_indices(len(reader), self._data.NUM_FRAMES, offsets.tolist())
-        return self._indices(reader, float(torch.rand(1, generator=generator)))
+            offsets = torch.rand(shape.frames, generator=generator, dtype=torch.float64)
+            return segment_indices(len(reader), shape.frames, offsets.tolist())
+        position, low = float(torch.rand(1, generator=generator)), self._data.SAMPLING_RATE
+        rate = low
+        if shape.sampling_rate > low:
+            rate = int(torch.randint(low, shape.sampling_rate + 1, (1,), generator=generator))
+        return self._indices(reader, position, shape.frames, rate)
 
     def _view_indices(self, reader, number):
         """Frames of clip ``number`` of a video's ``num_clips``."""
@@ -140,13 +154,12 @@ class VideoDataset(Dataset):
             return [0]
         if self._segments:
             return segment_indices(len(reader), self._data.NUM_FRAMES, (number + 0.5) / count)
-        return self._indices(reader, self._positions[number])
+        frames, rate = self._data.NUM_FRAMES, self._data.SAMPLING_RATE
+        return self._indices(reader, self._positions[number], frames, rate)
 
-    def _indices(self, reader, position):
-        data = self._data
-        return clip_indices(
-            len(reader), reader.fps, data.NUM_FRAMES, data.SAMPLING_RATE, data.TARGET_FPS, position
-        )
+    def _indices(self, reader, position, frames, rate):
+        target_fps = self._data.TARGET_FPS
+        return clip_indices(len(reader), reader.fps, frames, rate, target_fps, position)
 
     def _sample(self, row, view, clip):
         return {
@@ -163,12 +176,13 @@ class VideoDataset(Dataset):
         marks[list(video.labels)] = 1
         return marks
 
-    def _one_that_decodes(self, row, epoch, failures):
-        """The sample of ``(row, epoch)``; notes in ``failures`` which rows it is not from."""
+    def _one_that_decodes(self, failures, row, epoch, shape=None):
+        """The sample of a key; notes in ``failures`` which rows it is not from."""
         first = row
         for attempt in range(1, _MAX_TRIES + 1):
             try:
-                return self._random_clip(row, np.random.SeedSequence((self._seed, epoch, first)))
+                entropy = np.random.SeedSequence((self._seed, epoch, first))
+                return self._random_clip(row, entropy, shape or self._shape)
             except DecodeError as error:
                 failures[row] = str(error)
             draw = np.random.default_rng((self._seed, epoch, first, attempt))
@@ -177,24 +191,24 @@ class VideoDataset(Dataset):
             f"{failures[first]} (and none of {_MAX_TRIES - 1} videos drawn in its place decodes)"
         )
 
-    def _random_clip(self, row, entropy):
+    def _random_clip(self, row, entropy, shape):
         seed, later_seed = entropy.generate_state(2).tolist()
         generator = torch.Generator().manual_seed(seed)
-        geometry = self._geometry.draw(generator)
+        geometry = self._geometries.of(shape.size).draw(generator)
         with self._open(row) as reader:
             if self._open_picture is not None and isinstance(geometry, RelativeGeometry):
                 # Pillow scales nothing but the region.
                 region = torch.from_numpy(reader.read_crop(geometry.region, geometry.crop_size))
             else:
-                region = self._random_region(reader, geometry, generator)
+                region = self._random_region(reader, geometry, generator, shape)
         return {
             **self._sample(row, 0, region),
             "mirror": torch.tensor(geometry.mirror),
             "seed": torch.tensor(later_seed),
         }
 
-    def _random_region(self, reader, geometry, generator):
-        indices = self._random_indices(reader, generator)
+    def _random_region(self, reader, geometry, generator, shape):
+        indices = self._random_indices(reader, generator, shape)
         # The decoder scales down for next to nothing; what is left is a crop. How large a rotated
         # video is shown, the first frame of it says.
         frames = reader.read(indices, lambda *source: geometry.short_side(source))

@@ -6,10 +6,10 @@ import threading
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from mutualvideo.data.batch_orders import BalancedBatches, OrderedBatches, ShuffledBatches
 from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.regions import stack_regions
 from mutualvideo.data.sources import read_videos
@@ -31,7 +31,7 @@ SPLITS = ("train", "val", "test", "calibration")
 _MAX_DEATHS = 3
 
 
-def build_loader(cfg, split, rank=0, world_size=1):
+def build_loader(cfg, split, rank=0, world_size=1, turns_of=None):
     """The batches of one split, for one of ``world_size`` processes.
 
     - train: train.csv, shuffled by (``RNG_SEED``, epoch), random clips; batches of
@@ -51,6 +51,8 @@ def build_loader(cfg, split, rank=0, world_size=1):
         cfg: the configuration.
         split: one of ``SPLITS``.
         rank, world_size: which process this is, of how many.
+        turns_of: of train: function from an epoch to the kinds of batches that come in turn,
+            ``[Turn, ...]`` (:mod:`mutualvideo.data.batch_orders`); ``None``: all are alike.
 
     Returns:
         :class:`ClipLoader`.
@@ -62,12 +64,13 @@ def build_loader(cfg, split, rank=0, world_size=1):
     if split not in SPLITS:
         raise InputError(f"split {split!r} is unknown; choose from: {', '.join(SPLITS)}")
     if split in ("train", "calibration"):
-        dataset = VideoDataset(cfg, read_videos(cfg.TRAIN.DATASET, cfg, "train"), training=True)
-        sizes = cfg.TRAIN.BATCH_SIZE, cfg.RNG_SEED, rank, world_size
+        listing = read_videos(cfg.TRAIN.DATASET, cfg, "train")
+        dataset = VideoDataset(cfg, listing, training=True)
+        sizes = cfg.TRAIN.BATCH_SIZE, cfg.RNG_SEED, rank, world_size, turns_of
         if cfg.DATA.SAMPLER == "balanced":
-            order = _BalancedBatches([one.label for one in dataset.videos], *sizes)
+            order = BalancedBatches([one.label for one in dataset.videos], *sizes)
         else:
-            order = _ShuffledBatches(len(dataset), *sizes)
+            order = ShuffledBatches(len(dataset), *sizes)
         order.is_fixed = split == "calibration"
         max_bad = cfg.DATA.MAX_BAD_FRACTION
     else:
@@ -79,13 +82,13 @@ def build_loader(cfg, split, rank=0, world_size=1):
         dataset = VideoDataset(cfg, listing, False, *views)
         rows = range(rank, len(dataset), world_size)
         max_bad = None
-        order = _OrderedBatches(rows, dataset.num_views, cfg.TEST.BATCH_SIZE)
+        order = OrderedBatches(rows, dataset.num_views, cfg.TEST.BATCH_SIZE)
     workers = cfg.DATA_LOADER
     return ClipLoader(dataset, order, max_bad, workers.NUM_WORKERS, workers.PIN_MEMORY)
 
 
 class ClipLoader:
-    """Iterates over batches; ``len()`` is the number of batches of a whole epoch.
+    """Iterates over batches; ``len()`` is the number of batches of the whole epoch that is set.
 
     A batch is a dict of ``clip`` (uint8, (B, 3, T, S, S), channels last in memory) and of
     ``label``, ``video`` and ``view`` (int64, (B,); of several labels float32 (B, classes)), see
@@ -141,9 +144,10 @@ class ClipLoader:
         Raises:
             InputError: if ``start_step`` is outside ``0 .. len(self)``.
         """
+        self._order.epoch, self._order.start_step = epoch, 0
         if not 0 <= start_step <= len(self):
             raise InputError(f"step {start_step} is outside an epoch of {len(self)} steps")
-        self._order.epoch, self._order.start_step = epoch, start_step
+        self._order.start_step = start_step
 
     def __len__(self):
         return self._order.num_batches
@@ -199,83 +203,6 @@ class ClipLoader:
             f"{len(self.bad)} of {total} videos do not decode, DATA.MAX_BAD_FRACTION allows "
             f"{self._max_bad:g} of them; {example}; list them all with `mutualvideo check`"
         )
-
-
-class _ShuffledBatches:
-    """Keys (video, epoch) of one process's batches; the last incomplete batch is left out."""
-
-    def __init__(self, num_videos, batch_size, seed, rank, world_size):
-        if batch_size < 1 or batch_size % world_size:
-            raise InputError(
-                f"TRAIN.BATCH_SIZE {batch_size} does not divide among {world_size} process(es)"
-            )
-        if num_videos < batch_size:
-            raise InputError(
-                f"train.csv holds {num_videos} videos, fewer than TRAIN.BATCH_SIZE {batch_size}; "
-                "lower TRAIN.BATCH_SIZE"
-            )
-        self.epoch = self.start_step = 0
-        self.is_fixed = False
-        self.num_batches = num_videos // batch_size
-        # Of this process in an epoch.
-        self.num_videos = self.num_batches * batch_size // world_size
-        self._num_videos, self._batch_size, self._seed = num_videos, batch_size, seed
-        self._rank, self._world_size = rank, world_size
-
-    def __len__(self):
-        return self.num_batches - self.start_step
-
-    def __iter__(self):
-        epoch = 0 if self.is_fixed else self.epoch
-        rows = self._rows(np.random.default_rng((self._seed, epoch)))
-        for step in range(self.start_step, self.num_batches):
-            batch = rows[step * self._batch_size : (step + 1) * self._batch_size]
-            yield [(row, epoch) for row in batch[self._rank :: self._world_size]]
-
-    def _rows(self, draw):
-        return draw.permutation(self._num_videos).tolist()
-
-
-class _BalancedBatches(_ShuffledBatches):
-    """The same, of an epoch in which every class comes equally often, give or take one.
-
-    A class's videos come in turn: none a second time before all of them came once.
-    """
-
-    def __init__(self, labels, *args):
-        super().__init__(len(labels), *args)
-        labels = np.asarray(labels)
-        self._classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-
-    def _rows(self, draw):
-        share, more = divmod(self._num_videos, len(self._classes))
-        found = []
-        for place, number in enumerate(draw.permutation(len(self._classes))):
-            members, wanted = self._classes[number], share + (place < more)
-            rounds = -(-wanted // len(members))
-            turns = [draw.permutation(members) for _ in range(rounds)]
-            found += np.concatenate([members[:0], *turns])[:wanted].tolist()
-        return draw.permutation(found).tolist()
-
-
-class _OrderedBatches:
-    """Keys (video, view) in order, so that the views of a video share one opening."""
-
-    def __init__(self, rows, num_views, batch_size):
-        if batch_size < 1:
-            raise InputError(f"TEST.BATCH_SIZE must be at least 1, not {batch_size}")
-        self.epoch = self.start_step = 0
-        self._rows, self._num_views, self._batch_size = rows, num_views, batch_size
-        self.num_batches = -(-len(rows) * num_views // batch_size)
-
-    def __len__(self):
-        return self.num_batches - self.start_step
-
-    def __iter__(self):
-        total = len(self._rows) * self._num_views
-        for first in range(self.start_step * self._batch_size, total, self._batch_size):
-            numbers = range(first, min(first + self._batch_size, total))
-            yield [(self._rows[n // self._num_views], n % self._num_views) for n in numbers]
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,32 @@ class GeometrySampler:
         )
 
 
+class Geometries:
+    """A :class:`GeometrySampler` for every size of square that is asked for.
+
+    Where squares are smaller than TRAIN_CROP_SIZE, TRAIN_JITTER_SCALES begins at as much less and
+    ends where it does, as in PySlowFast's multigrid training: some see as much of the picture as
+    large ones do, at a lower resolution, some only a part of it.
+
+    Args:
+        data, mirrored: as :class:`GeometrySampler` takes them.
+    """
+
+    def __init__(self, data, mirrored=True):
+        self._data, self._mirrored = data, mirrored
+        self._found = {data.TRAIN_CROP_SIZE: GeometrySampler(data, mirrored)}
+
+    def of(self, size):
+        """The one for squares of ``size`` pixels."""
+        if size not in self._found:
+            data = self._data.clone()
+            low, high = data.TRAIN_JITTER_SCALES
+            least = max(size, round(low * size / data.TRAIN_CROP_SIZE))
+            data.TRAIN_JITTER_SCALES, data.TRAIN_CROP_SIZE = [least, max(least, high)], size
+            self._found[size] = GeometrySampler(data, self._mirrored)
+        return self._found[size]
+
+
 @dataclass(frozen=True)
 class JitterGeometry:
     """A square of a clip whose short side got a random length.

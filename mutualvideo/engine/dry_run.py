@@ -14,6 +14,8 @@ from mutualvideo.data.class_count import class_weights, settle_classes
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.kept_memory import kept_bytes as _kept_bytes
 from mutualvideo.engine.optimizer import learning_rate
+from mutualvideo.engine.step_plan import Step, StepPlan
+from mutualvideo.engine.time_estimate import Share, multigrid_lines, shares_of, time_left
 from mutualvideo.engine.train import build_sampler, build_trained, load_initial, newest_of
 from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
@@ -36,8 +38,9 @@ class Estimate:
     """What a run would take.
 
     Attributes:
-        macs: multiply-adds of a clip's forward passes in a step, the mean over draws.
-        steps: of an epoch; ``None``, as ``data_s`` and ``total_s``: there are no data.
+        macs: multiply-adds of a clip's forward passes in a step, the mean over draws; as the other
+            figures of a step, with MULTIGRID of one of TRAIN.BATCH_SIZE whole clips.
+        steps: of the first epoch; ``None``, as ``data_s`` and ``total_s``: there are no data.
         weights_bytes: weights, gradients, momentum and moving average.
         activations_bytes: what the full network's pass keeps for its backward pass.
         step_s: a step of a process, without waiting for data.
@@ -106,9 +109,11 @@ def _dry_run(cfg, context, say, doing):
     told = has_data(cfg)
     cfg, assumed = (settle_classes(cfg), None) if told else _assumed_classes(cfg)
     augmentation = Augmentation(cfg)
-    loader = build_loader(cfg, "train", context.rank, context.world_size) if told else None
-    steps = len(loader) if told else None
-    sampler = build_sampler(cfg, steps or 0)
+    loader = plan = None
+    if told:
+        loader = build_loader(cfg, "train", context.rank, context.world_size)
+        plan = StepPlan(cfg, len(loader.dataset), context.world_size)
+    sampler = build_sampler(cfg, plan.before(cfg.MUTUAL.ALONE_EPOCHS) if told else 0)
     model = build_trained(cfg, context.device).train()
     newest = newest_of(cfg, context)
     if newest is None:
@@ -116,11 +121,15 @@ def _dry_run(cfg, context, say, doing):
     weights = class_weights(cfg, loader.dataset.videos) if told else None
     updater = Updater(cfg, context.device, model, class_weights=weights)
     progress = Progress() if newest is None else resume(*newest, cfg, updater)
-    first = cfg.MUTUAL.ALONE_EPOCHS * (steps or 0)  # before, the full network is alone
+    first = sampler.alone  # before, the full network is alone
     draws = [sampler.draw(first + step) for step in range(_DRAWS)]
     with heard("counting multiply-adds", doing):
         costs = count_costs(model, list(dict.fromkeys(one for draw in draws for one in draw)))
-    macs = sum(costs[one].macs for draw in draws for one in draw) / len(draws)
+        macs = sum(costs[one].macs for draw in draws for one in draw) / len(draws)
+        whole_step = Step(cfg.TRAIN.BATCH_SIZE)
+        shares = {whole_step: Share(1.0, 1.0, costs[draws[0][0]].macs / macs)}
+        if told and plan.is_varied:
+            shares = shares_of(plan, model, sampler, macs)
     if told:
         with heard(f"reading {1 + _BATCHES} batches of data", doing):
             data_s, batch = _time_batches(loader)
@@ -152,14 +161,15 @@ def _dry_run(cfg, context, say, doing):
     step_s = took_s * whole / count * typical
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
 
-    done = progress.epoch * steps + progress.step if told else 0
-    total_s = None
+    done, total_s = 0, None
     if told:
-        alone_s = step_s * costs[draws[0][0]].macs / macs
-        total_s = _time_left(cfg, steps, done, first, (alone_s, step_s, data_s))
+        done = plan.before(progress.epoch) + progress.step
+        total_s = time_left(
+            plan, shares, done, first, (step_s, data_s), cfg.DATA_LOADER.NUM_WORKERS > 0
+        )
     estimate = Estimate(
         macs,
-        steps,
+        plan.steps_of(0) if told else None,
         # Adam keeps two means for every weight, SGD one.
         weights * (3 + (cfg.SOLVER.OPTIMIZING_METHOD != "sgd") + (updater.ema is not None)),
         round(kept * whole),
@@ -169,7 +179,7 @@ def _dry_run(cfg, context, say, doing):
     )
     if context.is_main:
         inputs = [(one, _input_of(model, one, whole)) for one in draws[0]]
-        for line in _lines(cfg, context, sampler, costs, inputs, count, estimate):
+        for line in _lines(cfg, context, sampler, costs, inputs, count, estimate, plan, shares):
             say(line)
         origin = cfg.TRAIN.CHECKPOINT_FILE_PATH or "random weights"
         if newest is not None:
@@ -217,18 +227,6 @@ def _noise(cfg, context, model, full):
     return clips, targets
 
 
-def _time_left(cfg, steps, done, first, times):
-    """Seconds of the steps that are left; in the ``first`` ones the full network is alone."""
-    alone_s, step_s, data_s = times
-
-    def each(step_s):
-        return max(step_s, data_s) if cfg.DATA_LOADER.NUM_WORKERS else step_s + data_s
-
-    left = max(0, steps * cfg.SOLVER.MAX_EPOCH - done)
-    alone = min(left, max(0, first - done))
-    return alone * each(alone_s) + (left - alone) * each(step_s)
-
-
 def _input_of(model, subnet, clips):
     """(B, C, T, H, W) or (B, C, H, W) of what ``model`` is fed as ``subnet``."""
     frames, size = input_shape(model, subnet)
@@ -251,7 +249,7 @@ def _time_batches(loader):
     return (time.perf_counter() - mark) / max(count, 1), batch
 
 
-def _lines(cfg, context, sampler, costs, inputs, timed, estimate):
+def _lines(cfg, context, sampler, costs, inputs, timed, estimate, plan, shares):
     (full, (whole, *_)), what = inputs[0], "images" if takes_pictures(cfg) else "clips"
     yield context.describe()
     yield (
@@ -268,10 +266,12 @@ def _lines(cfg, context, sampler, costs, inputs, timed, estimate):
         f"a step: {estimate.macs / 1e9:.4g} GMACs forward for each of the {what}, "
         f"{estimate.macs / costs[full].macs:.2f} of the full network's (mean of {_DRAWS} draws)"
     )
-    if estimate.steps is not None:
+    if plan is not None and plan.is_varied:
+        yield from multigrid_lines(plan, cfg, shares)
+    elif plan is not None:
         yield (
             f"{estimate.steps} steps of {whole * context.world_size} {what} an epoch, "
-            f"{cfg.SOLVER.MAX_EPOCH} epochs: {estimate.steps * cfg.SOLVER.MAX_EPOCH} steps"
+            f"{plan.epochs} epochs: {plan.total} steps"
         )
     total = estimate.weights_bytes + estimate.activations_bytes
     yield (

@@ -8,10 +8,13 @@ from mutualvideo.subnet import Subnet
 
 
 class Monitor:
-    """Accuracy of the full and the cheapest trained sub-network while training goes on."""
+    """Accuracy of the full and the cheapest trained sub-network while training goes on.
 
-    def __init__(self, cfg, context, sampler):
-        self.cfg, self.context = cfg, context
+    ``epochs``: of the whole run.
+    """
+
+    def __init__(self, cfg, context, sampler, epochs):
+        self.cfg, self.context, self._epochs = cfg, context, epochs
         self.subnets = [sampler.full]
         if sampler.mode == "mutual":
             frames = min(sampler.frames, default=None)
@@ -38,7 +41,7 @@ class Monitor:
             log_json_stats(
                 {
                     "_type": "val_epoch",
-                    "epoch": f"{epoch}/{cfg.SOLVER.MAX_EPOCH}",
+                    "epoch": f"{epoch}/{self._epochs}",
                     "subnet": str(subnet),
                     "top1_err": 100 - accuracy.top1,
                     "top5_err": 100 - accuracy.top5,

@@ -131,6 +131,11 @@ def _check_policy(solver):
 
 
 def learning_rate(cfg, epoch, nodes=1):
+    """:func:`scheduled_rate` of section ``SOLVER`` of ``cfg``, of steps that are all alike."""
+    return scheduled_rate(cfg.SOLVER, epoch, nodes)
+
+
+def scheduled_rate(solver, epoch, nodes=1, factor=None):
     """Rate at ``epoch``, a fraction counted from the start of training.
 
     With LR_POLICY cosine half a cosine from BASE_LR to COSINE_END_LR over MAX_EPOCH, or with
@@ -139,21 +144,26 @@ def learning_rate(cfg, epoch, nodes=1):
     straight line from WARMUP_START_LR to where that is by then. With BASE_LR_SCALE_NUM_SHARDS
     ``nodes``-fold, the number of machines.
 
+    Args:
+        solver: section ``SOLVER`` of the configuration.
+        epoch: see above.
+        nodes: machines.
+        factor: function from an epoch to what the rate is multiplied by there, but for
+            WARMUP_START_LR; ``None``: 1.
+
     Raises:
         InputError: as :func:`check_schedule`.
     """
-    check_schedule(cfg.SOLVER)
-    scale = nodes if cfg.SOLVER.BASE_LR_SCALE_NUM_SHARDS else 1
-    return scale * _rate(cfg.SOLVER, epoch)
+    check_schedule(solver)
+    scale = nodes if solver.BASE_LR_SCALE_NUM_SHARDS else 1
 
+    def after_warm_up(epoch):
+        return _POLICIES[solver.LR_POLICY](solver, epoch) * (1 if factor is None else factor(epoch))
 
-def _rate(solver, epoch):
-    after_warm_up = _POLICIES[solver.LR_POLICY]
-    if epoch < solver.WARMUP_EPOCHS:
-        target = after_warm_up(solver, solver.WARMUP_EPOCHS)
-        share = epoch / solver.WARMUP_EPOCHS
-        return solver.WARMUP_START_LR + share * (target - solver.WARMUP_START_LR)
-    return after_warm_up(solver, epoch)
+    if epoch >= solver.WARMUP_EPOCHS:
+        return scale * after_warm_up(epoch)
+    target, share = after_warm_up(solver.WARMUP_EPOCHS), epoch / solver.WARMUP_EPOCHS
+    return scale * (solver.WARMUP_START_LR + share * (target - solver.WARMUP_START_LR))
 
 
 def _cosine(solver, epoch):

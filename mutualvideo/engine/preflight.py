@@ -12,6 +12,7 @@ import shutil
 
 from mutualvideo.backends import backend_kind, backend_names
 from mutualvideo.data.class_count import settle_classes
+from mutualvideo.engine.multigrid import build_schedule
 from mutualvideo.engine.needed_lists import read_lists
 from mutualvideo.engine.run_keys import check_test_keys, check_training_keys
 from mutualvideo.engine.train import build_sampler
@@ -122,9 +123,10 @@ def _check_room(cfg):
     size = (states + bool(train.EMA_DECAY)) * _BYTES * count_numbers(cfg) + _OVERHEAD_BYTES
     there = {epoch for (epoch, step), _ in checkpoints(cfg.OUTPUT_DIR) if not step}
     first = max(there, default=0) if train.AUTO_RESUME else 0
-    epochs = range(first + 1, cfg.SOLVER.MAX_EPOCH + 1)
+    last = build_schedule(cfg).epochs
+    epochs = range(first + 1, last + 1)
     period = train.CHECKPOINT_PERIOD or math.inf
-    coming = sum(1 for epoch in epochs if epoch % period == 0 or epoch == cfg.SOLVER.MAX_EPOCH)
+    coming = sum(1 for epoch in epochs if epoch % period == 0 or epoch == last)
     if train.KEEP_CHECKPOINTS:
         coming = min(coming, max(0, train.KEEP_CHECKPOINTS - len(there)))
     # One more is written before an old one is removed.

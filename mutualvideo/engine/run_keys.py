@@ -2,6 +2,7 @@
 
 import math
 
+from mutualvideo.engine.multigrid import build_schedule
 from mutualvideo.engine.optimizer import check_schedule, check_solver
 from mutualvideo.errors import InputError
 
@@ -60,6 +61,7 @@ def check_training_keys(cfg):
         raise InputError(f"BN.WEIGHT_DECAY must not be negative, got {decay}")
     check_solver(cfg.SOLVER)
     check_schedule(cfg.SOLVER)
+    check_schedule(build_schedule(cfg).solver)
     check_alone(cfg)
     _check_ramp(cfg)
 
@@ -104,21 +106,27 @@ def _check_choice(cfg):
 
 def check_alone(cfg):
     """Raises InputError if MUTUAL.ALONE_EPOCHS leaves no epoch for the sub-networks."""
-    alone, epochs = cfg.MUTUAL.ALONE_EPOCHS, cfg.SOLVER.MAX_EPOCH
+    alone, epochs = cfg.MUTUAL.ALONE_EPOCHS, build_schedule(cfg).epochs
     if cfg.MUTUAL.MODE != "single" and alone and alone >= epochs:
         raise InputError(
-            f"MUTUAL.ALONE_EPOCHS {alone} of SOLVER.MAX_EPOCH {epochs}: no sub-network would ever "
-            "be trained; shorten it in the same proportion, or set MUTUAL.MODE single"
+            f"MUTUAL.ALONE_EPOCHS {alone} of {_epochs_told(cfg, epochs)}: no sub-network would "
+            "ever be trained; shorten it in the same proportion, or set MUTUAL.MODE single"
         )
 
 
+def _epochs_told(cfg, epochs):
+    if epochs == cfg.SOLVER.MAX_EPOCH:
+        return f"SOLVER.MAX_EPOCH {epochs}"
+    return f"the {epochs} epochs of MULTIGRID"
+
+
 def _check_ramp(cfg):
-    mutual, epochs = cfg.MUTUAL, cfg.SOLVER.MAX_EPOCH
+    mutual, epochs = cfg.MUTUAL, build_schedule(cfg).epochs
     if mutual.MODE != "single" and mutual.ALONE_EPOCHS + mutual.RAMP_EPOCHS > epochs:
         raise InputError(
             f"MUTUAL.RAMP_EPOCHS {mutual.RAMP_EPOCHS:g} after MUTUAL.ALONE_EPOCHS "
-            f"{mutual.ALONE_EPOCHS} of SOLVER.MAX_EPOCH {epochs}: the losses of sub-networks would "
-            "never have their full weight; shorten it in the same proportion"
+            f"{mutual.ALONE_EPOCHS} of {_epochs_told(cfg, epochs)}: the losses of sub-networks "
+            "would never have their full weight; shorten it in the same proportion"
         )
 
 

@@ -18,8 +18,8 @@ from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
     require_finite,
 )
 from mutualvideo.engine.monitor import Monitor
-from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.run_keys import check_alone, check_training_keys
+from mutualvideo.engine.step_plan import StepPlan, batch_turns
 from mutualvideo.engine.update import Updater
 from mutualvideo.engine.watch import Watch
 from mutualvideo.errors import InputError
@@ -35,6 +35,7 @@ from mutualvideo.models import (
     train_alone,
 )
 from mutualvideo.mutual import SubnetSampler, compile_training
+from mutualvideo.run.allocator import keep_freed_memory
 from mutualvideo.run.checkpoint import (
     checkpoint_path,
     read_newest,
@@ -56,12 +57,12 @@ from mutualvideo.subnet import Subnet
 logger = logging.getLogger(__name__)
 
 
-def build_sampler(cfg, steps_per_epoch=0):
+def build_sampler(cfg, alone=0):
     """The :class:`~mutualvideo.mutual.SubnetSampler` of ``cfg``; every draw of it can be run.
 
     Args:
         cfg: the configuration.
-        steps_per_epoch: what MUTUAL.ALONE_EPOCHS is counted in.
+        alone: how many steps MUTUAL.ALONE_EPOCHS are.
 
     Raises:
         InputError: naming the MUTUAL key that the network cannot take.
@@ -76,7 +77,7 @@ def build_sampler(cfg, steps_per_epoch=0):
         mutual.FRAMES,
         mutual.SIZES,
         cfg.RNG_SEED,
-        mutual.ALONE_EPOCHS * steps_per_epoch,
+        alone,
         mutual.WIDTHS,
         mutual.DRAW,
     )
@@ -117,6 +118,8 @@ def train(cfg, context):
     """
     check_training_keys(cfg)
     cfg = settle_classes(cfg)
+    if context.device.type == "cpu":
+        keep_freed_memory()
     with stop_on_signals() as event:
         training = _Training(cfg, context, event)
         try:
@@ -137,9 +140,10 @@ class _Training:
     def __init__(self, cfg, context, event):
         self.cfg, self.context = cfg, context
         self.augmentation = Augmentation(cfg)
-        self.loader = build_loader(cfg, "train", context.rank, context.world_size)
-        self.steps = len(self.loader)
-        sampler = build_sampler(cfg, self.steps)
+        shards = context.rank, context.world_size
+        self.loader = build_loader(cfg, "train", *shards, batch_turns(cfg))
+        self.plan = StepPlan(cfg, len(self.loader.dataset), context.world_size)
+        sampler = build_sampler(cfg, self.plan.before(cfg.MUTUAL.ALONE_EPOCHS))
         torch.manual_seed(cfg.RNG_SEED)
         model = build_trained(cfg, context.device)
         newest = newest_of(cfg, context)
@@ -149,26 +153,30 @@ class _Training:
         self.model, self.sampler = model, sampler
         weights = class_weights(cfg, self.loader.dataset.videos)
         self.updater = Updater(cfg, context.device, model, parallel, weights)
+        if any(one.norm_parts > 1 for one in self.plan.all_kinds()):
+            require_shareable_norms(model)
         if cfg.TRAIN.COMPILE:
             if cfg.TRAIN.BATCH_SIZE // context.world_size % cfg.TRAIN.MICRO_BATCHES:
                 raise InputError(
                     f"TRAIN.COMPILE: TRAIN.MICRO_BATCHES {cfg.TRAIN.MICRO_BATCHES} does not divide "
                     "the clips of a process, and another number of clips is another graph"
                 )
-            compile_training(model, sampler.grid(), cfg.TRAIN.COMPILE_GRAPHS)
+            compile_training(model, sampler.grid(), cfg.TRAIN.COMPILE_GRAPHS, steps=self._shapes())
         self.progress = Progress()
         if newest is not None:
             self.progress = resume(*newest, cfg, self.updater)
-            if self.progress.step > self.steps:
+            if self.progress.step > self.plan.steps_of(self.progress.epoch):
                 raise InputError(
                     f"{newest[0]}: {self.progress.step} steps of an epoch are done, which has "
-                    f"{self.steps} now: the list or TRAIN.BATCH_SIZE was changed"
+                    f"{self.plan.steps_of(self.progress.epoch)} now: the list, TRAIN.BATCH_SIZE or "
+                    "MULTIGRID was changed"
                 )
-            if self._number() > cfg.SOLVER.MAX_EPOCH * self.steps:
+            if self._number() > self.plan.total:
                 raise InputError(
                     f"{newest[0]}: {self.progress.epoch} epochs and {self.progress.step} steps are "
-                    f"done, more than SOLVER.MAX_EPOCH {cfg.SOLVER.MAX_EPOCH}: raise it, or choose "
-                    "another OUTPUT_DIR"
+                    f"done, more than SOLVER.MAX_EPOCH {cfg.SOLVER.MAX_EPOCH}"
+                    f"{f' ({self.plan.epochs} with MULTIGRID)' if self.plan.is_varied else ''}: "
+                    "raise it, or choose another OUTPUT_DIR"
                 )
             logger.info(
                 "resumed from %s, %d epochs and %d steps done",
@@ -180,8 +188,8 @@ class _Training:
         self.best = Best(cfg, newest is not None)
         self.cost = TrainingCost(cfg.OUTPUT_DIR, newest is not None)
         self.scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
-        self.watch = Watch(cfg, self.steps, self.scalars)
-        self.monitor = Monitor(cfg, context, sampler)
+        self.watch = Watch(cfg, self.plan, self.scalars)
+        self.monitor = Monitor(cfg, context, sampler, self.plan.epochs)
         self.stop = Stop(context, event, 60 * cfg.TRAIN.TIME_LIMIT, self._number())
 
     def run(self):
@@ -190,9 +198,9 @@ class _Training:
         if not self.progress.step and self._is_validated(self.progress.epoch):
             if self.best.is_due(self.progress.epoch):  # it was ended just before
                 self._validate(self.progress.epoch)
-        while self.progress.epoch < cfg.SOLVER.MAX_EPOCH and not self._gives_up():
+        while self.progress.epoch < self.plan.epochs and not self._gives_up():
             reason = self._epoch()
-            if self.progress.step < self.steps:
+            if self.progress.step < self.plan.steps_of(self.progress.epoch):
                 self._save(self.progress.gathered())
                 logger.info("ended early, %s: the same command continues", reason)
                 return None
@@ -202,7 +210,7 @@ class _Training:
             done = self.progress.epoch + 1
             self._judge_epoch()
             self.progress = Progress(done, skipped_before=self.progress.all_skipped)
-            is_last = done == cfg.SOLVER.MAX_EPOCH
+            is_last = done == self.plan.epochs
             period = cfg.TRAIN.CHECKPOINT_PERIOD
             if is_last or reason or (period and done % period == 0):
                 self._save(self.progress)
@@ -225,10 +233,9 @@ class _Training:
 
     def _is_validated(self, done):
         """Whether the val list is read after ``done`` epochs; the table comes after the last."""
-        period = self.cfg.TRAIN.EVAL_PERIOD
-        if not (period and done):
-            return False
-        return self.best.enabled if done == self.cfg.SOLVER.MAX_EPOCH else done % period == 0
+        if done == self.plan.epochs:
+            return self.best.enabled
+        return self.plan.is_validated(done)
 
     def _validate(self, done):
         """Returns ``[(role, percent), ...]`` of what was validated."""
@@ -246,17 +253,17 @@ class _Training:
 
     def _number(self):
         """Steps done since the very beginning."""
-        return self.progress.epoch * self.steps + self.progress.step
+        return self.plan.before(self.progress.epoch) + self.progress.step
 
     def _rate(self, step):
-        return learning_rate(self.cfg, step / self.steps, self.context.nodes)
+        return self.plan.rate(step, self.context.nodes)
 
     def _strength(self, step):
         """What the losses of sub-networks count: grows to 1 over MUTUAL.RAMP_EPOCHS."""
         mutual = self.cfg.MUTUAL
         if not mutual.RAMP_EPOCHS:
             return 1.0
-        since = (step + 1) / self.steps - mutual.ALONE_EPOCHS
+        since = self.plan.epoch_at(step + 1) - mutual.ALONE_EPOCHS
         return min(1.0, max(0.0, since / mutual.RAMP_EPOCHS))
 
     def _save(self, whole):
@@ -266,19 +273,35 @@ class _Training:
             require_same_folder(self.cfg.OUTPUT_DIR)
             logger.info("wrote %s", save_checkpoint(self.cfg, self.updater, whole))
             steps = self._number()
-            macs = training_macs(self.model, self.sampler, steps, self.cfg.TRAIN.BATCH_SIZE)
+            macs = training_macs(self.model, self.sampler, steps, 0, self._clips_of)
             self.cost.save(self.progress.epoch, steps, macs)
+
+    def _shapes(self):
+        """What the kinds of steps make of the clips of a process, for ``compile_training``."""
+        if not self.plan.is_varied:
+            return None
+        share = self.context.world_size * self.cfg.TRAIN.MICRO_BATCHES
+        parts = self.cfg.TRAIN.MICRO_BATCHES
+        return [
+            (one.clips // share, max(1, one.norm_parts // parts), one.whole)
+            for one in self.plan.all_kinds()
+        ]
+
+    def _clips_of(self, number):
+        step = self.plan.step(number)
+        return step.clips, step.whole
 
     def _epoch(self):
         """Trains to the end of an epoch, or to where the run is to end: then why."""
         cfg, context, progress = self.cfg, self.context, self.progress
-        epoch, steps, reason = progress.epoch, self.steps, None
+        epoch, reason = progress.epoch, None
+        steps = self.plan.steps_of(epoch)
         self.loader.set_epoch(epoch, progress.step)
         self.model.train()
         self.watch.epoch_begins()
         bar = tqdm(
             self.loader,
-            f"epoch {epoch + 1}/{cfg.SOLVER.MAX_EPOCH}",
+            f"epoch {epoch + 1}/{self.plan.epochs}",
             initial=progress.step,
             total=steps,
             disable=None,
@@ -290,10 +313,11 @@ class _Training:
             rate = self._rate(step)
             # Dropout depends on (seed, step) alone, so a resumed run is the uninterrupted one.
             torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
-            clips, targets = self.augmentation(batch, context.device)
+            kind = self.plan.step(step)
+            clips, targets = self.augmentation(batch, context.device, kind.size)
             smoothing = self.augmentation.label_smoothing
-            subnets, strength = self.sampler.draw(step), self._strength(step)
-            done = self.updater(clips, targets, subnets, smoothing, rate, strength)
+            subnets, strength = self.sampler.draw(step, kind.whole), self._strength(step)
+            done = self.updater(clips, targets, subnets, smoothing, rate, strength, kind.norm_parts)
             results, count = done.results, len(clips)
             if done.fault is None:
                 progress.add(count, results[0].loss.item(), results[0].correct.item())
@@ -328,8 +352,9 @@ class _Training:
         """Epochs may be shorter than TRAIN.MAX_SKIPPED_STEPS: then shares count."""
         require_finite(self.model, self.cfg.OUTPUT_DIR)
         skipped, whole, done = self.progress.skipped, self.progress.all_skipped, self._number()
-        if 2 * skipped > self.steps:
-            what = f"{skipped} of the {self.steps} steps of epoch {self.progress.epoch + 1}"
+        steps = self.plan.steps_of(self.progress.epoch)
+        if 2 * skipped > steps:
+            what = f"{skipped} of the {steps} steps of epoch {self.progress.epoch + 1}"
         elif whole > self.cfg.TRAIN.MAX_SKIPPED_STEPS and 5 * whole > done:
             what = f"{whole} of {done} steps so far"
         else:

@@ -1,6 +1,7 @@
 """One optimiser step: passes, precision, clipping, and what is done when a loss is not finite."""
 
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from mutualvideo.engine.optimizer import build_optimizer, set_learning_rate
 from mutualvideo.errors import InputError
 from mutualvideo.mutual import Passes, Teaching, loss_weights, mutual_step, not_finite
 from mutualvideo.run.distributed import gather_to_main, sum_over_processes
-from mutualvideo.slim import set_subnet, slim_state, subnet_input
+from mutualvideo.slim import set_subnet, slim_state, subnet_input, training_shape
 
 logger = logging.getLogger(__name__)
 
@@ -92,17 +93,30 @@ class Updater:
 
     @torch.no_grad()
     def _average_answers(self, clips):
-        """Logits of the moving average as the full network, on the batch's own statistics."""
+        """Logits of the moving average as the full network, on the batch's own statistics.
+
+        As the step's full network, where that has smaller clips, see :meth:`__call__`.
+        """
         model = self.ema.module
         full = slim_state(model).full
         set_subnet(model, full)
         return model(subnet_input(model, clips, full))
 
-    def __call__(self, clips, targets, subnets, label_smoothing, rate, strength=1.0):
+    def __call__(self, clips, targets, subnets, label_smoothing, rate, strength=1.0, norm_parts=1):
         """Takes one step at learning rate ``rate``; the rest as ``mutual_step`` takes it.
 
-        ``strength``: factor on the losses of all sub-networks but the full one.
+        ``strength``: factor on the losses of all sub-networks but the full one. ``norm_parts``: in
+        how many parts BatchNorm normalises the clips; of TRAIN.MICRO_BATCHES each counts for one.
+        The first of ``subnets`` is the full network of the step, and moves running statistics.
         """
+        parts = max(1, norm_parts // self._passes.parts)
+        models = [self.model, *([] if self._teaching.teacher is None else [self.ema.module])]
+        with ExitStack() as stack:
+            for model in models:
+                stack.enter_context(training_shape(model, subnets[0], parts))
+            return self._take(clips, targets, subnets, label_smoothing, rate, strength)
+
+    def _take(self, clips, targets, subnets, label_smoothing, rate, strength):
         _copy(self._before, self._buffers)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)

@@ -31,7 +31,7 @@ class Watch:
 
     Args:
         cfg: the configuration.
-        steps: of an epoch.
+        plan: :class:`~mutualvideo.engine.step_plan.StepPlan`.
         scalars: :class:`~mutualvideo.run.log.Scalars`.
         clock: for the tests.
 
@@ -39,23 +39,22 @@ class Watch:
         InputError: if LOG_PERIOD is below 1.
     """
 
-    def __init__(self, cfg, steps, scalars, clock=time.perf_counter):
+    def __init__(self, cfg, plan, scalars, clock=time.perf_counter):
         if cfg.LOG_PERIOD < 1:
             raise InputError(f"LOG_PERIOD must be at least 1, not {cfg.LOG_PERIOD}")
-        self._period, self._epochs, self._steps = cfg.LOG_PERIOD, cfg.SOLVER.MAX_EPOCH, steps
-        self._clips = cfg.TRAIN.BATCH_SIZE
+        self._period, self._epochs, self._plan = cfg.LOG_PERIOD, plan.epochs, plan
         self._what = "images" if takes_pictures(cfg) else "clips"
         self._scalars, self._clock, self._step_s = scalars, clock, EMA(_SMOOTHING)
         # Of this process: steps done, the time that they took, and that of the first.
         self._judged, self._took_s, self._first_s = 0, 0.0, 0.0
         mutual = cfg.MUTUAL
-        self._alone = mutual.ALONE_EPOCHS * steps if mutual.MODE != "single" else 0
+        self._alone = plan.before(mutual.ALONE_EPOCHS) if mutual.MODE != "single" else 0
         self.epoch_begins()
 
     def epoch_begins(self):
         """What came before (an evaluation, a checkpoint) is part of no step."""
         self._began = self._mark = self._waiting = self._since = self._clock()
-        self._count = self._waited = self._own = 0
+        self._count = self._clips = self._waited = self._own = 0
 
     def data_came(self):
         """The batch of the next step is there."""
@@ -65,11 +64,13 @@ class Watch:
         """Step ``step`` is on its way to the device; returns whether a line is due."""
         self._waiting = self._clock()
         self._count += 1
+        self._clips += self._plan.step(step).clips
         self._own += 1
         if self._judged < _JUDGED:
             self._judge(step)
-        position = step % self._steps + 1
-        return position % self._period == 0 or position == self._steps < self._period
+        epoch, position = self._plan.place(step)
+        position, steps = position + 1, self._plan.steps_of(epoch)
+        return position % self._period == 0 or position == steps < self._period
 
     def _judge(self, step):
         """After ten steps says, once, how long the training will take."""
@@ -78,7 +79,7 @@ class Watch:
         self._judged += 1
         if self._judged == 1:
             self._first_s = self._took_s
-        left = self._epochs * self._steps - step - 1
+        left = self._plan.total - step - 1
         if self._judged < _JUDGED or left <= 0:
             return
         left_s = (self._took_s - self._first_s) / (_JUDGED - 1) * left
@@ -109,9 +110,11 @@ class Watch:
         """
         now = self._clock()
         dt, dt_data = (now - self._mark) / self._count, self._waited / self._count
-        self._mark, self._count, self._waited = now, 0, 0
-        left = round(self._step_s(dt) * (self._epochs * self._steps - step - 1))
-        epoch, position = step // self._steps + 1, f"{step % self._steps + 1}/{self._steps}"
+        per_s = self._clips / (now - self._mark)
+        self._mark, self._count, self._clips, self._waited = now, 0, 0, 0
+        left = round(self._step_s(dt) * (self._plan.total - step - 1))
+        epoch, place = self._plan.place(step)
+        epoch, position = epoch + 1, f"{place + 1}/{self._plan.steps_of(epoch)}"
         timing = {"dt": dt, "dt_data": dt_data, "lr": rate, "eta_s": left}
         parts = []
         for role, (subnet, loss, top1_err) in zip(_roles(len(found)), found, strict=True):
@@ -138,7 +141,6 @@ class Watch:
                 step,
             )
         self._scalars.add({f"step/{key}": value for key, value in timing.items()}, step)
-        per_s = self._clips / dt
         self._scalars.add({f"step/{self._what}_per_s": per_s}, step)
         logger.info(
             "epoch %d/%d, step %s: %s; %.3f s a step, %.3f s waiting for data, %.1f %s/s, %s left",
@@ -180,7 +182,7 @@ class Watch:
             }
         )
         self._scalars.add(
-            {"train/loss": loss, "train/top1_err": top1_err}, (epoch + 1) * self._steps
+            {"train/loss": loss, "train/top1_err": top1_err}, self._plan.before(epoch + 1)
         )
         self._trained = f"train loss {loss:.4f} top-1 {100 - top1_err:.2f} %"
         what = "images" if self._what == "images" else "videos"
@@ -198,7 +200,7 @@ class Watch:
             validated: ``[(role, top-1 in percent), ...]``.
         """
         took = self._clock() - self._began
-        left = took / max(self._own, 1) * self._steps * (self._epochs - self._done)
+        left = took / max(self._own, 1) * (self._plan.total - self._plan.before(self._done))
         val = " ".join(f"{role} {top1:.1f} %" for role, top1 in validated)
         logger.info(
             "epoch %d/%d %s%s%s · %s, %s left",

@@ -20,6 +20,7 @@ from mutualvideo.models.model_registry import (
     published_curve,
     published_curves,
     require_runnable,
+    whole_subnet,
     width_range,
 )
 from mutualvideo.models.network import Network
@@ -54,6 +55,7 @@ __all__ = [
     "recompute_blocks",
     "require_runnable",
     "train_alone",
+    "whole_subnet",
     "width_range",
 ]
 

@@ -77,6 +77,11 @@ class SlowFastNet(nn.Module):
         """Remembers the Slow pathway's shape; called by ``set_subnet`` and ``set_width``."""
         self.slow_shape = None if subnet is None else (subnet.frames, subnet.size)
 
+    def on_full(self, subnet: Subnet) -> None:
+        """Takes clips for ``subnet`` from now on; called while training on shorter ones."""
+        assert subnet.frames is not None
+        self.full, self.full_frames = subnet, subnet.frames
+
     def clip_shape(self, subnet: Subnet) -> tuple[int, int]:
         """(frames, size) of the clip that goes in: the full one, larger only if Slow is."""
         return self.full_frames * self.alpha, max(self.full.size, subnet.size)

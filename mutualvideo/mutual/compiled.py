@@ -13,16 +13,18 @@ from mutualvideo.slim import channels_last, slim_state
 from mutualvideo.slim.network_protocol import shapes_clips
 
 
-def compile_training(model, subnets, max_graphs, backend="inductor"):
+def compile_training(model, subnets, max_graphs, backend="inductor", steps=None):
     """Compiles the passes of ``model`` in training, in place; all others run as they are.
 
     ``DistributedDataParallel`` around ``model`` runs the same. A copy is not compiled.
 
     Args:
-        model: a slimmable network that takes one tensor, of one batch size.
+        model: a slimmable network that takes one tensor.
         subnets: every sub-network that will train.
         max_graphs: bound on the graphs; each takes a minute or so to compile.
         backend: of ``torch.compile``.
+        steps: where steps differ: ``[(how many clips, in how many parts BatchNorm normalises them,
+            what their sub-networks are cut to), ...]`` of all kinds; ``None``: all are alike.
 
     Raises:
         InputError: if ``subnets`` need more graphs, or BatchNorm is over processes; in
@@ -36,12 +38,13 @@ def compile_training(model, subnets, max_graphs, backend="inductor"):
             "which is no graph: set it to batchnorm"
         )
     any_shape = _takes_any_shape(model, backend)
-    needed = _graphs(model, subnets, any_shape)
+    needed = _graphs(model, subnets, any_shape, steps)
     if needed > max_graphs:
         raise InputError(
             f"TRAIN.COMPILE: the sub-networks that are drawn need {needed} graphs, and "
             f"TRAIN.COMPILE_GRAPHS is {max_graphs}: raise it, or shorten MUTUAL.WIDTHS"
             + ("" if any_shape else ", MUTUAL.FRAMES or MUTUAL.SIZES")
+            + ("" if steps is None else "; or have fewer shapes of clips (MULTIGRID)")
         )
     plain = model._call_impl
     dynamic = None if any_shape else False
@@ -71,12 +74,15 @@ def compile_training(model, subnets, max_graphs, backend="inductor"):
     model._compiled_call_impl = call  # where nn.Module.compile() puts it; copies leave it out
 
 
-def _graphs(model, subnets, any_shape):
-    """The least number of graphs that ``subnets`` need."""
-    if not any_shape:
-        return len(set(subnets))
-    full = slim_state(model).full
-    return len({(subnet.width, subnet == full) for subnet in subnets})
+def _graphs(model, subnets, any_shape, steps):
+    """The number of graphs that ``subnets`` need, or no more than which they need."""
+    full, found = slim_state(model).full, set()
+    for clips, parts, clip in [(None, 1, None)] if steps is None else steps:
+        whole = full if clip is None else full.within(clip)
+        for one in subnets if clip is None else [one.within(clip) for one in subnets]:
+            shape = one.width if any_shape else one
+            found.add((shape, one == whole if any_shape else None, clips, parts))
+    return len(found)
 
 
 def _takes_any_shape(model, backend):

@@ -83,8 +83,19 @@ class SubnetSampler:
                     f"{len(self._others)} sub-networks that MUTUAL.WIDTHS, FRAMES and SIZES give"
                 )
 
-    def draw(self, step):
-        """Sub-networks of step number ``step``: the full one first, then the narrowest."""
+    def draw(self, step, clip=None):
+        """Sub-networks of step number ``step``: the full one first, then the narrowest.
+
+        Args:
+            step: counted over the whole run.
+            clip: :class:`~mutualvideo.subnet.Subnet` of the step's clips, where they are shorter or
+                smaller than the full network's: what is drawn is cut to their frames and size, and
+                what then repeats another is left out.
+        """
+        drawn = self._drawn(step)
+        return drawn if clip is None else list(dict.fromkeys(one.within(clip) for one in drawn))
+
+    def _drawn(self, step):
         if self.mode == "single" or step < self.alone:
             return [self.full]
         if self.how == "even":

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 from mutualvideo.files import atomic_path
-from mutualvideo.slim import count_costs, set_subnet, slim_state
+from mutualvideo.slim import count_costs, set_subnet, slim_state, training_shape
 from mutualvideo.slim.layers import slim_layers
 
 COST_NAME = "training_cost.json"
@@ -44,12 +44,16 @@ class TrainingCost:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def training_macs(model, sampler, steps, clips):
+def training_macs(model, sampler, steps, clips, step_of=None):
     """Multiply-adds of the first ``steps`` steps of ``clips`` clips, forward and backward.
 
     Args:
         model: the slimmable network.
         sampler: :class:`~mutualvideo.mutual.SubnetSampler`; its draws are run through again.
+        steps: how many.
+        clips: of each, if there is no ``step_of``.
+        step_of: function from a step's number to (its clips, what
+            :meth:`~mutualvideo.mutual.SubnetSampler.draw` cuts its sub-networks to).
 
     Returns:
         int; of more than 20,000 steps estimated on so many of them.
@@ -57,17 +61,30 @@ def training_macs(model, sampler, steps, clips):
     looked_at = range(steps)
     if steps > _STEPS:
         looked_at = [step * steps // _STEPS for step in range(_STEPS)]
-    drawn = Counter(subnet for step in looked_at for subnet in sampler.draw(step))
+    drawn = {}
+    for step in looked_at:
+        count, clip = (clips, None) if step_of is None else step_of(step)
+        of_clip = drawn.setdefault(clip, Counter())
+        for subnet in sampler.draw(step, clip):
+            of_clip[subnet] += count
+    found = 0
+    for clip, counts in drawn.items():
+        with training_shape(model, sampler.full if clip is None else sampler.full.within(clip)):
+            found += _weighted_macs(model, counts)
+    set_subnet(model, slim_state(model).full)
+    return found * _PASSES * steps // max(1, len(looked_at))
+
+
+def _weighted_macs(model, counts):
+    """Multiply-adds of sub-networks times how often each of them ran."""
     # Widths are drawn from a range, but most of them round to the same channels.
     alike = {}
-    for subnet, count in drawn.items():
+    for subnet, count in counts.items():
         key = (_channels(model, subnet.width), subnet.frames, subnet.size)
         first, total = alike.get(key, (subnet, 0))
         alike[key] = first, total + count
     costs = count_costs(model, [subnet for subnet, _ in alike.values()])
-    found = sum(costs[subnet].macs * count for subnet, count in alike.values())
-    set_subnet(model, slim_state(model).full)
-    return found * _PASSES * clips * steps // max(1, len(looked_at))
+    return sum(costs[subnet].macs * count for subnet, count in alike.values())
 
 
 def _channels(model, width):

@@ -18,6 +18,7 @@ from mutualvideo.slim.statistics.calibrate import (
     require_calibrated,
 )
 from mutualvideo.slim.statistics.own_statistics import own_statistics
+from mutualvideo.slim.training_shape import training_shape
 
 __all__ = [
     "Costs",
@@ -49,5 +50,6 @@ __all__ = [
     "slimmable",
     "slimmable_report",
     "subnet_input",
+    "training_shape",
     "weights_layout",
 ]

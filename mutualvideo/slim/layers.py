@@ -356,6 +356,8 @@ class BatchNormTwin(Twin):
         if self.frozen and self.training and self.slim.is_full and self.running_mean is not None:
             running, affine = self._running(x.shape[1]), self._affine(x.shape[1])
             return F.batch_norm(x, *running, *affine, False, 0.0, self.eps)
+        if self.training and self.slim.norm_parts > 1 and len(x) > 1:
+            return self._forward_in_parts(x, min(self.slim.norm_parts, len(x)))
         if self.training and self.slim.over_processes:
             return self._forward_over_processes(x)
         if self.training and self.slim.is_full and not self.slim.recomputing:
@@ -366,6 +368,31 @@ class BatchNormTwin(Twin):
                 affine = self._affine(x.shape[1])
                 return F.batch_norm(x, mean, var, *affine, True, momentum, self.eps)
         return F.batch_norm(x, *self.normalization(x), self.eps)
+
+    def _forward_in_parts(self, x, count):
+        """Each part by its own statistics; the running ones move as if it were one batch."""
+        affine, over = self._affine(x.shape[1]), self.slim.over_processes
+        outs, means, variances = [], [], []
+        for part in x.tensor_split(count):
+            if over:
+                mean, var, unbiased = sync_norm.batch_moments(part)
+                outs.append(sync_norm.normalize(part, mean, var, *affine, self.eps))
+            else:
+                # float32 under autocast, as the running statistics are.
+                mean, unbiased = x.new_zeros((2, x.shape[1]), dtype=self._kept_dtype(x)).unbind()
+                outs.append(F.batch_norm(part, mean, unbiased, *affine, True, 1.0, self.eps))
+            means.append(mean.detach())
+            variances.append(unbiased.detach())
+        if self.slim.is_full and not self.slim.recomputing and self.running_mean is not None:
+            means = torch.stack(means)
+            # What varies within parts, and between them.
+            var = torch.stack(variances).mean(0) + means.var(0, correction=0)
+            with self._moving(x.shape[1]) as (*running, momentum):
+                _move(running, (means.mean(0), var), momentum)
+        return torch.cat(outs)
+
+    def _kept_dtype(self, x):
+        return x.dtype if self.running_mean is None else self.running_mean.dtype
 
     def _forward_over_processes(self, x):
         mean, var, unbiased = sync_norm.batch_moments(x)

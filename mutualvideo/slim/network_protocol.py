@@ -41,6 +41,14 @@ class ShapesClips(Protocol):
         """(frames, size) of the clip that goes in as ``subnet``; frames ``None``: pictures."""
 
 
+@runtime_checkable
+class FollowsFull(Protocol):
+    """Is told where the full network is another one for a while."""
+
+    def on_full(self, subnet: Subnet) -> None:
+        """Called when the full network's clips get other frames or another size."""
+
+
 class AdaptiveNetwork(ChecksSubnet, FollowsSubnet, ShapesClips, Protocol):
     """A network that knows which sub-network it is, such as SlowFast: all three together."""
 
@@ -56,6 +64,12 @@ def tell_subnet(model: nn.Module, subnet: Subnet | None) -> None:
     """Tells ``model``, if it wants to know, what it was switched to."""
     if issubclass(type(model), FollowsSubnet):
         cast(FollowsSubnet, model).on_subnet(subnet)
+
+
+def tell_full(model: nn.Module, subnet: Subnet) -> None:
+    """Tells ``model``, if it wants to know, what the full network is from now on."""
+    if issubclass(type(model), FollowsFull):
+        cast(FollowsFull, model).on_full(subnet)
 
 
 def shapes_clips(model: nn.Module) -> TypeGuard[ShapesClips]:

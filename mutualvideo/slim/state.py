@@ -31,6 +31,7 @@ class SlimState:
             statistics of the current sub-network; else ``None``.
         over_processes: BatchNorm takes the batches of all processes together, in training and
             while calibrating; all of them must run the same passes.
+        norm_parts: in how many parts BatchNorm normalises a batch of training, each by itself.
         recomputing: a part of a forward pass runs once more, for the backward pass: statistics
             that it moved stay where they are.
     """
@@ -57,6 +58,7 @@ class SlimState:
         self.plan = None
         self.calibration_momentum = None
         self.over_processes = False
+        self.norm_parts = 1
         self.recomputing = False
         self.observer = None
         self.shapes_only = False

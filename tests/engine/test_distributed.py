@@ -77,10 +77,11 @@ def test_gradients_are_reduced_once_a_step(ranks, alone):
         assert rank["frozen"]["reduced"] == [[count]] * together.STEPS
 
 
-def test_synchronised_norms_are_those_of_the_whole_batch(ranks, alone):
+@pytest.mark.parametrize("case", ["synchronised", "in parts"])
+def test_synchronised_norms_are_those_of_the_whole_batch(ranks, alone, case):
     for rank in ranks:
-        check_equal(rank["synchronised"]["gradients"], alone["synchronised"]["gradients"], 1e-5)
-        check_equal(rank["synchronised"]["statistics"], alone["synchronised"]["statistics"], 1e-5)
+        check_equal(rank[case]["gradients"], alone[case]["gradients"], 1e-5)
+        check_equal(rank[case]["statistics"], alone[case]["statistics"], 1e-5)
 
 
 def test_every_process_draws_the_same_sub_networks(ranks, alone):

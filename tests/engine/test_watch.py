@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mutualvideo import Subnet
 from mutualvideo.engine import watch as watch_module
 from mutualvideo.engine.curves import plot_training, read_curves
+from mutualvideo.engine.step_plan import StepPlan
 from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.engine.watch import Watch
 from mutualvideo.errors import InputError
@@ -51,7 +52,8 @@ class Hand:
 def made_up(caplog, cfg, steps):
     scalars, clock = Kept(), Hand()
     caplog.set_level("INFO", watch_module.logger.name)
-    return Watch(cfg, steps, scalars, clock), scalars, clock
+    plan = StepPlan(cfg, steps * cfg.TRAIN.BATCH_SIZE)
+    return Watch(cfg, plan, scalars, clock), scalars, clock
 
 
 def walk(watch, clock, step, wait, work):
@@ -162,7 +164,7 @@ def test_a_run_of_ten_steps_is_over_when_it_would_be_judged(caplog):
 
 def test_a_period_of_no_steps_is_refused():
     with pytest.raises(InputError, match="LOG_PERIOD must be at least 1, not 0"):
-        Watch(make_cfg("X3D", LOG_PERIOD=0), 1, Kept())
+        Watch(cfg := make_cfg("X3D", LOG_PERIOD=0), StepPlan(cfg, cfg.TRAIN.BATCH_SIZE), Kept())
 
 
 def test_the_lines_of_a_run_say_the_same(tiny):

@@ -19,7 +19,7 @@ from mutualvideo.mutual.step import PassResult
 from mutualvideo.run import distributed
 from mutualvideo.run.reduce import means_over_processes
 from mutualvideo.run.stopping import Stop
-from mutualvideo.slim import calibrate, get_statistics, slim_state
+from mutualvideo.slim import calibrate, get_statistics, slim_state, training_shape
 from tests.evaluation import listed
 
 STEPS, CLIPS, VIDEOS = 3, 8, 11
@@ -50,6 +50,22 @@ def share(values, context):
     return values.tensor_split(context.world_size)[context.rank]
 
 
+def in_parts(cfg, context):
+    """The same of one step whose BatchNorm sees half of the clips at a time."""
+    model = network(cfg, frozen=False)
+    slim_state(model).over_processes = context.world_size > 1
+    parallel = DistributedDataParallel(model) if context.world_size > 1 else None
+    # As the loader shares batches: the first half of each process's are of the first half of all.
+    clips, labels = (t[context.rank :: context.world_size] for t in next(batches(1)))
+    subnets = build_sampler(cfg).draw(0)
+    with training_shape(model, subnets[0], norm_parts=2):
+        mutual_step(model, clips, labels, subnets, 0.1, Passes(parallel))
+    return {
+        "gradients": {n: p.grad.clone() for n, p in model.named_parameters()},
+        "statistics": {n: t.clone() for n, t in model.named_buffers()},
+    }
+
+
 def steps(cfg, context, frozen):
     """Gradients of the first of several mutual steps, statistics after it, what was reduced."""
     model, parallel, reduced = network(cfg, frozen), None, []
@@ -62,7 +78,7 @@ def steps(cfg, context, frozen):
             return allreduce_hook(state, bucket)
 
         parallel.register_comm_hook(None, count)
-    sampler, found = build_sampler(cfg, 1), {"reduced": reduced}
+    sampler, found = build_sampler(cfg), {"reduced": reduced}
     for step, (clips, labels) in enumerate(batches(STEPS)):
         reduced.append([])
         model.zero_grad(set_to_none=True)
@@ -141,10 +157,11 @@ def stopped(context):
 
 
 def everything(cfg, context):
-    sampler = build_sampler(cfg, 1)
+    sampler = build_sampler(cfg)
     return {
         "frozen": steps(cfg, context, frozen=True),
         "synchronised": steps(cfg, context, frozen=False),
+        "in parts": in_parts(cfg, context),
         "calibrated": calibrated(cfg, context),
         "videos": calibrated_from_videos(cfg, context),
         "evaluated": evaluated(context),

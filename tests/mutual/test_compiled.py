@@ -14,7 +14,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet
 from mutualvideo.models.blocks import blocks
 from mutualvideo.mutual import Passes, SubnetSampler, compile_training, mutual_step
-from mutualvideo.slim import calibrate, get_statistics, set_subnet, slimmable
+from mutualvideo.slim import calibrate, get_statistics, set_subnet, slimmable, training_shape
 from mutualvideo.slim.recompute import recompute
 from mutualvideo.subnet import Subnet
 from tests.networks import make_cfg, make_clip
@@ -89,6 +89,30 @@ def test_a_graph_for_each_width_and_the_same_gradients(blocks):
         assert_same(model, plain)
     # Of two widths, and of the wider once more: it is the teacher, or a pupil.
     assert len(graphs) == 3 and len(shapes) == 6
+
+
+@pytest.mark.slow
+def test_steps_of_other_clips_need_a_bounded_number_of_graphs():
+    """Multigrid: fewer frames, smaller, more clips, and BatchNorm in parts."""
+    plain, graphs = network(), []
+    model = copy.deepcopy(plain)
+    draws = sampler(widths=(0.5, 1.0))
+    kinds = [(8, 4, Subnet(1, 2, 12)), (4, 2, Subnet(1, 4, 12)), (2, 1, FULL)]
+    grid = draws.grid()
+    with pytest.raises(InputError, match="need 9 graphs, and .* fewer shapes of clips .MULTIGRID"):
+        compile_training(model, grid, 8, "aot_eager", steps=kinds)
+    compile_training(model, grid, 9, counted("aot_eager", graphs), steps=kinds)
+    for step in range(6):
+        clips, parts, full = kinds[step // 2]
+        generator = torch.Generator().manual_seed(step)
+        shape = clips, 3, full.frames, full.size, full.size
+        batch = torch.randn(shape, generator=generator, dtype=torch.float64)
+        for one in (model, plain):
+            one.zero_grad(set_to_none=True)
+            with training_shape(one, full, parts):
+                mutual_step(one, batch, torch.arange(clips) % 5, draws.draw(step, full))
+        assert_same(model, plain)
+    assert len(graphs) <= 9
 
 
 def test_evaluation_calibration_and_copies_run_uncompiled():

@@ -1,0 +1,139 @@
+"""Which videos make up each batch, and in what order: keys alone, nothing is read.
+
+In training a step's batch may have another size and other clips than the one before (multigrid):
+sizes come in turn, each epoch beginning with the first.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from mutualvideo.data.clip_shape import ClipShape
+from mutualvideo.errors import InputError
+
+
+class Turn(NamedTuple):
+    """One of the kinds of batches that come in turn.
+
+    Args:
+        clips: of a batch, of all processes together.
+        shape: of its clips; ``None``: as the configuration says.
+    """
+
+    clips: int
+    shape: ClipShape | None = None
+
+
+def count_batches(num_videos, turns):
+    """How many batches ``num_videos`` videos fill that come in ``turns``; the rest is left out."""
+    sizes = [turn.clips for turn in turns]
+    rounds, rest = divmod(num_videos, sum(sizes))
+    more = sum(1 for end in itertools.accumulate(sizes) if end <= rest)
+    return rounds * len(sizes) + more
+
+
+class ShuffledBatches:
+    """Keys (video, epoch) of one process's batches; the last incomplete batch is left out.
+
+    Where a turn has a shape, keys are (video, epoch, shape).
+
+    Args:
+        num_videos: of the whole list.
+        batch_size: TRAIN.BATCH_SIZE.
+        seed: RNG_SEED.
+        rank, world_size: which process this is, of how many.
+        turns_of: function from an epoch to its ``[Turn, ...]``; ``None``: all batches alike.
+    """
+
+    def __init__(self, num_videos, batch_size, seed, rank, world_size, turns_of=None):
+        if batch_size < 1 or batch_size % world_size:
+            raise InputError(
+                f"TRAIN.BATCH_SIZE {batch_size} does not divide among {world_size} process(es)"
+            )
+        self._turns_of = turns_of or (lambda epoch: [Turn(batch_size)])
+        if num_videos < batch_size:
+            raise InputError(
+                f"train.csv holds {num_videos} videos, fewer than TRAIN.BATCH_SIZE {batch_size}; "
+                "lower TRAIN.BATCH_SIZE"
+            )
+        self.epoch = self.start_step = 0
+        self.is_fixed = False
+        self._num_videos, self._seed = num_videos, seed
+        self._rank, self._world_size = rank, world_size
+
+    @property
+    def num_batches(self):
+        """Batches of the whole epoch that is set."""
+        return count_batches(self._num_videos, self._turns_of(self._epoch))
+
+    @property
+    def num_videos(self):
+        """Videos of this process in that epoch."""
+        turns = itertools.cycle(self._turns_of(self._epoch))
+        return sum(turn.clips for turn in itertools.islice(turns, self.num_batches)) // (
+            self._world_size
+        )
+
+    @property
+    def _epoch(self):
+        return 0 if self.is_fixed else self.epoch
+
+    def __len__(self):
+        return self.num_batches - self.start_step
+
+    def __iter__(self):
+        epoch = self._epoch
+        rows = self._rows(np.random.default_rng((self._seed, epoch)))
+        turns, end = itertools.cycle(self._turns_of(epoch)), 0
+        for step in range(self.num_batches):
+            turn = next(turns)
+            begin, end = end, end + turn.clips
+            if step >= self.start_step:
+                key = (epoch,) if turn.shape is None else (epoch, turn.shape)
+                yield [(row, *key) for row in rows[begin:end][self._rank :: self._world_size]]
+
+    def _rows(self, draw):
+        return draw.permutation(self._num_videos).tolist()
+
+
+class BalancedBatches(ShuffledBatches):
+    """The same, of an epoch in which every class comes equally often, give or take one.
+
+    A class's videos come in turn: none a second time before all of them came once.
+    """
+
+    def __init__(self, labels, *args):
+        super().__init__(len(labels), *args)
+        labels = np.asarray(labels)
+        self._classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+
+    def _rows(self, draw):
+        share, more = divmod(self._num_videos, len(self._classes))
+        found = []
+        for place, number in enumerate(draw.permutation(len(self._classes))):
+            members, wanted = self._classes[number], share + (place < more)
+            rounds = -(-wanted // len(members))
+            turns = [draw.permutation(members) for _ in range(rounds)]
+            found += np.concatenate([members[:0], *turns])[:wanted].tolist()
+        return draw.permutation(found).tolist()
+
+
+class OrderedBatches:
+    """Keys (video, view) in order, so that the views of a video share one opening."""
+
+    def __init__(self, rows, num_views, batch_size):
+        if batch_size < 1:
+            raise InputError(f"TEST.BATCH_SIZE must be at least 1, not {batch_size}")
+        self.epoch = self.start_step = 0
+        self._rows, self._num_views, self._batch_size = rows, num_views, batch_size
+        self.num_batches = -(-len(rows) * num_views // batch_size)
+
+    def __len__(self):
+        return self.num_batches - self.start_step
+
+    def __iter__(self):
+        total = len(self._rows) * self._num_views
+        for first in range(self.start_step * self._batch_size, total, self._batch_size):
+            numbers = range(first, min(first + self._batch_size, total))
+            yield [(self._rows[n // self._num_views], n % self._num_views) for n in numbers]
