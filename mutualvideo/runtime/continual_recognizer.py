@@ -145,12 +145,17 @@ class ContinualRecognizer:
     def prepare(self) -> None:
         """Prepares all rows, so that no switch has to wait for one."""
         for row in self.rows:
-            self._form(row.subnet)
+            self.form(row.subnet)
 
     def restart(self) -> None:
         """Forgets all frames: the next one is the first of another stream."""
         with self._lock:
             self._stream = None
+
+    def pixels(self, frame: Any) -> np.ndarray:
+        """What the network takes of a frame, float32 (3, S, S); arguments, errors: see predict."""
+        (picture,) = as_clips(frame, pictures=True)
+        return prepare(picture, self._frame, 1, self._frame.crop_size)[:, 0]
 
     def predict(self, frame: Any) -> FramePrediction:
         """Takes in the next frame.
@@ -168,8 +173,7 @@ class ContinualRecognizer:
                 goes on answering.
         """
         begin_s = time.perf_counter()
-        (picture,) = as_clips(frame, pictures=True)
-        pixels = prepare(picture, self._frame, 1, self._frame.crop_size)[:, 0]
+        pixels = self.pixels(frame)
         with self._lock, _inference():
             if self._row is None:
                 raise InputError("recognizer: call set_budget(macs_per_s=...) or (core=...) first")
@@ -205,7 +209,7 @@ class ContinualRecognizer:
         if self._executor.backend.name in _SLOW and wanted not in self._continual:
             if wanted not in self._jobs:
                 pool = ThreadPoolExecutor(1, "continual")
-                self._jobs[wanted] = pool.submit(self._form, wanted)
+                self._jobs[wanted] = pool.submit(self.form, wanted)
                 pool.shutdown(wait=False)  # its thread ends with the job
             if not self._jobs[wanted].done():
                 return
@@ -232,7 +236,7 @@ class ContinualRecognizer:
         keep = None
         if self._filling == "at once":
             keep = max(frames_to_fill(self._plain(row.subnet), full) for row in self.rows)
-        return FrameStream(self._form, full, subnet, self._filling, keep)
+        return FrameStream(self.form, full, subnet, self._filling, keep)
 
     def _plain(self, subnet: Subnet) -> ContinualNetwork:
         """For its numbers alone; costs nothing, switches nothing."""
@@ -241,7 +245,8 @@ class ContinualRecognizer:
         backend: Any = self._executor.backend
         return ContinualNetwork(backend.model, subnet.frames, subnet.size)
 
-    def _form(self, subnet: Subnet) -> ContinualNetwork:
+    def form(self, subnet: Subnet) -> ContinualNetwork:
+        """The continual form of a row, which is prepared here if it is not yet."""
         with self._making:
             if subnet not in self._continual:
                 from mutualvideo.runtime.continual_form import continual_form
