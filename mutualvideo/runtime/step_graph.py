@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,9 +16,6 @@ from mutualvideo.backends.common.to_runtime import trace
 from mutualvideo.continual import ContinualNetwork
 from mutualvideo.continual.frame_parts import State
 from mutualvideo.subnet import Subnet
-
-# Converting the graph warns of what is torch's own business.
-warnings.filterwarnings("ignore", r".*torch\.jit\.trace", FutureWarning)
 
 Execute = Callable[[Tensor, Mapping[str, Tensor]], tuple[Tensor, State]]
 
@@ -105,7 +101,10 @@ class _OpenVINOStep:
         from mutualvideo.backends.openvino import core
 
         self._graph, self._core, self._tensor = graph, core(), openvino.Tensor
-        self._how = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        self._how: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
         if threads is not None:
             self._how["INFERENCE_NUM_THREADS"] = threads
         example = graph.example(1)

@@ -64,7 +64,7 @@ def plot_continual(continual: ContinualTable, clips: Rows, path: StrPath) -> Non
     for (name, points), (colour, marker, line) in zip(drawn.items(), looks, strict=True):
         at = [cost / 1e9 for cost, _, _ in points]
         axes.scatter(at, [top1 for _, top1, _ in points], s=30, marker=marker, color=colour)
-        front = []
+        front: list[tuple[float, float]] = []
         for cost, top1, _ in points:
             if not front or top1 > front[-1][1]:
                 front.append((cost / 1e9, top1))
