@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,8 @@ class ContinualNetwork:
         traced: for a graph that is recorded once and run for all steps: every step is the same.
         subnet: what to switch a slimmable network to before every use; so several forms of one
             network can take turns. ``None``: it runs as what it is switched to.
+        execute: runs a step in place of torch, ``(frame, state) -> (logits, the features, means
+            and counters of the next state)``; of a network that was cut out.
 
     Attributes:
         delay: how many frames the answer lags behind the newest frame.
@@ -68,8 +70,9 @@ class ContinualNetwork:
         size: int | None = None,
         traced: bool = False,
         subnet: Subnet | None = None,
+        execute: Callable[[Tensor, Mapping[str, Tensor]], tuple[Tensor, State]] | None = None,
     ) -> None:
-        self.network, self._subnet = network, subnet
+        self.network, self._subnet, self._execute = network, subnet, execute
         self._window, self._size, self._traced = window, size, traced
         self._parts = take_apart(network)
         self.delay = self._parts.delay
@@ -152,7 +155,7 @@ class ContinualNetwork:
         if self.network.training:
             raise InputError("continual: the network is in training mode; call eval()")
         self._check(frame, state)
-        logits, after = self._run(frame, state)
+        logits, after = (self._execute or self._run)(frame, state)
         after["count"], after["end"] = state["count"] + 1, state["end"]
         after["warming"] = (state["warming"] - 1).clamp(min=0)
         return logits, after

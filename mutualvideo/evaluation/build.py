@@ -56,6 +56,7 @@ from mutualvideo.slim import (
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.cascade_plot import plot_cascades
+from mutualvideo.table.continual_plot import plot_continual
 from mutualvideo.table.continual_table import ContinualTable
 from mutualvideo.table.fingerprint import fingerprint, manifest
 from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
@@ -118,8 +119,9 @@ def evaluate_grid(
     Files: ``query_table.json``, ``.csv`` and ``.md``; ``flops_accuracy.png``, and with latencies
     ``latency_accuracy.png``; ``query_table.bn.pyth``, the statistics of every sub-network;
     with TABLE.CASCADES ``query_table.cascade.json`` and ``cascades.png``; with TABLE.CONTINUAL
-    ``query_table.continual.json`` and ``.md``; ``results.json`` and the folder ``evaluation``,
-    see :func:`~mutualvideo.evaluation.results.write_results`; the same for TensorBoard, see
+    ``query_table.continual.json``, ``.md`` and ``.csv`` and ``continual_accuracy.png``;
+    ``results.json`` and the folder ``evaluation``, see
+    :func:`~mutualvideo.evaluation.results.write_results`; the same for TensorBoard, see
     :func:`~mutualvideo.evaluation.board.show_table`; of weights that carry no configuration
     ``weights.pyth``, a checkpoint that does. They are written even if videos are missing.
     Interrupted, the same call goes on where it stopped.
@@ -296,6 +298,9 @@ def _write_continual(table: QueryTable, found: ContinualTable, folder: str) -> N
     text = found.to_markdown()
     with atomic_path(os.path.join(folder, "query_table.continual.md")) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    found.save_csv(os.path.join(folder, "query_table.continual.csv"))
+    if all(row.top1 is not None for row in table):
+        plot_continual(found, table, os.path.join(folder, "continual_accuracy.png"))
     logger.info("continual form:\n%s", text)
 
 

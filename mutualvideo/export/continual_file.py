@@ -9,7 +9,6 @@ starts with zeros everywhere, and ``end`` at ``ENDLESS`` (2**31 - 1). B is free.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from mutualvideo.backends.common.to_runtime import trace
 from mutualvideo.continual import ContinualNetwork
@@ -29,6 +27,7 @@ from mutualvideo.export.staging import place, staging
 from mutualvideo.export.subnet_file import Written
 from mutualvideo.extras import import_extra
 from mutualvideo.files import StrPath
+from mutualvideo.runtime.step_graph import StepGraph, step_to_onnx
 from mutualvideo.subnet import Subnet
 
 State = dict[str, np.ndarray]
@@ -38,25 +37,6 @@ Step = Callable[[np.ndarray, State], tuple[np.ndarray, State]]
 _ENDINGS = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}
 CONTINUAL_FORMATS = tuple(_ENDINGS)
-
-
-class _Graph(nn.Module):
-    """What is recorded: the state's tensors one by one, in the order of ``keys``."""
-
-    def __init__(self, network: nn.Module, subnet: Subnet) -> None:
-        super().__init__()
-        self.network = network
-        self._model = ContinualNetwork(network, subnet.frames, subnet.size, traced=True)
-        self.keys = ("count", "end", *self._model.shapes())
-
-    def forward(self, frame: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        state = dict(zip(self.keys, tensors, strict=True))
-        logits, after = self._model.step(frame, {**state, "warming": state["count"]})
-        return logits, *(after[key] for key in self.keys)
-
-    def example(self, batch: int) -> tuple[Tensor, ...]:
-        state, size = self._model.start(batch), self._model.size
-        return torch.zeros(batch, 3, size, size), *(state[key].contiguous() for key in self.keys)
 
 
 def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -> Written:
@@ -86,7 +66,7 @@ def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -
     for package in _PACKAGES[name]:
         import_extra(package, name, f"format {name!r}")
     source.row(subnet)
-    graph = _Graph(source.network(subnet), subnet).eval()
+    graph = StepGraph(source.network(subnet), subnet).eval()
     about = as_text(_describe(source, subnet, graph, _PACKAGES[name]))
     with staging(path) as folder:
         file = folder / path.name
@@ -146,7 +126,7 @@ def open_openvino(path: Path) -> Step:
 
 
 def _describe(
-    source: Origin, subnet: Subnet, graph: _Graph, packages: tuple[str, ...]
+    source: Origin, subnet: Subnet, graph: StepGraph, packages: tuple[str, ...]
 ) -> dict[str, Any]:
     model = ContinualNetwork(graph.network, subnet.frames, subnet.size)
     return {
@@ -161,32 +141,17 @@ def _describe(
     }
 
 
-@torch.no_grad()
-def _write_onnx(graph: _Graph, about: str, path: Path) -> None:
+def _write_onnx(graph: StepGraph, about: str, path: Path) -> None:
     import onnx
 
-    # Two streams: a batch of one would become a constant.
-    example, batch = graph.example(2), torch.export.Dim("batch")
-    program = torch.onnx.export(
-        graph,
-        example,
-        dynamic_shapes=({0: batch}, tuple({0: batch} for _ in graph.keys)),
-        dynamo=True,
-        input_names=["frame", *(f"state.{key}" for key in graph.keys)],
-        output_names=["logits", *(f"next.{key}" for key in graph.keys)],
-        external_data=False,
-        verbose=False,
-    )
-    content = io.BytesIO()
-    program.save(content)  # type: ignore[union-attr, arg-type]
-    model = onnx.load_model_from_string(content.getvalue())
+    model = onnx.load_model_from_string(step_to_onnx(graph))
     onnx.helper.set_model_props(model, {KEY: about})
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
 
 @torch.no_grad()
-def _write_openvino(graph: _Graph, about: str, path: Path) -> None:
+def _write_openvino(graph: StepGraph, about: str, path: Path) -> None:
     import openvino
 
     example = graph.example(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.runtime.executor import Executor
 from mutualvideo.runtime.prediction import Prediction
+from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.runtime.preprocess import as_clips, prepare
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.continual_table import ContinualRow, ContinualTable
@@ -20,7 +22,9 @@ from mutualvideo.table.continual_table import ContinualRow, ContinualTable
 if TYPE_CHECKING:
     from mutualvideo.continual import ContinualNetwork, FrameStream
 
-_BACKENDS = ("torch", "torch-extracted")
+# Those whose sub-networks take seconds to prepare, and the others.
+_SLOW = ("openvino", "onnxruntime")
+_BACKENDS = ("torch", "torch-extracted", *_SLOW)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class ContinualRecognizer:
     """Recognises one stream frame by frame. Any number of threads may call; they take turns.
 
     Args:
-        executor: of the network; its backend is ``torch`` or ``torch-extracted``.
+        executor: of the network; its backend is ``torch``, ``torch-extracted``, ``openvino`` or
+            ``onnxruntime``.
         table: the rows in continual form; ``None``: the file that the query table names
             (``continual``).
         filling: ``beside`` or ``at once``, see :class:`~mutualvideo.continual.FrameStream`.
@@ -66,7 +71,7 @@ class ContinualRecognizer:
         if backend.name not in _BACKENDS or not hasattr(backend, "model"):
             raise InputError(
                 f"continual: backend {backend.name!r} keeps no state between frames: choose "
-                f"{' or '.join(_BACKENDS)}, with a checkpoint"
+                f"{', '.join(_BACKENDS)}, with a checkpoint"
             )
         if table is None:
             path = executor.table.path_of("continual")
@@ -80,12 +85,14 @@ class ContinualRecognizer:
         self.frame_s = data.SAMPLING_RATE / data.TARGET_FPS
         self._frame = replace(executor.preprocessing, num_frames=1)
         self._continual: dict[Subnet, ContinualNetwork] = {}
+        self._jobs: dict[Subnet, Future[ContinualNetwork]] = {}
+        self._making = threading.Lock()
         self._stream: FrameStream | None = None
         self._lock = threading.Lock()
         self._row: ContinualRow | None = None
         if not len(table):
             raise InputError("the continual table has no rows")
-        self._form(table.rows[0].subnet)  # refused here, not with the first frame
+        self._plain(table.rows[0].subnet)  # refused here, not with the first frame
 
     @property
     def current(self) -> ContinualRow | None:
@@ -120,21 +127,35 @@ class ContinualRecognizer:
     def switch(self, subnet: Subnet) -> ContinualRow:
         """Switches to a row, between two frames; returns it.
 
+        On ``openvino`` and ``onnxruntime`` it is prepared in the background the first time; until
+        it is, the one before goes on answering. Only the very first is waited for, by
+        :meth:`predict`.
+
         Raises:
             InputError: if it is not in the continual table, or was never calibrated.
         """
         row = self.rows[subnet]
         self._executor.check(subnet)
         with self._lock, _inference():
-            if self._stream is not None:
-                self._stream.switch(subnet)
             self._row = row
+            if self._stream is not None:
+                self._follow(self._stream)
         return row
+
+    def prepare(self) -> None:
+        """Prepares all rows, so that no switch has to wait for one."""
+        for row in self.rows:
+            self.form(row.subnet)
 
     def restart(self) -> None:
         """Forgets all frames: the next one is the first of another stream."""
         with self._lock:
             self._stream = None
+
+    def pixels(self, frame: Any) -> np.ndarray:
+        """What the network takes of a frame, float32 (3, S, S); arguments, errors: see predict."""
+        (picture,) = as_clips(frame, pictures=True)
+        return prepare(picture, self._frame, 1, self._frame.crop_size)[:, 0]
 
     def predict(self, frame: Any) -> FramePrediction:
         """Takes in the next frame.
@@ -148,15 +169,17 @@ class ContinualRecognizer:
 
         Raises:
             InputError: for another dtype or shape, or if no budget was set yet.
+            PreparationError: once, if the row switched to could not be prepared; the one before
+                goes on answering.
         """
         begin_s = time.perf_counter()
-        (picture,) = as_clips(frame, pictures=True)
-        pixels = prepare(picture, self._frame, 1, self._frame.crop_size)[:, 0]
+        pixels = self.pixels(frame)
         with self._lock, _inference():
             if self._row is None:
                 raise InputError("recognizer: call set_budget(macs_per_s=...) or (core=...) first")
             if self._stream is None:
                 self._stream = self._new_stream(self._row.subnet)
+            self._follow(self._stream)
             ready_s = time.perf_counter()
             answer = self._stream.step(self._tensor(pixels))
             scores = answer.logits.float().softmax(1).cpu().numpy()
@@ -177,6 +200,29 @@ class ContinualRecognizer:
             delay=delay,
         )
 
+    def _follow(self, stream: FrameStream) -> None:
+        """Switches the stream to the row that is wanted, if that is prepared."""
+        assert self._row is not None
+        wanted = self._row.subnet
+        if wanted == stream.wanted:
+            return
+        if self._executor.backend.name in _SLOW and wanted not in self._continual:
+            if wanted not in self._jobs:
+                pool = ThreadPoolExecutor(1, "continual")
+                self._jobs[wanted] = pool.submit(self.form, wanted)
+                pool.shutdown(wait=False)  # its thread ends with the job
+            if not self._jobs[wanted].done():
+                return
+        if wanted in self._jobs:
+            error = self._jobs.pop(wanted).exception()
+            if error is not None:
+                self._row = self.rows[stream.wanted]
+                name = self._executor.backend.name
+                raise PreparationError(
+                    f"sub-network {wanted} could not be prepared on backend {name!r}: {error}"
+                ) from error
+        stream.switch(wanted)
+
     def _tensor(self, pixels: np.ndarray) -> Any:
         import torch
 
@@ -189,23 +235,25 @@ class ContinualRecognizer:
         full = self._executor.cfg.DATA.NUM_FRAMES
         keep = None
         if self._filling == "at once":
-            keep = max(frames_to_fill(self._form(row.subnet), full) for row in self.rows)
-        return FrameStream(self._form, full, subnet, self._filling, keep)
+            keep = max(frames_to_fill(self._plain(row.subnet), full) for row in self.rows)
+        return FrameStream(self.form, full, subnet, self._filling, keep)
 
-    def _form(self, subnet: Subnet) -> ContinualNetwork:
+    def _plain(self, subnet: Subnet) -> ContinualNetwork:
+        """For its numbers alone; costs nothing, switches nothing."""
         from mutualvideo.continual import ContinualNetwork
-        from mutualvideo.slim import extract, weights_layout
 
-        if subnet not in self._continual:
-            backend: Any = self._executor.backend
-            if backend.name == "torch":
-                made = ContinualNetwork(backend.model, subnet=subnet)
-            else:
-                static = extract(backend.model, subnet, fold=True)
-                static.to(memory_format=weights_layout(static))
-                made = ContinualNetwork(static, subnet.frames, subnet.size)
-            self._continual[subnet] = made
-        return self._continual[subnet]
+        backend: Any = self._executor.backend
+        return ContinualNetwork(backend.model, subnet.frames, subnet.size)
+
+    def form(self, subnet: Subnet) -> ContinualNetwork:
+        """The continual form of a row, which is prepared here if it is not yet."""
+        with self._making:
+            if subnet not in self._continual:
+                from mutualvideo.runtime.continual_form import continual_form
+
+                backend: Any = self._executor.backend
+                self._continual[subnet] = continual_form(backend, subnet)
+            return self._continual[subnet]
 
 
 def _inference() -> Any:

@@ -7,6 +7,7 @@ a sliding window.
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from mutualvideo.subnet import Subnet
 FORMAT = "mutualvideo-continual-table"
 VERSION = 1
 MARK = "@continual"
+_COLUMNS = ("macs", "frames_per_s", "delay", "state_bytes", "top1", "latency_ms", "threads")
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,18 @@ class ContinualTable:
         content = {"format": FORMAT, "version": VERSION, "metadata": self.metadata, "rows": rows}
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def save_csv(self, path: StrPath) -> None:
+        """Writes the rows as CSV, the cheapest first; what was not measured is left empty."""
+        with (
+            atomic_path(path) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
+            lines = csv.writer(file)
+            lines.writerow(["row", "macs_per_s", *_COLUMNS])
+            for row in sorted(self.rows, key=lambda row: row.macs * row.frames_per_s):
+                cells = (getattr(row, column) for column in _COLUMNS)
+                lines.writerow([row, round(row.macs * row.frames_per_s), *cells])
 
     @classmethod
     def load_json(cls, path: StrPath) -> ContinualTable:

@@ -2,6 +2,7 @@
 
 import csv
 
+import av
 import pytest
 
 from mutualvideo.budget import Budget
@@ -54,3 +55,23 @@ def test_budgets_of_clips_are_refused(recognizer, write_video, tmp_path):
     video = write_video("stream.mp4", frames=4)
     with pytest.raises(InputError, match="multiply-adds a second"):
         list(play_all(recognizer, video, tmp_path, [Budget.parse("40ms")]))
+
+
+def test_an_rtsp_camera(recognizer, write_video, tmp_path, monkeypatch):
+    """Answered or counted, each of its instants; a file stands in for what FFmpeg opens."""
+    path, real = str(write_video("stream.mp4", frames=16)), av.open
+
+    def fake(address, *given, **arguments):
+        return real(path if address == "rtsp://10.0.0.7/front" else address, *given, **arguments)
+
+    monkeypatch.setattr(av, "open", fake)
+    budget = [Budget.parse("1T/s")]
+    with open_source("rtsp://10.0.0.7/front", reconnects=0) as source:
+        assert source.live
+        played = play_frames(recognizer, source, BudgetScript([(0.0, budget[0])]), tmp_path)
+    assert played.frames + source.dropped == 16
+    with open(played.csv, newline="") as file:
+        last_s = [float(line["time_s"]) for line in csv.DictReader(file)][-1]
+    answered = sum(part.clips for part in played.parts)
+    instants = 1 + round(last_s / recognizer.frames.frame_s)
+    assert answered + played.dropped - source.dropped == instants

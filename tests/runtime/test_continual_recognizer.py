@@ -1,5 +1,7 @@
 """The recogniser in continual form: a stream under budgets of a second."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from mutualvideo.continual import ContinualNetwork
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer
+from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.runtime.preprocess import Preprocessing, prepare
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.continual_table import ContinualRow, ContinualTable
@@ -14,6 +17,7 @@ from mutualvideo.table.query import QueryTable
 from tests.runtime.conftest import FULL
 
 # 15 frames a second of a clip's: every second one of 30; three frames of six are every 2.5th.
+PACKAGES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
 NARROW, FEW = Subnet(0.75, 6, 32), Subnet(0.5, 3, 32)
 
 
@@ -40,8 +44,14 @@ def frames(count):
     return np.random.default_rng(count).integers(0, 256, (count, 48, 64, 3), np.uint8)
 
 
-@pytest.mark.parametrize("backend", ["torch", "torch-extracted"])
+@pytest.mark.parametrize(
+    "backend",
+    ["torch", "torch-extracted"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("openvino", "onnxruntime")],
+)
 def test_answers_are_those_of_the_network_on_prepared_frames(run_with_rows, tiny_cfg, backend):
+    for package in PACKAGES.get(backend, ()):
+        pytest.importorskip(package)
     recognizer = AdaptiveRecognizer(*run_with_rows, backend=backend, mode="continual")
     row = recognizer.set_budget("1T/s")
     assert row.subnet == FULL and recognizer.current == row
@@ -105,3 +115,55 @@ def test_what_is_refused(run_with_rows, run_dir):
         clips.set_budget("2G/s")
     with pytest.raises(InputError, match='mode="continual"'):
         clips.set_budget(core=0.5)
+
+
+@pytest.fixture
+def slow_to_prepare(run_with_rows, monkeypatch):
+    """Of a backend that prepares in the background; what it prepares is torch, and quick."""
+    pytest.importorskip("openvino")
+    made = {}
+
+    def form(backend, subnet):
+        return made[subnet](backend, subnet)
+
+    for subnet in (FULL, NARROW, FEW):
+        made[subnet] = lambda backend, subnet: ContinualNetwork(backend.model, subnet=subnet)
+    monkeypatch.setattr("mutualvideo.runtime.continual_form.continual_form", form)
+    how = {"backend": "openvino", "mode": "continual", "filling": "at once"}
+    recognizer = AdaptiveRecognizer(*run_with_rows, **how)
+    recognizer.switch(FULL)
+    assert recognizer.predict(frames(1)[0]).subnet == FULL
+    return recognizer, made
+
+
+def test_a_switch_does_not_wait_for_what_is_prepared(slow_to_prepare):
+    """The row before answers until the other one is there."""
+    recognizer, made = slow_to_prepare
+    go_on, as_before = threading.Event(), made[NARROW]
+    made[NARROW] = lambda *given: go_on.wait() and as_before(*given)
+    try:
+        recognizer.switch(NARROW)
+        assert recognizer.predict(frames(1)[0]).subnet == FULL
+        assert recognizer.current.subnet == NARROW
+    finally:
+        go_on.set()
+    recognizer.frames.prepare()  # waits
+    assert recognizer.predict(frames(1)[0]).subnet == NARROW
+
+
+def test_a_row_that_cannot_be_prepared(slow_to_prepare):
+    recognizer, made = slow_to_prepare
+
+    def fail(*given):
+        raise RuntimeError("no such kernel")
+
+    as_before, made[NARROW] = made[NARROW], fail
+    with pytest.raises(PreparationError, match="0.75x6x32.*no such kernel"):
+        recognizer.switch(NARROW)
+        while True:  # each is answered, by the row before, until the failure is known
+            assert recognizer.predict(frames(1)[0]).subnet == FULL
+    assert recognizer.predict(frames(1)[0]).subnet == FULL == recognizer.current.subnet
+    made[NARROW] = as_before
+    recognizer.frames.prepare()
+    recognizer.switch(NARROW)
+    assert recognizer.predict(frames(1)[0]).subnet == NARROW

@@ -1,0 +1,44 @@
+"""A backend's sub-network in continual form."""
+
+from __future__ import annotations
+
+from mutualvideo.backends.common.over_network import NetworkBackend
+from mutualvideo.continual import ContinualNetwork
+from mutualvideo.errors import InputError
+from mutualvideo.slim import extract, weights_layout
+from mutualvideo.subnet import Subnet
+
+
+def continual_form(backend: NetworkBackend, subnet: Subnet) -> ContinualNetwork:
+    """A sub-network that takes one frame at a time, on the backend that it runs clips on.
+
+    On ``torch`` it is the slimmable network itself; on all others it is cut out, BatchNorm folded.
+    ``openvino`` and ``onnxruntime`` run it on the CPU in fp32, and take seconds to prepare it.
+
+    Args:
+        backend: ``torch``, ``torch-extracted``, ``openvino`` or ``onnxruntime``, over a network
+            that lies in memory.
+        subnet: one that is calibrated.
+
+    Raises:
+        InputError: for a network without such a form, or another device or precision.
+    """
+    network = backend.model
+    if backend.name == "torch":
+        return ContinualNetwork(network, subnet=subnet)
+    static = extract(network, subnet, fold=True).requires_grad_(False)
+    form = ContinualNetwork(static, subnet.frames, subnet.size)
+    if backend.name == "torch-extracted":
+        static.to(memory_format=weights_layout(static))
+        return form
+    from mutualvideo.runtime.step_graph import execute_onnxruntime, execute_openvino
+
+    kind = backend.kind
+    if (kind.device, kind.precision) != ("cpu", "fp32"):
+        raise InputError(
+            f"continual: backend {backend.name!r} runs networks in continual form on the CPU in "
+            f"fp32, not on {kind.device} in {kind.precision}"
+        )
+    make = {"openvino": execute_openvino, "onnxruntime": execute_onnxruntime}[backend.name]
+    execute = make(static, subnet, kind.threads)
+    return ContinualNetwork(static, subnet.frames, subnet.size, execute=execute)
