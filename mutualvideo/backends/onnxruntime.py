@@ -58,7 +58,7 @@ class OnnxRuntime(BackendKind):
 
 def provider_of(device: str | None) -> str:
     """ONNX Runtime's name of a device, ``"cpu"`` or ``"cuda"``; InputError if it has none."""
-    available = import_extra("onnxruntime", "onnx", NAME).get_available_providers()
+    available = import_extra("onnxruntime", "onnx", f"backend {NAME!r}").get_available_providers()
     provider = _PROVIDERS.get(device or "cpu")
     if provider is None or provider not in available:
         known = [name for name, provider in _PROVIDERS.items() if provider in available]
@@ -88,7 +88,7 @@ class OnnxRuntimeRunner(Runner):
         threads: int | None = None,
     ) -> None:
         super().__init__(subnet, shape)
-        runtime = import_extra("onnxruntime", "onnx", NAME)
+        runtime = import_extra("onnxruntime", "onnx", f"backend {NAME!r}")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mutualvideo.backends.common.base import import_extra
 from mutualvideo.backends.common.to_runtime import trace
 from mutualvideo.continual import ContinualNetwork
 from mutualvideo.continual.frame_parts import State
+from mutualvideo.extras import import_extra
 from mutualvideo.subnet import Subnet
 
 Execute = Callable[[Tensor, Mapping[str, Tensor]], tuple[Tensor, State]]
@@ -145,7 +145,7 @@ class _OpenVINOStep:
 
 class _OnnxRuntimeStep:
     def __init__(self, graph: StepGraph, threads: int | None) -> None:
-        runtime = import_extra("onnxruntime", "onnx", "onnxruntime")
+        runtime = import_extra("onnxruntime", "onnx", "backend 'onnxruntime'")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 3
