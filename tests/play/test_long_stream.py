@@ -14,7 +14,7 @@ from mutualvideo.runtime import AdaptiveRecognizer
 from tests.runtime.test_continual_recognizer import run_with_rows  # noqa: F401
 
 # Of the camera; those that came while the network was busy are dropped.
-COUNT, FPS = 600, 30
+COUNT, FPS = 420, 30
 
 
 class Camera:
