@@ -1,5 +1,6 @@
 """What every test relies on."""
 
+import logging
 import os
 import signal
 
@@ -26,3 +27,11 @@ def not_real_time():
     yield
     if hasattr(os, "sched_getscheduler"):
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+@pytest.fixture(autouse=True)
+def heard_as_before():
+    """What a run does to the root logger ends with the test: others look at warnings."""
+    root, level = logging.getLogger(), logging.getLogger().level
+    yield
+    root.setLevel(level)
