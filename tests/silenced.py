@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mutualvideo.slim import slim_state
-from mutualvideo.slim.layers import slim_layers
+from mutualvideo.slim.twin_base import slim_layers
 
 
 @torch.no_grad()

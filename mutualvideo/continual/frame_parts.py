@@ -22,7 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mutualvideo.slim.layers import BatchNormTwin, LinearTwin, Twin
+from mutualvideo.slim.batch_norm_layers import BatchNormTwin
+from mutualvideo.slim.layers import LinearTwin
+from mutualvideo.slim.twin_base import Twin
 
 State = dict[str, Tensor]
 # Ends no stream: the number of its last frame is not known yet. OpenVINO's CPU computes whole

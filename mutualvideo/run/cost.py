@@ -7,7 +7,7 @@ from collections import Counter
 
 from mutualvideo.files import atomic_path
 from mutualvideo.slim import count_costs, set_subnet, slim_state, training_shape
-from mutualvideo.slim.layers import slim_layers
+from mutualvideo.slim.twin_base import slim_layers
 
 COST_NAME = "training_cost.json"
 # Steps whose draws are looked at; of more, so many of them, spread evenly.

@@ -1,10 +1,10 @@
 """The slimmable core: any conv net at any width. Knows torch and nothing else."""
 
+from mutualvideo.slim.batch_norm_layers import batch_norms
 from mutualvideo.slim.convert import set_subnet, set_width, slim_state, slimmable
 from mutualvideo.slim.counting.macs import Costs, count_costs, count_macs
 from mutualvideo.slim.every_subnet import each_subnet
 from mutualvideo.slim.extract import extract
-from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.memory_format import channels_last, weights_layout
 from mutualvideo.slim.order import order_channels
 from mutualvideo.slim.resampling import frame_indices, input_shape, resample_clip, subnet_input

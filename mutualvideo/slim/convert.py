@@ -7,14 +7,16 @@ import torch
 from torch import nn
 
 from mutualvideo.errors import InputError, shown
+from mutualvideo.slim.batch_norm_layers import BatchNormTwin
 from mutualvideo.slim.channel_parameters import Loan, channel_parameters, lend
-from mutualvideo.slim.layers import TWINS, BatchNormTwin, Prepared, Twin
+from mutualvideo.slim.layers import TWINS
 from mutualvideo.slim.network_protocol import check_subnet, tell_subnet
 from mutualvideo.slim.rules import Fixed, Segment, Segments
 from mutualvideo.slim.state import SlimState, begin_forward, end_forward
 from mutualvideo.slim.subclass import LENT, plain_class, twin_of
 from mutualvideo.slim.tracing.settle import settle
 from mutualvideo.slim.tracing.trials import trials
+from mutualvideo.slim.twin_base import Prepared, Twin
 from mutualvideo.slim.unsupported import is_within, keeps_forward, refuse, whole_because
 from mutualvideo.subnet import Subnet
 

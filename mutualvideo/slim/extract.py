@@ -13,8 +13,8 @@ from mutualvideo.slim.counting.macs import (
     require_example,
 )
 from mutualvideo.slim.kernels.fold import fold_norms
-from mutualvideo.slim.layers import slim_layers
 from mutualvideo.slim.meta_copy import copy_network, meta_twin
+from mutualvideo.slim.twin_base import slim_layers
 from mutualvideo.subnet import Subnet
 
 

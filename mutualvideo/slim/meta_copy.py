@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from mutualvideo.slim.layers import slim_layers
+from mutualvideo.slim.twin_base import slim_layers
 
 
 def kept_activations(model):

@@ -12,12 +12,14 @@ import torch
 from torch.utils._pytree import tree_map
 
 from mutualvideo.errors import InputError
+from mutualvideo.slim.batch_norm_layers import BatchNormTwin, batch_norms
 from mutualvideo.slim.convert import slim_state
-from mutualvideo.slim.layers import BatchNormTwin, ConvTwin, batch_norms, slim_layers
+from mutualvideo.slim.layers import ConvTwin
 from mutualvideo.slim.meta_copy import copy_network
 from mutualvideo.slim.rules import Fixed
 from mutualvideo.slim.subclass import LayerNormTwin, TransposedTwin
 from mutualvideo.slim.tracing.outputs import tensors_of
+from mutualvideo.slim.twin_base import slim_layers
 
 # Of the largest answer: what float64 leaves of exchanged sums is far below.
 _TOLERANCE = 1e-6

@@ -10,7 +10,9 @@ from functools import cache
 from torch import nn
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.layers import TWINS, BatchNormTwin, ConvTwin, LinearTwin, Twin, slim_layers
+from mutualvideo.slim.batch_norm_layers import BatchNormTwin
+from mutualvideo.slim.layers import TWINS, ConvTwin, LinearTwin
+from mutualvideo.slim.twin_base import Twin, slim_layers
 
 
 class _Lent:

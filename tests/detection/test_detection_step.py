@@ -9,7 +9,7 @@ from mutualvideo.detection.detection_step import detection_step
 from mutualvideo.detection.detector_costs import detector_costs
 from mutualvideo.detection.imitation import imitation_of
 from mutualvideo.mutual.sampler import SubnetSampler
-from mutualvideo.slim.layers import batch_norms
+from mutualvideo.slim.batch_norm_layers import batch_norms
 from tests.detection.detectors import (
     build,
     counted,

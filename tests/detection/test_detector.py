@@ -25,7 +25,7 @@ from mutualvideo.detection import (
 )
 from mutualvideo.detection.detector_costs import detector_costs
 from mutualvideo.models.resnet2d import bottleneck2d_rules
-from mutualvideo.slim.layers import slim_layers
+from mutualvideo.slim.twin_base import slim_layers
 from tests.detection.detectors import build, counted, differences, shake, small_retinanet
 from tests.models.weights import mutualnet_twin
 

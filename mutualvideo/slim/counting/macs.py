@@ -11,9 +11,9 @@ from mutualvideo.errors import InputError
 from mutualvideo.slim.channel_parameters import lenders
 from mutualvideo.slim.convert import set_subnet, slim_state
 from mutualvideo.slim.counting.operation_costs import MetaFlops
-from mutualvideo.slim.layers import arriving_channels, slim_layers
 from mutualvideo.slim.meta_copy import copy_network, meta_twin
 from mutualvideo.slim.resampling import input_shape
+from mutualvideo.slim.twin_base import arriving_channels, slim_layers
 from mutualvideo.subnet import Subnet
 
 

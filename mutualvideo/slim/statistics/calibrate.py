@@ -7,9 +7,9 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from mutualvideo.errors import InputError, shown
+from mutualvideo.slim.batch_norm_layers import batch_norms
 from mutualvideo.slim.convert import slim_state
 from mutualvideo.slim.every_subnet import each_subnet
-from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.network_protocol import tell_subnet
 from mutualvideo.slim.resampling import batch_length, run_on
 from mutualvideo.slim.statistics.sync_norm import count_over_processes

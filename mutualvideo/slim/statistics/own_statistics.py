@@ -3,8 +3,8 @@
 import torch
 
 from mutualvideo.errors import InputError
+from mutualvideo.slim.batch_norm_layers import batch_norms
 from mutualvideo.slim.every_subnet import each_subnet
-from mutualvideo.slim.layers import batch_norms
 from mutualvideo.slim.statistics.calibrate import as_before
 
 

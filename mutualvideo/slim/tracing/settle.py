@@ -10,12 +10,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.errors import InputError
-from mutualvideo.slim.layers import slim_layers
 from mutualvideo.slim.tracing.channel_blocks import make_plan
 from mutualvideo.slim.tracing.labels import Labels
 from mutualvideo.slim.tracing.outputs import described
 from mutualvideo.slim.tracing.proof import Conflict, prove
 from mutualvideo.slim.tracing.trace import Trace, fresh, trace
+from mutualvideo.slim.twin_base import slim_layers
 from mutualvideo.slim.unsupported import TRANSFORMERS, is_within, refusal
 
 # Widths that are proved beside the narrowest, a middle and the widest, as shares of the range,

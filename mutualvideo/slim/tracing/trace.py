@@ -9,11 +9,12 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from mutualvideo.slim.layers import ConvTwin, LinearTwin, slim_layers
+from mutualvideo.slim.layers import ConvTwin, LinearTwin
 from mutualvideo.slim.subclass import GroupNormTwin, InstanceNormTwin, LayerNormTwin
 from mutualvideo.slim.tracing.flow import ChannelFlow
 from mutualvideo.slim.tracing.outputs import described
 from mutualvideo.slim.tracing.shadow import along, flat, is_labelled, varying
+from mutualvideo.slim.twin_base import slim_layers
 
 
 @dataclass
