@@ -101,6 +101,8 @@ def test_what_is_given_stays(tmp_path):
     assert {one.key: one.value for one in chosen[1:]} == {
         "TRAIN.EVAL_PERIOD": 1,
         "SOLVER.WARMUP_EPOCHS": 0.5,
+        # Beside others that were trained on other videos.
+        "OUTPUT_DIR": f"output/{tmp_path.name}",
     }
     keys = overrides(SOLVER__MAX_EPOCH=1, SOLVER__WARMUP_EPOCHS=0.3)
     assert own_run(folder, CONFIG, keys)[0].SOLVER.WARMUP_EPOCHS == 0.3

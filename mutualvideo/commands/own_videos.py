@@ -3,11 +3,13 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
 
+from mutualvideo.commands.latest_run import FOLDER
 from mutualvideo.config import in_pairs, trace_run
 from mutualvideo.data.class_count import settle_classes
 from mutualvideo.data.sources import read_videos
@@ -53,7 +55,8 @@ def own_run(
     """The configuration of a training on the videos in ``folder``.
 
     Batch and learning rate follow from the memory, epochs from the number of videos, processes that
-    decode from the cores. What ``overrides`` give stays as given.
+    decode from the cores, the place of the run from the folder's name. What ``overrides`` give
+    stays as given.
 
     Args:
         folder: one folder a class, see :func:`~mutualvideo.data.sources.videofolder.videofolder`.
@@ -101,6 +104,9 @@ def own_run(
         cores = os.cpu_count() or 1
         workers = max(1, min(cfg.DATA_LOADER.NUM_WORKERS, cores - 1))
         chosen.append(Choice("DATA_LOADER.NUM_WORKERS", workers, f"{cores} CPU cores"))
+    if "OUTPUT_DIR" not in given:
+        place = os.path.join(FOLDER, Path(folder).resolve().name)
+        chosen.append(Choice("OUTPUT_DIR", place, "called after the videos' folder"))
     found = [text for one in chosen[1:] for text in (one.key, str(one.value))]
     cfg, _ = trace_run(config, [*where, *found, *overrides])
     return settle_classes(cfg), chosen

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Adds them to an ``argparse`` parser."""
     add = parser.add_argument
-    add("--run", metavar="DIR", help="OUTPUT_DIR or exported folder", default="output/toy")
+    text = "OUTPUT_DIR or exported folder (default: the newest run in output)"
+    add("--run", metavar="DIR", help=text)
     add("--table", help="query table (default: query_table.json of --run)")
     add("--checkpoint", help="default: the one that the table names")
     add("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
@@ -29,9 +30,13 @@ def open_recognizer(args: argparse.Namespace, mode: str = "clip") -> AdaptiveRec
     Raises:
         InputError: if it cannot be opened.
     """
+    from mutualvideo.commands.latest_run import latest_run
     from mutualvideo.runtime import AdaptiveRecognizer
     from mutualvideo.runtime.deployed import locate
 
-    checkpoint, table = locate(args.run, args.checkpoint, args.table)
+    run = args.run
+    if run is None and (args.checkpoint is None or args.table is None):
+        run = latest_run()
+    checkpoint, table = locate(run, args.checkpoint, args.table)
     how = args.device, args.backend
     return AdaptiveRecognizer(checkpoint, table, *how, threads=args.threads, mode=mode)

@@ -148,8 +148,8 @@ def test_demo(run_dir, write_video, tmp_path):  # noqa: F811
         (["--run", "RUN", "--budget", "cheap"], "'cheap'"),
         (["--run", "RUN", "--budget", "1K"], "below the cheapest sub-network, 0.5x3x32"),
         (["--run", "RUN", "--budget", "1G", "--checkpoint", "nowhere.pyth"], "nowhere.pyth"),
-        # Without --run it is what `make demo` leaves, seen from where the command runs.
-        (["--budget", "1G"], "output/toy/query_table.json"),
+        # Without --run it is the newest run, seen from where the command runs.
+        (["--budget", "1G"], "no run with a query_table.json in output: name one by --run"),
         (
             ["--run", "RUN", "--budget", "1G", "--budget-script", "budgets.txt"],
             "give either budgets or a budget script",

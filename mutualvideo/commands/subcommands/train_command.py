@@ -2,13 +2,14 @@
 
 SIGTERM, ^C and TRAIN.TIME_LIMIT end training with a checkpoint; the same command continues.
 
-mutualvideo train path/to/videos OUTPUT_DIR output/mine
+mutualvideo train path/to/videos
 mutualvideo train --cfg configs/Kinetics/X3D_M_mutual.yaml \\
     DATA.PATH_TO_DATA_DIR /data/kinetics OUTPUT_DIR output/x3d_m
 torchrun --nproc_per_node=8 -m mutualvideo train --cfg ...
 
 The first takes a folder that holds a folder of videos for each class, and by default the
-configuration Own/X3D_S_finetune; it says what it chooses for these videos and this machine.
+configuration Own/X3D_S_finetune; it says what it chooses for these videos and this machine, and
+where the run lies: output/videos.
 """
 
 from __future__ import annotations
