@@ -90,13 +90,18 @@ def number_of(written, key, origin):
         InputError: for numbers to base 8 or 60: ``0123`` is 83, ``12:30`` is 750.
     """
     value, text = written.value, written.text
+    plain_text = text.replace("_", "")
     try:
-        same = float(text.replace("_", "")) == value or math.isnan(value)
+        # A whole number may be larger than any float.
+        if type(value) is int:
+            same = int(plain_text) == value
+        else:
+            same = float(plain_text) == value or math.isnan(value)
     except ValueError:
         same = text.lower().lstrip("+-").startswith(("0x", "0b", "0o", ".inf", ".nan"))
     if not same:
         raise InputError(
-            f"{origin}: {key} is {shown(text)}, which YAML reads as {value}: write the number that "
-            "is meant"
+            f"{origin}: {key} is {shown(text)}, which YAML reads as {shown(value)}: write the "
+            "number that is meant"
         )
     return value

@@ -121,6 +121,8 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(
 @example(b"MODEL: {NUM_CLASSES: " + DIGITS.encode() + b"}")
 @example(b"MODEL: {NUM_CLASSES: 0x" + b"f" * 5000 + b"}")
 @example(b"OUTPUT_DIR: 0x" + b"f" * 5000)
+@example(b"EXTENSIONS: " + b"9" * 400)
+@example(b"RNG_SEED: 0" + b"7" * 6000)
 @example(b"MODEL: 2001-99-99")
 @example(b"MODEL: !!timestamp x")
 @example(b"MODEL: !!int ''")

@@ -174,19 +174,19 @@ def _work(pipe, function):
     # so that they still clean up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_once)
-    pipe.send((None, None))
-    while True:
-        try:
+    try:
+        pipe.send((None, None))
+        while True:
             job = pipe.recv()
-        except EOFError:
-            return
-        try:
-            answer = function(job), None
-        except InputError as error:
-            answer = None, error
-        except Exception:
-            answer = None, RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
-        pipe.send(answer)
+            try:
+                answer = function(job), None
+            except InputError as error:
+                answer = None, error
+            except Exception:
+                answer = None, RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
+            pipe.send(answer)
+    except (EOFError, OSError):
+        return  # the parent has closed its end, perhaps while this one was being told something
 
 
 def _end_once(*_):
