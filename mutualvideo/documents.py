@@ -1,8 +1,23 @@
-"""JSON files that say their format and version: tables, cascades, manifests."""
+"""JSON files, and those that say their format and version: tables, cascades, manifests."""
 
 import json
 
 from mutualvideo.errors import InputError, shown
+
+
+def read_json(path):
+    """What a JSON file holds.
+
+    Raises:
+        InputError: if it is missing, or no JSON.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not a JSON file ({error})") from error
 
 
 def read_document(path, what, form, newest, oldest=None, remedy="make it anew"):
@@ -21,13 +36,7 @@ def read_document(path, what, form, newest, oldest=None, remedy="make it anew"):
     Raises:
         InputError: if it is missing, no JSON, or of another format or version.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not a JSON file ({error})") from error
+    content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != form:
         raise InputError(f'{path}: is not {what} (no "format": "{form}")')
     version = content.get("version")

@@ -1,9 +1,9 @@
 """COCO's json of pictures, categories and boxes, checked before anything is trained on it."""
 
-import json
 import math
 from dataclasses import dataclass
 
+from mutualvideo.documents import read_json
 from mutualvideo.errors import InputError, shown
 
 
@@ -39,13 +39,7 @@ def read_coco_file(path):
             not in the file, if a box is not four finite numbers, or if there is no annotation.
     """
     path = str(path)
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not a JSON file ({error})") from error
+    content = read_json(path)
     lists = ("images", "categories", "annotations")
     if not isinstance(content, dict) or not all(isinstance(content.get(n), list) for n in lists):
         raise InputError(

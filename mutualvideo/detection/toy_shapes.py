@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from mutualvideo.data.prepare.toy import holds
 from mutualvideo.data.prepare.toy_drawing import draw_color, draw_texture, shapes, turned
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
@@ -51,16 +52,7 @@ def make_toy_detection(output, train, val, seed, progress=None):
             f"--train and --val must be at least 1 and --seed 0 or more: {train}, {val}, {seed}"
         )
     made = {"version": VERSION, "task": "detection", "seed": seed, "train": train, "val": val}
-    if (output / "toy.json").exists():
-        try:
-            found = json.loads((output / "toy.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            found = "something unreadable"
-        if found != made:
-            raise InputError(
-                f"{output}/toy.json: this folder was made with other arguments ({found}); "
-                "give another --output or delete the folder"
-            )
+    if holds(output, made):
         return False
     quiet = not (sys.stderr.isatty() if progress is None else progress)
     with tqdm(total=train + val, desc="toy pictures", unit="picture", disable=quiet) as bar:

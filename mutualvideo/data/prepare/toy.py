@@ -132,7 +132,7 @@ def make_toy_dataset(output, train, val, seed, progress=None, workers=None, leve
         for code, (split, count) in enumerate(counts.items())
         for number in range(count)
     ]
-    if _holds(output, arguments) and all(path.exists() for path, *_ in jobs):
+    if holds(output, arguments) and all(path.exists() for path, *_ in jobs):
         return False
     _write_all(jobs, progress, workers)
     for split, count in counts.items():
@@ -143,9 +143,14 @@ def make_toy_dataset(output, train, val, seed, progress=None, workers=None, leve
     return True
 
 
-def _holds(output, arguments):
+def holds(output, arguments):
+    """Whether a folder holds what ``arguments`` make, as its ``toy.json`` says.
+
+    Raises:
+        InputError: if it was made with others.
+    """
     try:
-        found = json.loads((output / "toy.json").read_text())
+        found = json.loads((output / "toy.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
     except (OSError, ValueError, RecursionError):
