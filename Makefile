@@ -51,8 +51,10 @@ film: venv
 		--budget-script docs/adaptation_budget.txt --output $(OUTPUT)/demo \
 		--gif $(OUTPUT)/demo/adaptation.gif --gif-mb 2
 
-# Two files at a time, a thread each: the networks are too small for more.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --durations 40
+# Two files at a time, a thread each: the networks are too small for more. Where a test ends its
+# process, the run names it and ends: it would only do the same again.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --max-worker-restart 0 \
+	--durations 40
 
 test: venv-test
 	$(PYTEST)

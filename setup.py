@@ -67,7 +67,7 @@ setup(
     ],
     extras_require={
         "test": [
-            "pytest>=7.4",
+            "pytest>=9.0",
             "pytest-xdist>=3.5",
             "hypothesis>=6.80",
             "ruff>=0.4",

@@ -7,6 +7,7 @@ when nobody is left at the other end.
 
 import errno
 import os
+import threading
 
 import torch
 
@@ -15,6 +16,8 @@ from mutualvideo.errors import InputError
 _GONE = (ConnectionError, EOFError, FileNotFoundError)
 _GONE_TEXTS = ("DataLoader worker", "Pin memory thread exited")
 _NO_FILES = {errno.EMFILE, errno.ENFILE}
+# Seconds for the lock of an event, which workers hold for microseconds.
+_PATIENCE = 5.0
 # Open for a moment while a tensor is handed over: sockets and their files.
 _MORE_FILES = 6
 _NO_SHARED_MEMORY = ("shared memory", "Bus error", "/dev/shm", "unable to write to file </torch")
@@ -89,7 +92,8 @@ class _Done:
     """torch's "the workers are done", which may be said although one of them is dead.
 
     Workers take the lock of the event at every batch. One that is killed while it holds it never
-    gives it back, and ``set`` of the event itself would wait for it for ever.
+    gives it back, and ``set`` of the event itself would wait for it for ever. One that is just
+    dying still counts as alive, so the wait has an end too.
     """
 
     def __init__(self, event, workers):
@@ -101,8 +105,11 @@ class _Done:
     def set(self):
         self._is_set = True
         if all(worker.is_alive() for worker in self._workers):
-            self._event.set()
-            return
+            setting = threading.Thread(target=self._event.set, daemon=True)
+            setting.start()
+            setting.join(_PATIENCE)
+            if not setting.is_alive():
+                return
         for worker in self._workers:
             worker.kill()
 

@@ -125,6 +125,21 @@ def test_a_worker_killed_while_it_holds_the_lock_that_all_share(cfg, impatient, 
     assert not first.value and sorted(videos) == list(range(12))
 
 
+def test_a_worker_that_is_dying_still_looks_alive(cfg, monkeypatch):
+    """Its sockets are closed before anybody can see that it is gone."""
+    monkeypatch.setattr("mutualvideo.data.worker_faults._PATIENCE", 0.05)
+    loader = build_loader(cfg, "train")
+    assert len(list(loader)) == 6
+    workers = multiprocessing.active_children()
+    loader._loader._iterator._workers_done_event._event._cond.acquire()
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "is_alive", lambda self: True)
+    del loader
+    gc.collect()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == -signal.SIGKILL
+
+
 def test_a_worker_that_died_unseen_does_not_keep_the_loader_from_ending(cfg):
     loader = build_loader(cfg, "train")
     assert len(list(loader)) == 6
