@@ -6,6 +6,7 @@ data nor network is looked at.
 """
 
 import itertools
+import math
 from dataclasses import dataclass
 from statistics import mean
 
@@ -148,14 +149,22 @@ def _shapes(cfg, factors):
         sizes = [*shorter, base[1]]
     if min(base[0], *map(round, sizes)) < 1:
         raise InputError(f"MULTIGRID: factors {list(factors)} leave no frame or no pixel")
-    whole = frames * size**2
-    return [(round(whole / (base[0] * one**2)), base[0], one) for one in sizes]
+    whole, most = frames * size**2, _most(cfg)
+    return [(min(round(whole / (base[0] * one**2)), most), base[0], one) for one in sizes]
+
+
+def _most(cfg):
+    return cfg.MULTIGRID.MAX_BATCH_FACTOR or math.inf
 
 
 def _phase(cfg, begin, end, shapes):
     """Clips of the short cycle's turns are multiples of the long cycle's, as in PySlowFast."""
     factor, frames, size = shapes[-1]
-    turns = [(factor * max(1, round((size / one) ** 2)), round(one)) for *_, one in shapes]
+    factors = [factor * max(1, round((size / one) ** 2)) for *_, one in shapes]
+    turns = [
+        (min(each, _most(cfg)), round(one))
+        for each, (*_, one) in zip(factors, shapes, strict=True)
+    ]
     rate = cfg.DATA.SAMPLING_RATE * max(1, cfg.DATA.NUM_FRAMES // frames)
     return Phase(begin, end, max(1, factor), frames, rate, tuple(turns))
 
@@ -172,6 +181,11 @@ def _check(cfg):
     for key in ("BN_BASE_SIZE", "EVAL_FREQ"):
         if grid[key] < 1:
             raise InputError(f"MULTIGRID.{key} must be at least 1, got {grid[key]}")
+    if grid.MAX_BATCH_FACTOR < 0:
+        raise InputError(
+            "MULTIGRID.MAX_BATCH_FACTOR must be at least 1, or 0 for no limit, got "
+            f"{grid.MAX_BATCH_FACTOR}"
+        )
     pairs = grid.LONG_CYCLE_FACTORS
     if not pairs or any(len(pair) != 2 or not all(0 < one <= 1 for one in pair) for pair in pairs):
         raise InputError(

@@ -114,6 +114,20 @@ def test_as_many_steps_as_the_paper_saves():
         assert 0.4 < volume / (64 * 64 * 224**2) < 1.1
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_no_more_clips_than_allowed(most):
+    """The shapes stay; with a factor of 1 they share a stage's epochs alike, at the plain rate."""
+    keys = {"MULTIGRID__MAX_BATCH_FACTOR": most, "MULTIGRID__EPOCH_FACTOR": 1.0}
+    schedule, paper = build_schedule(kinetics(**keys)), build_schedule(kinetics())
+    for phase, without in zip(schedule.phases, paper.phases, strict=True):
+        assert phase.factor == min(without.factor, most) and phase.frames == without.frames
+        assert phase.turns == tuple((min(clips, most), size) for clips, size in without.turns)
+    if most == 1:
+        quarters = [94 / 4 * part for part in range(1, 5)]
+        assert [phase.end for phase in schedule.phases[:4]] == [round(end) for end in quarters]
+        assert StepPlan(kinetics(**keys), 240_000).total == 239 * 3750
+
+
 def test_the_short_cycle_alone_shortens_the_schedule():
     schedule = build_schedule(kinetics(MULTIGRID__LONG_CYCLE=False))
     (phase,) = schedule.phases
@@ -138,6 +152,7 @@ def test_a_cosine_takes_the_factor_and_runs_over_the_schedules_epochs():
         ({"MULTIGRID__EPOCH_FACTOR": 0}, "MULTIGRID.EPOCH_FACTOR must be above 0"),
         ({"MULTIGRID__EPOCH_FACTOR": 0.001}, "leaves no whole epoch"),
         ({"MULTIGRID__BN_BASE_SIZE": 0}, "MULTIGRID.BN_BASE_SIZE must be at least 1"),
+        ({"MULTIGRID__MAX_BATCH_FACTOR": -1}, "MULTIGRID.MAX_BATCH_FACTOR must be at least 1"),
         ({"MULTIGRID__LONG_CYCLE_FACTORS": [[0.5]]}, "MULTIGRID.LONG_CYCLE_FACTORS must be pairs"),
         ({"MULTIGRID__LONG_CYCLE_FACTORS": [[2, 1]]}, "at most 1"),
         ({"MULTIGRID__SHORT_CYCLE_FACTORS": [0.5]}, "MULTIGRID.SHORT_CYCLE_FACTORS must be two"),
