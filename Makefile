@@ -53,8 +53,8 @@ film: venv
 
 # Two files at a time, a thread each: the networks are too small for more. Where a test ends its
 # process, the run names it and ends: it would only do the same again.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --max-worker-restart 0 \
-	--durations 40
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart 0 --durations 40
 
 test: venv-test
 	$(PYTEST)

@@ -3,8 +3,26 @@
 import logging
 import os
 import signal
+from pathlib import Path
 
 import pytest
+
+
+# Files that take minutes. A process takes whole files, so one of these must not be the last.
+_LONGEST = [
+    "zoo/test_random_networks.py",
+    "backends/test_backends.py",
+    "engine/test_distributed.py",
+    "mutual/test_compiled.py",
+    "engine/test_multigrid.py",
+]
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first."""
+    here = Path(__file__).parent
+    first = {here / file: place for place, file in enumerate(_LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture(scope="session", autouse=True)

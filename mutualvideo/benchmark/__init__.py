@@ -10,7 +10,7 @@ from importlib import import_module
 
 # Name: module and function. Imported when asked for: nearly all import torch.
 COMMANDS = {
-    "train": "network_steps.train_step",
+    "train": "training_steps.train_step",
     "depthwise": "network_steps.depthwise",
     "switching": "network_steps.switching",
     "memory": "network_steps.memory",

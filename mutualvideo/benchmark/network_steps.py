@@ -1,4 +1,4 @@
-"""Networks: training steps, layers, switching, memory, slices and costs."""
+"""Networks: layers, switching, memory, slices and costs."""
 
 import gc
 import itertools
@@ -14,52 +14,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mutualvideo.benchmark.side_by_side import side_by_side
 from mutualvideo.config import load_cfg
-from mutualvideo.engine.optimizer import build_optimizer
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.models import build_model
-from mutualvideo.mutual import mutual_step
 from mutualvideo.slim import count_costs, extract, set_subnet, slimmable
 from mutualvideo.slim.counting.macs import example_input
 from mutualvideo.slim.kernels.depthwise import depthwise_conv3d
 from mutualvideo.slim.meta_copy import meta_twin
 from mutualvideo.subnet import Subnet
 
-_X3D_M = ["X3D.WIDTH_FACTOR", "2.0", "X3D.DEPTH_FACTOR", "2.2", "X3D.BOTTLENECK_FACTOR", "2.25"]
-
-
-def train_step(repeats=5, batch=4, frames=16, size=160):
-    """One step of X3D-M: ours mutual and plain, against PyTorchVideo's in its default layout."""
-    # Sizes and frame counts are drawn from the default lists, four of each.
-    shape = ["DATA.NUM_FRAMES", str(frames), "DATA.TRAIN_CROP_SIZE", str(size)]
-    cfg = load_cfg(None, [*_X3D_M, *shape])
-    clips, labels = torch.randn(batch, 3, frames, size, size), torch.arange(batch)
-    theirs = create_x3d(
-        input_clip_length=frames, input_crop_size=size, depth_factor=2.2, head_activation=None
-    ).train()
-    their_optimizer = torch.optim.SGD(theirs.parameters(), 0.01, 0.9, nesterov=True)
-    ours = build_model(cfg).to(memory_format=torch.channels_last_3d).train()
-    optimizer, sampler = build_optimizer(ours, cfg), build_sampler(cfg)
-    last = clips.contiguous(memory_format=torch.channels_last_3d)
-    step = iter(range(10**9))
-
-    def plain():
-        their_optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(theirs(clips), labels).backward()
-        their_optimizer.step()
-
-    def run(subnets):
-        optimizer.zero_grad(set_to_none=True)
-        mutual_step(ours, last, labels, subnets)
-        optimizer.step()
-
-    return {
-        "mutual step / PyTorchVideo step": side_by_side(
-            lambda: run(sampler.draw(next(step))), plain, repeats, "mutual"
-        ),
-        "full step / PyTorchVideo step": side_by_side(
-            lambda: run(sampler.draw(0)[:1]), plain, repeats, "full"
-        ),
-    }
+X3D_M = ["X3D.WIDTH_FACTOR", "2.0", "X3D.DEPTH_FACTOR", "2.2", "X3D.BOTTLENECK_FACTOR", "2.25"]
 
 
 def depthwise(repeats=5, batch=4):
@@ -88,7 +51,7 @@ def depthwise(repeats=5, batch=4):
 
 def switching(repeats=1000):
     """Time of ``set_subnet`` on X3D-M, against one millisecond."""
-    cfg = load_cfg(None, _X3D_M)
+    cfg = load_cfg(None, X3D_M)
     model, sampler = build_model(cfg), build_sampler(cfg)
     subnets = [subnet for step in range(repeats) for subnet in sampler.draw(step)]
     times = []
@@ -118,7 +81,7 @@ def memory(processes=5):
 
 def _resident(slim):
     """MiB that this fresh process holds after recognising with X3D-M at 16x224."""
-    cfg = load_cfg(None, _X3D_M)
+    cfg = load_cfg(None, X3D_M)
     model = (
         build_model(cfg)
         if slim
@@ -189,7 +152,7 @@ def _training_pass(network, x):
 
 def costs():
     """Costs of a grid of 100 sub-networks of X3D-M, against torch's own counter on each."""
-    cfg = load_cfg(None, [*_X3D_M, "DATA.NUM_FRAMES", "16", "DATA.TRAIN_CROP_SIZE", "224"])
+    cfg = load_cfg(None, [*X3D_M, "DATA.NUM_FRAMES", "16", "DATA.TRAIN_CROP_SIZE", "224"])
     model = build_model(cfg)
     grid = itertools.product((1.0, 0.9, 0.8, 0.7, 0.63), (16, 13, 10, 8, 6), (224, 192, 160, 128))
     subnets = [Subnet(*shape) for shape in grid]

@@ -162,8 +162,7 @@ def _phase(cfg, begin, end, shapes):
     factor, frames, size = shapes[-1]
     factors = [factor * max(1, round((size / one) ** 2)) for *_, one in shapes]
     turns = [
-        (min(each, _most(cfg)), round(one))
-        for each, (*_, one) in zip(factors, shapes, strict=True)
+        (min(each, _most(cfg)), round(one)) for each, (*_, one) in zip(factors, shapes, strict=True)
     ]
     rate = cfg.DATA.SAMPLING_RATE * max(1, cfg.DATA.NUM_FRAMES // frames)
     return Phase(begin, end, max(1, factor), frames, rate, tuple(turns))
