@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-
 # Files that take minutes. A process takes whole files, so one of these must not be the last.
 _LONGEST = [
     "zoo/test_random_networks.py",

@@ -317,8 +317,8 @@ _C.MULTIGRID.SHORT_CYCLE_FACTORS = [0.5, 0.5**0.5]
 _C.MULTIGRID.LONG_CYCLE = False
 # Shares of DATA.NUM_FRAMES and of DATA.TRAIN_CROP_SIZE; TRAIN.BATCH_SIZE is that of [1, 1].
 _C.MULTIGRID.LONG_CYCLE_FACTORS = [[0.25, 0.5**0.5], [0.5, 0.5**0.5], [0.5, 1.0], [1.0, 1.0]]
-# The most clips of a step over TRAIN.BATCH_SIZE, 0: any number, as in the paper. 1: as many steps as
-# without multigrid, each cheaper: for few videos, where larger batches are too few steps.
+# The most clips of a step over TRAIN.BATCH_SIZE, 0: any number, as in the paper. 1: as many steps
+# as without multigrid, each cheaper: for few videos, where larger batches are too few steps.
 _C.MULTIGRID.MAX_BATCH_FACTOR = 0
 # Clips that BatchNorm normalises together in training, however many a step has.
 _C.MULTIGRID.BN_BASE_SIZE = 8
