@@ -39,7 +39,7 @@ def streams(repeats=10):
             clip = np.random.default_rng(0).standard_normal(
                 (1, 3, subnet.frames, subnet.size, subnet.size), np.float32
             )
-            continual = continual_form(backend, subnet)
+            continual = continual_form(backend, backend.model, subnet)
             label = f"{name} continual {subnet} / clip-wise {subnet}"
             found[label] = side_by_side(
                 _stepping(continual, clip[:, :, 0]),

@@ -11,5 +11,6 @@ graph can; and it has no squeeze-excitation over a running window.
 
 from mutualvideo.continual.continual_network import ContinualNetwork
 from mutualvideo.continual.frame_stream import FrameAnswer, FrameStream
+from mutualvideo.continual.stream_statistics import calibrate_streams
 
-__all__ = ["ContinualNetwork", "FrameAnswer", "FrameStream"]
+__all__ = ["ContinualNetwork", "FrameAnswer", "FrameStream", "calibrate_streams"]

@@ -21,7 +21,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.evaluation.board import show_table
 from mutualvideo.evaluation.cascade_fit import fit_cascades
 from mutualvideo.evaluation.choose_statistics import choose_statistics, require_choice
-from mutualvideo.evaluation.continual_rows import continual_rows
+from mutualvideo.evaluation.continual_rows import continual_rows, for_streams
 from mutualvideo.evaluation.evaluate import evaluate
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.evaluation.results import RESULTS_NAME, library_versions, write_results
@@ -69,6 +69,7 @@ STATISTICS_NAME = "query_table.bn.pyth"
 WEIGHTS_NAME = "weights.pyth"
 CASCADES_NAME = "query_table.cascade.json"
 CONTINUAL_NAME = "query_table.continual.json"
+CONTINUAL_STATISTICS_NAME = "query_table.continual.bn.pyth"
 # Clips that cascades are chosen on: more cost time and hardly change the choice.
 _CASCADE_CLIPS = 20_000
 
@@ -199,7 +200,11 @@ def evaluate_grid(
         elif cfg.TABLE.CASCADES:
             _write_cascades(table, evaluation, cfg.OUTPUT_DIR)
         if cfg.TABLE.CONTINUAL:
-            _write_continual(table, continual_rows(model, subnets, listing, cfg), cfg.OUTPUT_DIR)
+            which = {subnet: work.get("chosen")[str(subnet)] for subnet in subnets}
+            training = read_videos(cfg.TRAIN.DATASET, cfg, "train").videos
+            network = for_streams(model, which, training, cfg)
+            found = continual_rows(network, subnets, listing, cfg)
+            _write_continual(table, found, get_statistics(network), cfg.OUTPUT_DIR)
         _write_table(table, cfg.OUTPUT_DIR, [*network_of(cfg).published(cfg), *overlays])
         more = _about_results(cfg, about, origin)
         write_results(cfg.OUTPUT_DIR, table, evaluation, listing, more)
@@ -289,8 +294,12 @@ def _write_cascades(table: QueryTable, evaluation: Evaluation, folder: str) -> N
     logger.info("cascades in %s: %s", CASCADES_NAME, text)
 
 
-def _write_continual(table: QueryTable, found: ContinualTable, folder: str) -> None:
-    """The rows in continual form beside the table."""
+def _write_continual(
+    table: QueryTable, found: ContinualTable, statistics: dict[str, Any], folder: str
+) -> None:
+    """The rows in continual form and their statistics beside the table."""
+    write_tensors(statistics, os.path.join(folder, CONTINUAL_STATISTICS_NAME))
+    found.metadata["statistics"] = CONTINUAL_STATISTICS_NAME
     keys = ("model", "dataset", "manifest", "fingerprint")
     found.metadata |= {key: table.metadata[key] for key in keys}
     found.save_json(os.path.join(folder, CONTINUAL_NAME))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
+import copy
 import logging
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,36 +15,35 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mutualvideo.continual import ContinualNetwork
-from mutualvideo.continual.frame_stream import takes
+from mutualvideo.continual.stream_statistics import calibrate_streams, of_stream
 from mutualvideo.data.annotations import Video
-from mutualvideo.data.transforms import normalize, test_transform
 from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
+from mutualvideo.evaluation.streams import calibration_streams, frames_of
 from mutualvideo.media import DecodeError
-from mutualvideo.media.reading import open_reader
-from mutualvideo.slim import require_calibrated, resample_clip
+from mutualvideo.slim import require_calibrated
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.continual_table import ContinualRow, ContinualTable
 
 logger = logging.getLogger(__name__)
 
-# Frames that are decoded and prepared at a time.
-_CHUNK = 64
 _TIMED = 9
 
 
 @torch.inference_mode()
 def continual_rows(
-    model: nn.Module, subnets: Sequence[Subnet], videos: Sequence[Video], cfg: CfgNode
+    model: nn.Module,
+    subnets: Sequence[Subnet],
+    videos: Sequence[Video],
+    cfg: CfgNode,
 ) -> ContinualTable:
     """Costs, delays and accuracies of sub-networks in continual form.
 
     Every video is a stream: its frames are as far apart as a clip's (DATA.SAMPLING_RATE), from
     its first to its last, the centre crop of each. The softmax is averaged over all positions of
-    the window, as over sliding clips; a video shorter than the window has one. The sub-networks
-    run on the statistics that they have for clips.
+    the window, as over sliding clips; a video shorter than the window has one.
 
     Args:
-        model: a slimmable network whose ``subnets`` are calibrated.
+        model: a slimmable network whose ``subnets`` have statistics; see :func:`for_streams`.
         subnets: which.
         videos: of the list; one that does not decode is named in a warning and not counted.
         cfg: configuration.
@@ -64,7 +63,7 @@ def continual_rows(
     right, count = dict.fromkeys(subnets, 0), 0
     for video in tqdm(videos, "continual", disable=None, leave=False):
         try:
-            frames = torch.cat(list(_frames(video, cfg)))
+            frames = torch.cat(list(frames_of(video, cfg)))
         except DecodeError as error:
             logger.warning("not counted: %s", error)
             continue
@@ -76,6 +75,32 @@ def continual_rows(
         raise InputError("continual rows: no video of the list decodes")
     rows = [_row(form, subnet, 100 * right[subnet] / count, cfg) for subnet, form in forms.items()]
     return ContinualTable(rows, {"videos": count, "expected": len(videos)})
+
+
+def for_streams(
+    model: nn.Module, chosen: Mapping[Subnet, str], videos: Sequence[Video], cfg: CfgNode
+) -> nn.Module:
+    """A copy of a network for clips whose sub-networks have the statistics of streams.
+
+    Args:
+        model: a slimmable network whose sub-networks have statistics for clips.
+        chosen: ``{sub-network: which}``; those with ``calibrated`` ones are calibrated on streams,
+            the others keep what they have.
+        videos: of the training list.
+        cfg: configuration.
+
+    Raises:
+        InputError: if the network has no continual form, or no video decodes.
+    """
+    network = copy.deepcopy(model).eval()
+    ContinualNetwork(network)  # refused here
+    subnets = [subnet for subnet, which in chosen.items() if which == "calibrated"]
+    if subnets:
+        device = next(network.parameters()).device
+        batches = (batch.to(device) for batch in calibration_streams(videos, cfg))
+        bar = tqdm(batches, "calibrate on streams", disable=None, leave=False)
+        calibrate_streams(network, subnets, bar, cfg.DATA.NUM_FRAMES)
+    return network
 
 
 def _row(form: ContinualNetwork, subnet: Subnet, top1: float, cfg: CfgNode) -> ContinualRow:
@@ -104,30 +129,15 @@ def _milliseconds(form: ContinualNetwork) -> float:
 
 def _slide(form: ContinualNetwork, frames: Tensor, cfg: CfgNode) -> Tensor:
     """Mean softmax (classes,) over all positions of the window on ``frames`` (T, 3, S, S)."""
-    full, window = cfg.DATA.NUM_FRAMES, form.window
-    taken = [n for n in range(len(frames)) if takes(window, full, n)]
-    clip = resample_clip(frames[taken].transpose(0, 1)[None], len(taken), form.size)
-    first = form.delay + min(window, len(taken)) - 1
+    window = form.window
+    clip = of_stream(frames.transpose(0, 1)[None], window, form.size, cfg.DATA.NUM_FRAMES)
+    length = clip.shape[2]
+    first = form.delay + min(window, length) - 1
     state, scores = form.start(), []
-    for number in range(len(taken) + form.delay):
-        if number == len(taken):
+    for number in range(length + form.delay):
+        if number == length:
             state = form.ended(state)
-        logits, state = form.step(clip[:, :, min(number, len(taken) - 1)], state)
+        logits, state = form.step(clip[:, :, min(number, length - 1)], state)
         if number >= first:
             scores.append(logits.float().softmax(1)[0])
     return torch.stack(scores).mean(0)
-
-
-def _frames(video: Video, cfg: CfgNode) -> Iterator[Tensor]:
-    """Normalised float32 (T, 3, size, size), some frames at a time, as far apart as a clip's."""
-    data = cfg.DATA
-    size, share = data.TEST_CROP_SIZE, data.TEST_CROP_SHARE
-    with open_reader(video, data.DECODING_BACKEND) as reader:
-        apart = data.SAMPLING_RATE * reader.fps / data.TARGET_FPS
-        # 1e-6: 2.9999999 out of the multiplication means 3.
-        numbers = (int(apart * n + 1e-6) for n in itertools.count())
-        wanted = list(itertools.takewhile(lambda number: number < len(reader), numbers))
-        for begin in range(0, len(wanted), _CHUNK):
-            pictures = reader.read(wanted[begin : begin + _CHUNK], round(size / share))
-            square = test_transform(torch.from_numpy(pictures), size, 0, 1, share)
-            yield normalize(square.movedim(-1, 1), data.MEAN, data.STD)

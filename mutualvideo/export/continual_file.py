@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from mutualvideo.export.staging import place, staging
 from mutualvideo.export.subnet_file import Written
 from mutualvideo.extras import import_extra
 from mutualvideo.files import StrPath
+from mutualvideo.runtime.continual_form import continual_network
 from mutualvideo.runtime.step_graph import StepGraph, step_to_onnx
 from mutualvideo.subnet import Subnet
+from mutualvideo.table.continual_table import ContinualTable
 
 State = dict[str, np.ndarray]
 # (frame, state) -> (logits, next state)
@@ -65,6 +68,7 @@ def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -
         raise InputError(f"{path}: a file of format {name} ends in {endings[0]}")
     for package in _PACKAGES[name]:
         import_extra(package, name, f"format {name!r}")
+    source = _of_streams(source)
     source.row(subnet)
     graph = StepGraph(source.network(subnet), subnet).eval()
     about = as_text(_describe(source, subnet, graph, _PACKAGES[name]))
@@ -77,6 +81,14 @@ def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -
         nbytes = sum(one.stat().st_size for one in files)
         place(files, path.parent)
     return Written(subnet, name, [path.with_suffix(e) for e in endings], difference, nbytes)
+
+
+def _of_streams(source: Origin) -> Origin:
+    """With the statistics of the rows in continual form, where the table names them."""
+    path = source.table.path_of("continual")
+    table = None if path is None else ContinualTable.load_json(path)
+    statistics = None if table is None else table.statistics_beside(path)
+    return replace(source, model=continual_network(source.model, statistics))
 
 
 def start_of(shapes: Mapping[str, Any], batch: int = 1) -> State:

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
 from mutualvideo.backends.common.over_network import NetworkBackend
 from mutualvideo.continual import ContinualNetwork
 from mutualvideo.errors import InputError
-from mutualvideo.slim import extract, weights_layout
+from mutualvideo.slim import extract, load_statistics, weights_layout
 from mutualvideo.subnet import Subnet
 
 
-def continual_form(backend: NetworkBackend, subnet: Subnet) -> ContinualNetwork:
+def continual_network(model: nn.Module, statistics: Path | None) -> nn.Module:
+    """A network whose sub-networks have the statistics of streams.
+
+    A copy: the sub-networks of ``model`` keep theirs, for clips.
+
+    Args:
+        model: a slimmable network.
+        statistics: the file; ``None``: there are none for streams, and ``model`` is returned.
+
+    Raises:
+        InputError: if the file cannot be read, or belongs to another network.
+    """
+    if statistics is None:
+        return model
+    network = copy.deepcopy(model)
+    load_statistics(network, statistics)
+    return network
+
+
+def continual_form(backend: NetworkBackend, network: Any, subnet: Subnet) -> ContinualNetwork:
     """A sub-network that takes one frame at a time, on the backend that it runs clips on.
 
     On ``torch`` it is the slimmable network itself; on all others it is cut out, BatchNorm folded.
@@ -18,12 +43,12 @@ def continual_form(backend: NetworkBackend, subnet: Subnet) -> ContinualNetwork:
     Args:
         backend: ``torch``, ``torch-extracted``, ``openvino`` or ``onnxruntime``, over a network
             that lies in memory.
+        network: :func:`continual_network` of that.
         subnet: one that is calibrated.
 
     Raises:
         InputError: for a network without such a form, or another device or precision.
     """
-    network = backend.model
     if backend.name == "torch":
         return ContinualNetwork(network, subnet=subnet)
     static = extract(network, subnet, fold=True).requires_grad_(False)

@@ -52,8 +52,8 @@ class ContinualRecognizer:
     Args:
         executor: of the network; its backend is ``torch``, ``torch-extracted``, ``openvino`` or
             ``onnxruntime``.
-        table: the rows in continual form; ``None``: the file that the query table names
-            (``continual``).
+        table: the rows in continual form, which run on the network's statistics; ``None``: the
+            file that the query table names (``continual``), with the statistics beside it.
         filling: ``beside`` or ``at once``, see :class:`~mutualvideo.continual.FrameStream`.
 
     Attributes:
@@ -73,6 +73,7 @@ class ContinualRecognizer:
                 f"continual: backend {backend.name!r} keeps no state between frames: choose "
                 f"{', '.join(_BACKENDS)}, with a checkpoint"
             )
+        statistics = None
         if table is None:
             path = executor.table.path_of("continual")
             if path is None:
@@ -80,6 +81,7 @@ class ContinualRecognizer:
                     "the query table names no continual rows: make it with TABLE.CONTINUAL True"
                 )
             table = ContinualTable.load_json(path)
+            statistics = table.statistics_beside(path)
         self.rows, self._executor, self._filling = table, executor, filling
         data = executor.cfg.DATA
         self.frame_s = data.SAMPLING_RATE / data.TARGET_FPS
@@ -92,6 +94,9 @@ class ContinualRecognizer:
         self._row: ContinualRow | None = None
         if not len(table):
             raise InputError("the continual table has no rows")
+        from mutualvideo.runtime.continual_form import continual_network
+
+        self._network = continual_network(backend.model, statistics)
         self._plain(table.rows[0].subnet)  # refused here, not with the first frame
 
     @property
@@ -242,8 +247,7 @@ class ContinualRecognizer:
         """For its numbers alone; costs nothing, switches nothing."""
         from mutualvideo.continual import ContinualNetwork
 
-        backend: Any = self._executor.backend
-        return ContinualNetwork(backend.model, subnet.frames, subnet.size)
+        return ContinualNetwork(self._network, subnet.frames, subnet.size)
 
     def form(self, subnet: Subnet) -> ContinualNetwork:
         """The continual form of a row, which is prepared here if it is not yet."""
@@ -252,7 +256,7 @@ class ContinualRecognizer:
                 from mutualvideo.runtime.continual_form import continual_form
 
                 backend: Any = self._executor.backend
-                self._continual[subnet] = continual_form(backend, subnet)
+                self._continual[subnet] = continual_form(backend, self._network, subnet)
             return self._continual[subnet]
 
 

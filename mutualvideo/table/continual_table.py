@@ -11,6 +11,7 @@ import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from mutualvideo.budget import Budget, format_macs, is_positive
@@ -183,6 +184,22 @@ class ContinualTable:
             except (InputError, TypeError) as error:
                 raise InputError(f"{path}: row {number}: {error}") from None
         return cls(found, metadata)
+
+    def statistics_beside(self, path: StrPath) -> Path | None:
+        """The file of BatchNorm statistics that ``metadata["statistics"]`` names.
+
+        Args:
+            path: of this table's file, in whose folder it is.
+
+        Raises:
+            InputError: if the metadata names something else than a file.
+        """
+        name = self.metadata.get("statistics")
+        if name is None:
+            return None
+        if not isinstance(name, str):
+            raise InputError(f"{path}: metadata 'statistics' must be a path, got {shown(name)}")
+        return Path(path).parent / name
 
     def to_markdown(self) -> str:
         """A Markdown table, the cheapest row first."""

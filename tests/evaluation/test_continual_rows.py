@@ -4,13 +4,15 @@ import pytest
 import torch
 from fvcore.nn.squeeze_excitation import SqueezeExcitation
 
+from mutualvideo.config import get_cfg
 from mutualvideo.continual import ContinualNetwork
 from mutualvideo.data.annotations import Video
 from mutualvideo.data.transforms import normalize
 from mutualvideo.errors import InputError
-from mutualvideo.evaluation.continual_rows import continual_rows
+from mutualvideo.evaluation.continual_rows import continual_rows, for_streams
+from mutualvideo.evaluation.streams import calibration_streams
 from mutualvideo.media import open_video
-from mutualvideo.slim import resample_clip, set_subnet
+from mutualvideo.slim import batch_norms, resample_clip, set_subnet
 from mutualvideo.subnet import Subnet
 from tests.continual.references import give_statistics, over_windows, small_network
 from tests.networks import make_cfg
@@ -18,6 +20,7 @@ from tests.runtime.conftest import write_video  # noqa: F401  (fixture)
 
 SIZE = 32
 WIDE, FEW = Subnet(1, 4, SIZE), Subnet(0.63, 2, 24)
+LOOK = get_cfg().DATA.MEAN, get_cfg().DATA.STD
 # Every second frame of 30 a second; two frames of four are three apart.
 COUNTS = {WIDE: (1, 15.0), FEW: (3, 5.0)}
 
@@ -77,6 +80,36 @@ def test_accuracy_is_that_of_sliding_the_plain_network(write_video):  # noqa: F8
         row, form = found[subnet], ContinualNetwork(network, subnet=subnet)
         assert row.frames_per_s == pytest.approx(rate)
         assert (row.macs, row.delay) == (form.macs(), form.delay)
+
+
+def test_streams_to_calibrate_on(write_video):  # noqa: F811
+    """The shorter ones together, cut to the shortest; three clips of 4 frames at most."""
+    cfg = configuration()
+    cfg.TABLE.CALIBRATION_BATCHES, cfg.TRAIN.BATCH_SIZE = 2, 5
+    lengths = (40, 8, 12, 6, 10, 30, 16, 20, 14)
+    paths = [write_video(f"{n}.mp4", frames=n, height=SIZE, width=SIZE) for n in lengths]
+    videos = [Video(str(path), 0, n, path.name) for n, path in enumerate(paths)]
+    batches = list(calibration_streams(videos, cfg))
+    assert [tuple(batch.shape) for batch in batches] == [(8, 3, 3, SIZE, SIZE), (1, 3, 12, 32, 32)]
+    with open_video(paths[3]) as reader:
+        pixels = torch.from_numpy(reader.read([0, 2, 4], SIZE)).permute(3, 0, 1, 2)
+    torch.testing.assert_close(batches[0][0], normalize(pixels[None], *LOOK)[0])
+    cfg.TRAIN.BATCH_SIZE = 2
+    assert sum(len(batch) for batch in calibration_streams(videos, cfg)) == 4
+
+
+def test_which_sub_networks_are_calibrated_on_streams(write_video):  # noqa: F811
+    network, cfg = small_network("X3D"), configuration()
+    for subnet in (WIDE, FEW):
+        give_statistics(network, subnet)
+    path = write_video("a.mp4", frames=20, height=SIZE, width=SIZE)
+    videos = [Video(str(path), 0, 0, path.name)]
+    found = for_streams(network, {WIDE: "calibrated", FEW: "own"}, videos, cfg)
+    for (_, of_clips), (_, of_streams) in zip(
+        batch_norms(network), batch_norms(found), strict=True
+    ):
+        assert torch.equal(of_clips.statistics[FEW][0], of_streams.statistics[FEW][0])
+        assert not torch.equal(of_clips.statistics[WIDE][0], of_streams.statistics[WIDE][0])
 
 
 def test_videos_that_do_not_decode_are_not_counted(tmp_path):

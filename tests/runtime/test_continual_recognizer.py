@@ -1,16 +1,18 @@
 """The recogniser in continual form: a stream under budgets of a second."""
 
+import copy
 import threading
 
 import numpy as np
 import pytest
 import torch
 
-from mutualvideo.continual import ContinualNetwork
+from mutualvideo.continual import ContinualNetwork, calibrate_streams
 from mutualvideo.errors import InputError
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.runtime.preprocess import Preprocessing, prepare
+from mutualvideo.slim import get_statistics, load_statistics
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.continual_table import ContinualRow, ContinualTable
 from mutualvideo.table.query import QueryTable
@@ -31,7 +33,11 @@ def run_with_rows(run_dir, tiny_cfg, tmp_path_factory):
         form = ContinualNetwork(model, subnet=subnet)
         rows.append(ContinualRow(subnet, form.macs(), rate, form.delay, form.nbytes(), top1))
     folder = tmp_path_factory.mktemp("continual")
-    ContinualTable(rows).save_json(folder / "rows.json")
+    of_streams = copy.deepcopy(model)
+    streams = [torch.randn(2, 3, 14, FULL.size, FULL.size)]
+    calibrate_streams(of_streams, [FULL, NARROW, FEW], streams, FULL.frames)
+    torch.save(get_statistics(of_streams), folder / "rows.pyth")
+    ContinualTable(rows, {"statistics": "rows.pyth"}).save_json(folder / "rows.json")
     table.metadata |= {"continual": str(folder / "rows.json")}
     table.metadata |= {
         key: str(run_dir / table.metadata[key]) for key in ("checkpoint", "statistics")
@@ -56,7 +62,9 @@ def test_answers_are_those_of_the_network_on_prepared_frames(run_with_rows, tiny
     row = recognizer.set_budget("1T/s")
     assert row.subnet == FULL and recognizer.current == row
     found = [recognizer.predict(frame) for frame in frames(14)]
-    model = ContinualNetwork(recognizer.backend.model, subnet=FULL)
+    network = copy.deepcopy(recognizer.backend.model)
+    load_statistics(network, run_with_rows[1].parent / "rows.pyth")
+    model = ContinualNetwork(network, subnet=FULL)
     state = model.start()
     # As a clip of all 14 frames is prepared.
     look = tuple(tiny_cfg.DATA.MEAN), tuple(tiny_cfg.DATA.STD)
@@ -123,11 +131,11 @@ def slow_to_prepare(run_with_rows, monkeypatch):
     pytest.importorskip("openvino")
     made = {}
 
-    def form(backend, subnet):
-        return made[subnet](backend, subnet)
+    def form(backend, network, subnet):
+        return made[subnet](network, subnet)
 
     for subnet in (FULL, NARROW, FEW):
-        made[subnet] = lambda backend, subnet: ContinualNetwork(backend.model, subnet=subnet)
+        made[subnet] = lambda network, subnet: ContinualNetwork(network, subnet=subnet)
     monkeypatch.setattr("mutualvideo.runtime.continual_form.continual_form", form)
     how = {"backend": "openvino", "mode": "continual", "filling": "at once"}
     recognizer = AdaptiveRecognizer(*run_with_rows, **how)

@@ -14,7 +14,10 @@ from mutualvideo.evaluation import evaluate as evaluate_module
 from mutualvideo.media import with_pyav
 from mutualvideo.models import build_model
 from mutualvideo.run import resume as work_module
+from mutualvideo.runtime import AdaptiveRecognizer
+from mutualvideo.slim.batch_norm_layers import batch_norms
 from mutualvideo.table.cascade import CascadeCurve
+from mutualvideo.table.continual_table import ContinualTable
 from tests.engine.conftest import one_thread, tiny, video_folder  # noqa: F401  (fixtures)
 
 from .test_run_net import load_tool
@@ -90,6 +93,36 @@ def test_the_whole_table(table_of, checkpoint, tmp_path):
     assert all(0 <= row.top1 <= 100 and row.latency_ms is None for row in table)
     assert table_of("--overlay", "x4d")[0] == 2
     assert table_of("--backend", "tensorrt", "--latency")[0] == 2
+
+
+def test_rows_in_continual_form_have_statistics_of_their_own(table_of, checkpoint, tmp_path):
+    """The file beside the table; a recogniser of streams runs on it, one of clips does not."""
+    out = tmp_path / "rows"
+    keys = {"TABLE__CONTINUAL": True, "TABLE__LATENCY": False, "TABLE__WIDTHS": [0.5]}
+    code, _ = table_of("--output", out, "--checkpoint", checkpoint, "TABLE.CASCADES", False, **keys)
+    assert code == 0
+    rows = ContinualTable.load_json(out / "query_table.continual.json")
+    assert [str(row) for row in rows] == ["0.5x4x32@continual", "0.5x2x32@continual"]
+    of_clips = get_loaded(out / "query_table.bn.pyth")
+    of_streams = get_loaded(rows.statistics_beside(out / "query_table.continual.json"))
+    assert of_clips.keys() == of_streams.keys() == {"0.5x4x32", "0.5x2x32"}
+    recognizer = AdaptiveRecognizer(out, mode="continual")
+    subnet = rows.rows[0].subnet
+    for network, wanted in (
+        (recognizer.backend.model, of_clips),
+        (recognizer.frames.form(subnet).network, of_streams),
+    ):
+        for name, norm in batch_norms(network):
+            mean, var = wanted[str(subnet)][name]
+            assert torch.equal(norm.statistics[subnet][0], mean)
+            assert torch.equal(norm.statistics[subnet][1], var)
+    # Clips of 4 frames see zeros at both ends; streams are longer.
+    last = list(of_clips["0.5x4x32"])[-1]
+    assert not torch.equal(of_clips["0.5x4x32"][last][0], of_streams["0.5x4x32"][last][0])
+
+
+def get_loaded(path):
+    return torch.load(path, weights_only=True)["subnets"]
 
 
 def test_cascades_of_enough_videos(table_of, checkpoint, video_folder, tmp_path):  # noqa: F811

@@ -60,6 +60,23 @@ def calibrate(model, subnets, clips, over_processes=False):
     Raises:
         InputError: if ``clips`` is empty, or a sub-network cannot be run.
     """
+    collect(model, subnets, clips, each_subnet, over_processes=over_processes)
+
+
+@torch.no_grad()
+def collect(model, subnets, batches, each, count_of=batch_length, over_processes=False):
+    """What :func:`calibrate` does, for inputs of any kind.
+
+    Args:
+        model, subnets, over_processes: as :func:`calibrate` takes them.
+        batches: iterable of batches, on the model's device.
+        each: function of (model, batch, subnets) that switches to each sub-network in turn and
+            yields (sub-network, its input).
+        count_of: function of a batch: its weight.
+
+    Raises:
+        InputError: as :func:`calibrate` does.
+    """
     slim_state(model)  # of what is no slimmable network: an error in words
     subnets = list(dict.fromkeys(map(Subnet.of, subnets)))
     norms = [norm for _, norm in batch_norms(model)]
@@ -70,14 +87,14 @@ def calibrate(model, subnets, clips, over_processes=False):
             for subnet in subnets:
                 norm.statistics.pop(subnet, None)
         total = 0
-        for batch in clips:
-            count = batch_length(batch)
+        for batch in batches:
+            count = count_of(batch)
             if over_processes:
                 first = next(t for t in tree_leaves(batch) if torch.is_tensor(t))
                 count = count_over_processes(count, first.device)
             total += count
             state.calibration_momentum = count / total
-            for _, x in each_subnet(model, batch, subnets):
+            for _, x in each(model, batch, subnets):
                 run_on(model, x)
     if total == 0:
         raise InputError("calibrate(): no clips were given, so there is nothing to average")
