@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import threading
 from collections import deque
-from collections.abc import Iterator
 
 import numpy as np
 from tqdm import tqdm
 
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.media.instants import Instants
 from mutualvideo.media.source import Source
 from mutualvideo.play.film import film
 from mutualvideo.play.overlay import Overlay, Status
@@ -93,7 +93,8 @@ class _FramePlayer:
             ["time_s", "subnet", "macs", "latency_ms", "budget", "warming_up", "filling"]
             + [f"{name}{rank}" for rank in ranks for name in ("top", "score")]
         )
-        self._next_s, self._shown_s = 0.0, -float("inf")
+        self._instants = Instants(self._frame_s, source.live)
+        self._shown_s = -float("inf")
         self._entry: int | None = None
         # Who answered last.
         self._answered: Subnet | None = None
@@ -101,8 +102,12 @@ class _FramePlayer:
         # (seconds, multiply-adds) of the last second.
         self._spent: deque[tuple[float, int]] = deque()
         self.parts: dict[int, Part] = {}
-        self.missed = 0
         recognizer.frames.restart()
+
+    @property
+    def missed(self) -> int:
+        """Frames to recognise that were left out."""
+        return self._instants.missed
 
     def run(self, writer, seconds, stop) -> tuple[int, str | None]:
         """(frames written, why the source was lost or ``None``)."""
@@ -110,13 +115,11 @@ class _FramePlayer:
         frames = source.frames(lambda time_s, frame: None, stop)
         with tqdm(total=source.count, unit="frame", desc=source.name, disable=None) as progress:
             try:
-                before = None
                 for time_s, frame in frames:
                     if seconds is not None and time_s >= seconds:
                         break
-                    for instant_s, on_screen in self._due(time_s, frame, before):
+                    for instant_s, on_screen in self._instants.until(time_s, frame):
                         self._recognise(instant_s, on_screen)
-                    before = frame
                     if self._overlay is None:
                         self._overlay = self._new_overlay(frame)
                     writer.write(self._overlay.draw(time_s, frame), time_s)
@@ -129,17 +132,6 @@ class _FramePlayer:
             finally:
                 frames.close()
         return written, problem
-
-    def _due(self, time_s, frame, before) -> Iterator[tuple[float, np.ndarray]]:
-        """(seconds, frame on screen) of the instants up to ``time_s`` that were not recognised."""
-        if self._source.live and time_s - self._next_s > self._frame_s:
-            late = int((time_s - self._next_s) / self._frame_s)
-            self.missed += late
-            self._next_s += late * self._frame_s
-        while self._next_s <= time_s + _EPSILON_S:
-            here = before is None or self._next_s > time_s - _EPSILON_S
-            yield self._next_s, frame if here else before
-            self._next_s += self._frame_s
 
     def _recognise(self, time_s, frame) -> None:
         entry = self._script.index(time_s)

@@ -41,16 +41,21 @@ class Answer(Prediction):
 
 
 def executor_of(recognizer: AdaptiveRecognizer) -> Executor:
-    """What runs the recogniser's rows.
+    """What runs the recogniser's rows of clips.
 
     Raises:
-        InputError: if it is no recogniser.
+        InputError: if it is no recogniser, or one that takes frames.
     """
     executor = getattr(recognizer, "executor", None)
     if executor is None:
         raise InputError(
             f"expected an AdaptiveRecognizer, got {shown(recognizer)}: open it with "
             "AdaptiveRecognizer(...) first"
+        )
+    if getattr(recognizer, "frames", None) is not None:
+        raise InputError(
+            'this recogniser takes frames (mode="continual"), and clips are answered here: give '
+            'one with mode="clip", or the frames of many streams to a FrameServer'
         )
     return executor
 

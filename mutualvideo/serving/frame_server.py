@@ -18,6 +18,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.policy.slowdown import Slowdown
 from mutualvideo.runtime.continual_recognizer import ContinualRecognizer, FramePrediction
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
+from mutualvideo.serving.awaited import Awaited
 from mutualvideo.slim import resample_clip
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.continual_table import ContinualRow
@@ -61,7 +62,7 @@ class _Seat:
     missed: int = 0
 
 
-class FrameServer:
+class FrameServer(Awaited):
     """Recognises many streams frame by frame, those that wait in one batch.
 
     All run on one row: the best one with which a frame of every stream takes at most ``share`` of
@@ -91,6 +92,7 @@ class FrameServer:
         share: float = 0.9,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__()
         names = list(streams)
         if not names or len(set(names)) < len(names):
             raise InputError("streams: expected at least one name, none twice")
@@ -142,6 +144,7 @@ class FrameServer:
             seat = self._seats[stream]
             seat.dropped += seat.waiting is not None
             seat.waiting = came_s, pixels
+        self.wake()
 
     def switch(self, subnet: Subnet) -> None:
         """Has a row answer as soon as the states of all streams are full.
@@ -154,6 +157,7 @@ class FrameServer:
     @torch.inference_mode()
     def answer(self) -> dict[str, StreamAnswer]:
         """Answers all frames that wait; ``{stream: answer}``, empty if none does."""
+        self.look()
         with self._lock:
             taken = {
                 name: seat.waiting for name, seat in self._seats.items() if seat.waiting is not None

@@ -12,7 +12,8 @@ from mutualvideo.policy.stream_plan import Stream, plan_rows
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.serving.answer import AnswerError
-from mutualvideo.serving.stream_server import StreamServer, run_streams
+from mutualvideo.serving.run_streams import run_streams
+from mutualvideo.serving.stream_server import StreamServer
 from mutualvideo.table.query import QueryTable, Row
 from tests.policy.rows import A, B, C, D
 from tests.runtime.conftest import GRID
