@@ -42,9 +42,7 @@ def answers(run, video, script):
                 clips.set_budget(Budget("macs", budget.value * frame_s))
                 of_clip = clips.predict(window.clip()) if window.full else None
                 both = of_clip, frames.predict(on_screen)
-                shown = [
-                    one and (one.labels[0], one.subnet, one.macs / frame_s) for one in both
-                ]
+                shown = [one and (one.labels[0], one.subnet, one.macs / frame_s) for one in both]
                 found.append((instant_s, on_screen, budget, dict(zip(FORMS, shown, strict=True))))
     return found
 
