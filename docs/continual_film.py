@@ -78,9 +78,9 @@ def draw(found, path, mp4):
                 points = [(one[0], one[3][form][2] / 1e6) for one in done if one[3][form]]
                 if points:
                     axes.step(*zip(*points, strict=True), where="post", color=colour, label=form)
-            axes.set(xlim=(0, times[-1]), ylim=(0, 1.15 * max(limits)), xlabel="seconds")
+            axes.set(xlim=(0, times[-1]), ylim=(0, 1.4 * max(limits)), xlabel="seconds")
             axes.set_ylabel("M multiply-adds a second")
-            axes.legend(loc="upper right", fontsize=8)
+            axes.legend(loc="upper center", fontsize=8, ncols=3)
             figure.canvas.draw()
             writer.write(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy(), now_s)
     write_gif(mp4, path, 2_000_000)
