@@ -14,9 +14,10 @@ from mutualvideo.data.class_count import class_weights, settle_classes
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.kept_memory import kept_bytes as _kept_bytes
 from mutualvideo.engine.optimizer import learning_rate
+from mutualvideo.engine.starting_point import load_initial, newest_of
 from mutualvideo.engine.step_plan import Step, StepPlan
 from mutualvideo.engine.time_estimate import Share, multigrid_lines, shares_of, time_left
-from mutualvideo.engine.train import build_sampler, build_trained, load_initial, newest_of
+from mutualvideo.engine.train import build_sampler, build_trained
 from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
 from mutualvideo.run.checkpoint import resume

@@ -19,6 +19,7 @@ from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
 )
 from mutualvideo.engine.monitor import Monitor
 from mutualvideo.engine.run_keys import check_alone, check_training_keys
+from mutualvideo.engine.starting_point import load_initial, newest_of
 from mutualvideo.engine.step_plan import StepPlan, batch_turns
 from mutualvideo.engine.update import Updater
 from mutualvideo.engine.watch import Watch
@@ -27,9 +28,6 @@ from mutualvideo.models import (
     build_model,
     freeze,
     full_subnet,
-    load_pretrained,
-    local_weights,
-    read_checkpoint,
     recompute_blocks,
     require_runnable,
     train_alone,
@@ -38,7 +36,6 @@ from mutualvideo.mutual import SubnetSampler, compile_training
 from mutualvideo.run.allocator import keep_freed_memory
 from mutualvideo.run.checkpoint import (
     checkpoint_path,
-    read_newest,
     resume,
     save_checkpoint,
 )
@@ -50,7 +47,7 @@ from mutualvideo.run.progress import Progress
 from mutualvideo.run.reduce import means_over_processes
 from mutualvideo.run.stopping import Stop
 from mutualvideo.signals import stop_on_signals
-from mutualvideo.slim import order_channels, slim_state, weights_layout
+from mutualvideo.slim import slim_state, weights_layout
 from mutualvideo.slim.subclass import require_shareable_norms
 from mutualvideo.subnet import Subnet
 
@@ -360,32 +357,6 @@ class _Training:
         else:
             return
         raise diverged(f"{what} were skipped", self.cfg.OUTPUT_DIR)
-
-
-def newest_of(cfg, context):
-    """``(path, content)`` of the checkpoint to go on from, the main process's choice; or None."""
-    if not cfg.TRAIN.AUTO_RESUME:
-        return None
-    found = read_newest(cfg.OUTPUT_DIR) if context.is_main else None
-    path = from_main(found and found[0])
-    if path is None or context.is_main:
-        return found
-    return path, read_checkpoint(path)
-
-
-def load_initial(cfg, model):
-    """Loads and prepares what a new run starts from."""
-    path = cfg.TRAIN.CHECKPOINT_FILE_PATH
-    if path:
-        load_pretrained(model, local_weights(path), replace_classifier=True)
-        logger.info("started from the weights of %s", path)
-    if cfg.MUTUAL.ORDER_CHANNELS:
-        if not path:
-            raise InputError(
-                "MUTUAL.ORDER_CHANNELS puts the important channels of trained weights first: name "
-                "their file in TRAIN.CHECKPOINT_FILE_PATH"
-            )
-        logger.info("ordered the channels of %d sets of layers", order_channels(model))
 
 
 def _parallel(model, cfg, context):

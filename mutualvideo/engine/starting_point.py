@@ -1,0 +1,50 @@
+"""What a run starts from: its own newest checkpoint, or somebody's weights."""
+
+import logging
+
+from mutualvideo.errors import InputError
+from mutualvideo.models import load_pretrained, local_weights, read_checkpoint
+from mutualvideo.run.checkpoint import read_newest
+from mutualvideo.run.distributed import from_main
+from mutualvideo.slim import order_channels
+
+logger = logging.getLogger(__name__)
+
+
+def newest_of(cfg, context):
+    """The checkpoint to go on from, the main process's choice.
+
+    Returns:
+        ``(path, content)``, or ``None``: there is none, or TRAIN.AUTO_RESUME is not set.
+    """
+    if not cfg.TRAIN.AUTO_RESUME:
+        return None
+    found = read_newest(cfg.OUTPUT_DIR) if context.is_main else None
+    path = from_main(found and found[0])
+    if path is None or context.is_main:
+        return found
+    return path, read_checkpoint(path)
+
+
+def load_initial(cfg, model):
+    """Loads the weights that a new run starts from, if there are any, and orders their channels.
+
+    Args:
+        cfg: the configuration; TRAIN.CHECKPOINT_FILE_PATH and MUTUAL.ORDER_CHANNELS are read.
+        model: a slimmable network.
+
+    Raises:
+        InputError: if the file cannot be read or is another network's, or channels are to be
+            ordered and there are no weights.
+    """
+    path = cfg.TRAIN.CHECKPOINT_FILE_PATH
+    if path:
+        load_pretrained(model, local_weights(path), replace_classifier=True)
+        logger.info("started from the weights of %s", path)
+    if cfg.MUTUAL.ORDER_CHANNELS:
+        if not path:
+            raise InputError(
+                "MUTUAL.ORDER_CHANNELS puts the important channels of trained weights first: name "
+                "their file in TRAIN.CHECKPOINT_FILE_PATH"
+            )
+        logger.info("ordered the channels of %d sets of layers", order_channels(model))
