@@ -11,6 +11,7 @@ from mutualvideo.moved_modules import serve_old_names
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "AdaptiveDetector": "runtime.adaptive_detector",
     "AdaptiveRecognizer": "runtime",
     "Budget": "budget",
     "ClosedError": "serving.service",

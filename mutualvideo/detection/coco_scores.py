@@ -15,7 +15,7 @@ from mutualvideo.slim.statistics.calibrate import as_before
 # Where pycocotools puts them among its twelve figures.
 _PLACES = {"ap": 0, "ap50": 1, "ap75": 2, "small": 3, "medium": 4, "large": 5}
 # A pixel belongs to a mask from this probability on, as in torchvision's references.
-_MASK_THRESHOLD = 0.5
+MASK_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def as_results(data, keys, answers):
 
 
 def _run_lengths(masks):
-    pixels = (masks[:, 0] >= _MASK_THRESHOLD).to(torch.uint8).cpu().numpy()
+    pixels = (masks[:, 0] >= MASK_THRESHOLD).to(torch.uint8).cpu().numpy()
     return [coco_tools()[2].encode(np.asfortranarray(mask)) for mask in pixels]
 
 

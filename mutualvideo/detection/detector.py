@@ -165,6 +165,14 @@ def slimmed_part(model):
     return SlimmedPart(model)
 
 
+def class_count(model):
+    """How many classes torchvision's detector ``model`` tells apart, the background included."""
+    if isinstance(model, GeneralizedRCNN):
+        return model.roi_heads.box_predictor.cls_score.out_features
+    head = model.head.classification_head
+    return head.num_columns if isinstance(model, SSD) else head.num_classes
+
+
 def order_detector_channels(model):
     """:func:`~mutualvideo.order_channels` of a slimmable detector that was trained at one width.
 

@@ -49,7 +49,7 @@ class Executor:
         backend.several_labels = bool(getattr(cfg.DATA, "MULTI_LABEL", False))
         self.preprocessing = Preprocessing.of(cfg)
         self.runners = PreparedRunners(backend, cache_mib)
-        self.class_names = _class_names(table, cfg.MODEL.NUM_CLASSES)
+        self.class_names = names_of_classes(table.metadata.get("classes"), cfg.MODEL.NUM_CLASSES)
 
     @classmethod
     def open(
@@ -85,6 +85,7 @@ class Executor:
         if table is None:
             raise InputError("recognizer: give the query table of the checkpoint")
         table = table if isinstance(table, QueryTable) else QueryTable.load_json(table)
+        _refuse_detectors(table)
         backend = backend or "torch"
         opened, cfg = open_network(checkpoint, table, device, backend, cfg, precision, threads)
         return cls(opened, table, cfg, cache_mib)
@@ -202,11 +203,23 @@ class Executor:
         return np.stack([prepare(clip, self.preprocessing, *runner.shape) for clip in clips])
 
 
-def _class_names(table: QueryTable, count: int) -> tuple[str, ...]:
-    names = table.metadata.get("classes")
+def names_of_classes(names: Any, count: int, origin: str = "query table") -> tuple[str, ...]:
+    """The names of ``count`` classes by label; where ``names`` is ``None``, their numbers.
+
+    Raises:
+        InputError: naming ``origin``, if they are not a list of so many.
+    """
     if names is None:
         return tuple(str(i) for i in range(count))
     if not isinstance(names, list) or len(names) != count:
         given = len(names) if isinstance(names, list) else repr(names)
-        raise InputError(f"query table: classes must be a list of {count} names, got {given}")
+        raise InputError(f"{origin}: classes must be a list of {count} names, got {given}")
     return tuple(str(name) for name in names)
+
+
+def _refuse_detectors(table: QueryTable) -> None:
+    found = next((row for row in table if row.box_ap is not None), None)
+    if found is not None:
+        raise InputError(
+            f"query table: row {found.subnet} has a detector's box AP; AdaptiveDetector opens it"
+        )

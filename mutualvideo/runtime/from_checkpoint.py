@@ -14,7 +14,7 @@ from mutualvideo.media_kind import takes_pictures
 from mutualvideo.models import load_model
 from mutualvideo.slim import load_statistics, set_subnet, set_width, slim_state
 from mutualvideo.table.fingerprint import fingerprint
-from mutualvideo.table.query import QueryTable
+from mutualvideo.table.query import QueryTable, Row
 
 
 def open_network(
@@ -83,8 +83,13 @@ def _check_rows(model: nn.Module, table: QueryTable, cfg: Any) -> None:
                 f"query table: row {row.subnet}: this network takes clips of "
                 f"1 to {cfg.DATA.NUM_FRAMES} frames; is it another network's table?"
             )
-        try:
-            set_subnet(model, row.subnet)
-        except InputError as error:
-            raise InputError(f"query table: row {row.subnet}: {error}") from error
+        check_row(model, row)
     set_width(model, state.width_range[1])
+
+
+def check_row(model: nn.Module, row: Row) -> None:
+    """Switches the slimmable ``model`` to a row; InputError, naming it, if that cannot be."""
+    try:
+        set_subnet(model, row.subnet)
+    except InputError as error:
+        raise InputError(f"query table: row {row.subnet}: {error}") from error
