@@ -59,7 +59,8 @@ def calibration_streams(videos: Sequence[Video], cfg: CfgNode) -> Iterator[Tenso
 
     As many videos as clips are calibrated on, TABLE.CALIBRATION_BATCHES * TRAIN.BATCH_SIZE or all,
     drawn by RNG_SEED, of each the beginning: at most three times DATA.NUM_FRAMES frames. One that
-    does not decode is left out.
+    does not decode is left out, and so is one that would be a batch by itself: of a single short
+    stream there may be no variance. The only one of all is given twice.
 
     Args:
         videos: of the training list.
@@ -70,7 +71,7 @@ def calibration_streams(videos: Sequence[Video], cfg: CfgNode) -> Iterator[Tenso
     """
     wanted = cfg.TABLE.CALIBRATION_BATCHES * cfg.TRAIN.BATCH_SIZE
     order = np.random.default_rng(cfg.RNG_SEED).permutation(len(videos))[:wanted]
-    most = _CLIPS * cfg.DATA.NUM_FRAMES
+    most, any_yet = _CLIPS * cfg.DATA.NUM_FRAMES, False
     for begin in range(0, len(order), _SORTED * _TOGETHER):
         read = []
         for number in order[begin : begin + _SORTED * _TOGETHER]:
@@ -82,4 +83,8 @@ def calibration_streams(videos: Sequence[Video], cfg: CfgNode) -> Iterator[Tenso
         read.sort(key=lambda stream: stream.shape[1])
         for first in range(0, len(read), _TOGETHER):
             batch = read[first : first + _TOGETHER]
+            if len(batch) == 1 and any_yet:
+                continue
+            batch *= 1 + (len(batch) == 1)
+            any_yet = True
             yield torch.stack([stream[:, : batch[0].shape[1]] for stream in batch])

@@ -83,19 +83,32 @@ def test_accuracy_is_that_of_sliding_the_plain_network(write_video):  # noqa: F8
 
 
 def test_streams_to_calibrate_on(write_video):  # noqa: F811
-    """The shorter ones together, cut to the shortest; three clips of 4 frames at most."""
+    """The shorter ones together, cut to the shortest; three clips of 4 frames at most.
+
+    The ninth would be alone: of one short stream there is no variance at the network's end.
+    """
     cfg = configuration()
     cfg.TABLE.CALIBRATION_BATCHES, cfg.TRAIN.BATCH_SIZE = 2, 5
     lengths = (40, 8, 12, 6, 10, 30, 16, 20, 14)
     paths = [write_video(f"{n}.mp4", frames=n, height=SIZE, width=SIZE) for n in lengths]
     videos = [Video(str(path), 0, n, path.name) for n, path in enumerate(paths)]
     batches = list(calibration_streams(videos, cfg))
-    assert [tuple(batch.shape) for batch in batches] == [(8, 3, 3, SIZE, SIZE), (1, 3, 12, 32, 32)]
+    assert [tuple(batch.shape) for batch in batches] == [(8, 3, 3, SIZE, SIZE)]
     with open_video(paths[3]) as reader:
         pixels = torch.from_numpy(reader.read([0, 2, 4], SIZE)).permute(3, 0, 1, 2)
     torch.testing.assert_close(batches[0][0], normalize(pixels[None], *LOOK)[0])
     cfg.TRAIN.BATCH_SIZE = 2
     assert sum(len(batch) for batch in calibration_streams(videos, cfg)) == 4
+    (alone,) = calibration_streams(videos[:1], cfg)
+    assert len(alone) == 2 and torch.equal(alone[0], alone[1])
+
+
+def test_a_single_video_of_one_frame(write_video):  # noqa: F811
+    network, cfg = small_network("X3D"), configuration()
+    give_statistics(network, WIDE)
+    path = write_video("a.mp4", frames=1, height=SIZE, width=SIZE)
+    found = for_streams(network, {WIDE: "calibrated"}, [Video(str(path), 0, 0, path.name)], cfg)
+    assert all(norm.statistics[WIDE][0].isfinite().all() for _, norm in batch_norms(found))
 
 
 def test_which_sub_networks_are_calibrated_on_streams(write_video):  # noqa: F811
