@@ -9,6 +9,7 @@ clip for each, so that the same budget buys it a smaller sub-network.
 """
 
 import argparse
+import threading
 from pathlib import Path
 
 import matplotlib
@@ -34,7 +35,7 @@ def answers(run, video, script):
     frame_s, found = frames.frames.frame_s, []
     with open_source(video) as source:
         window, instants = ClipWindow(clips.cfg.DATA, source.fps), Instants(frame_s, live=False)
-        for time_s, frame in source.frames(window.add, _Never()):
+        for time_s, frame in source.frames(window.add, threading.Event()):
             for instant_s, on_screen in instants.until(time_s, frame):
                 budget = script.entries[script.index(instant_s)][1]
                 frames.set_budget(budget)
@@ -45,11 +46,6 @@ def answers(run, video, script):
                 shown = [one and (one.labels[0], one.subnet, one.macs / frame_s) for one in both]
                 found.append((instant_s, on_screen, budget, dict(zip(FORMS, shown, strict=True))))
     return found
-
-
-class _Never:
-    def is_set(self):
-        return False
 
 
 def draw(found, path, mp4):

@@ -31,10 +31,7 @@ _TIMED = 9
 
 @torch.inference_mode()
 def continual_rows(
-    model: nn.Module,
-    subnets: Sequence[Subnet],
-    videos: Sequence[Video],
-    cfg: CfgNode,
+    model: nn.Module, subnets: Sequence[Subnet], videos: Sequence[Video], cfg: CfgNode
 ) -> ContinualTable:
     """Costs, delays and accuracies of sub-networks in continual form.
 
