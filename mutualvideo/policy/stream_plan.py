@@ -139,7 +139,7 @@ def plan_rows(
     indices = [0] * len(streams)
     if feasible:
         gains = [[stream.weight * merit for merit in merits] for stream in streams]
-        indices = _climb(periods, costs, gains, share)
+        indices = climb(periods, costs, gains, share)
         load = load_of(periods, [costs[index] for index in indices])
     elif not best_effort:
         raise InputError(
@@ -151,10 +151,18 @@ def plan_rows(
     return StreamPlan(rows, load, slowdown, feasible)
 
 
-def _climb(
+def climb(
     periods: Sequence[float], costs: Sequence[float], gains: list[list[float]], share: float
 ) -> list[int]:
-    """Index of each stream's row, from the cheapest up, by the most gain for the load."""
+    """Index of each stream's row, from the cheapest up, by the most gain for the load.
+
+    Args:
+        periods: of each stream, in the unit of ``costs``; with equal ones the load is the sum of
+            the costs over the period.
+        costs: of the rows, increasing.
+        gains: for each stream, what each row is worth.
+        share: the load that is allowed, see :func:`load_of`; the cheapest rows fit.
+    """
     rows = [0] * len(periods)
     while True:
         steps = [

@@ -18,7 +18,7 @@ from mutualvideo.subnet import Subnet
 def continual_network(model: nn.Module, statistics: Path | None) -> nn.Module:
     """A network whose sub-networks have the statistics of streams.
 
-    A copy: the sub-networks of ``model`` keep theirs, for clips.
+    Its parameters are those of ``model``, whose sub-networks keep their own statistics, for clips.
 
     Args:
         model: a slimmable network.
@@ -29,7 +29,8 @@ def continual_network(model: nn.Module, statistics: Path | None) -> nn.Module:
     """
     if statistics is None:
         return model
-    network = copy.deepcopy(model)
+    shared = {id(parameter): parameter for parameter in model.parameters()}
+    network = copy.deepcopy(model, shared)
     load_statistics(network, statistics)
     return network
 

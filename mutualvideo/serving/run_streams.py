@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.media.instants import Instants
 from mutualvideo.media.source import Source
+from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.policy.stream_plan import Stream
 from mutualvideo.runtime.clip_window import ClipWindow
 from mutualvideo.runtime.prediction import Prediction
@@ -20,6 +22,8 @@ from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.serving.frame_server import FrameServer
 from mutualvideo.serving.stream_server import StreamServer
 from mutualvideo.subnet import Subnet
+
+Shown = Callable[[str, float, np.ndarray], object]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ def run_streams(
     share: float = 0.9,
     seconds: float | None = None,
     stop: threading.Event | None = None,
+    budget: BudgetScript | Budget | str | None = None,
+    shown: Shown | None = None,
 ) -> dict[str, StreamSummary]:
     """Recognises several videos at once on one device. Recordings are played at their own pace.
 
@@ -58,8 +64,8 @@ def run_streams(
     shorter than a clip, one at its end.
 
     **Frame by frame** (:class:`~mutualvideo.serving.frame_server.FrameServer`), with a recogniser
-    in continual form: every stream's frames are answered, as far apart as a clip's, all on the
-    best row that the machine's present speed allows.
+    in continual form: every stream's frames are answered, as far apart as a clip's, on the rows
+    that make most of one budget for all of them.
 
     Args:
         recognizer: an ``AdaptiveRecognizer`` whose rows have latencies.
@@ -71,13 +77,18 @@ def run_streams(
         share: how much of the device is planned: the rest is for decoding and cropping.
         seconds: stop after this many seconds of each source; ``None``: at its end.
         stop: ``threading.Event`` that ends it early.
+        budget: in continual form, instead of ``share``: what all streams together may cost a
+            second, ``"2G/s"`` or ``"0.9core"``, or a ``BudgetScript`` of such, whose seconds
+            are those of the frames answered.
+        shown: called with ``(name, seconds, frame)`` of every frame for which there was time,
+            after it was submitted, by the thread that reads the source.
 
     Returns:
         ``{name: StreamSummary}``. A stream whose source was lost says so; the others go on.
 
     Raises:
-        InputError: if the streams do not fit the device, no source gave anything to answer, or
-            streams are not given as the recogniser's form wants them.
+        InputError: if the streams do not fit the device or a budget, no source gave anything to
+            answer, or streams and budget are not given as the recogniser's form wants them.
         PreparationError, AnswerError: if a row cannot be prepared or fails.
     """
     stop = threading.Event() if stop is None else stop
@@ -86,24 +97,31 @@ def run_streams(
     kind, form = (str, "names") if frames is not None else (Stream, "Stream objects")
     if not all(isinstance(stream, kind) for stream, _ in streams):
         raise InputError(f"streams: a recogniser in this form takes (name, source) pairs of {form}")
+    if frames is None and budget is not None:
+        raise InputError("budget: clips of several sources share the device; give share instead")
     server: StreamServer | FrameServer
     readers: list[_Reader]
+    script: BudgetScript | None = None
     if frames is not None:
-        server = FrameServer(recognizer, [str(name) for name, _ in streams], share)
+        if not isinstance(budget, BudgetScript):
+            budget = BudgetScript([(0.0, Budget.of(budget or Budget("core", share)))])
+        script = budget
+        server = _frame_server(recognizer, [str(name) for name, _ in streams], script)
         readers = [
-            _FrameReader(server, str(name), source, seconds, over, frames.frame_s)
+            _FrameReader(server, str(name), source, seconds, over, shown, frames.frame_s)
             for name, source in streams
         ]
     else:
         plain = [(stream, source) for stream, source in streams if isinstance(stream, Stream)]
         server = StreamServer(recognizer, [stream for stream, _ in plain], share)
         readers = [
-            _ClipReader(server, stream, source, seconds, over, recognizer.cfg.DATA)
+            _ClipReader(server, stream, source, seconds, over, shown, recognizer.cfg.DATA)
             for stream, source in plain
         ]
     who: dict[str, Counter[Subnet]] = {reader.name: Counter() for reader in readers}
     for reader in readers:
         reader.thread.start()
+    entry = 0
     try:
         while True:
             ended = not any(reader.thread.is_alive() for reader in readers)
@@ -116,6 +134,8 @@ def run_streams(
                 if ended:
                     break
                 server.wait()
+            if script is not None and isinstance(server, FrameServer):
+                entry = _follow(server, script, entry, found)
     finally:
         over.set()
         for reader in readers:
@@ -137,6 +157,26 @@ def run_streams(
         )
         for reader in readers
     }
+
+
+def _frame_server(
+    recognizer: AdaptiveRecognizer, names: Sequence[str], script: BudgetScript
+) -> FrameServer:
+    """With the first budget; refuses those that cannot be met before a frame is read."""
+    server = FrameServer(recognizer, names, script.entries[0][1])
+    for budget in script.budgets:
+        server.set_budget(budget)
+    server.set_budget(script.entries[0][1])
+    return server
+
+
+def _follow(server: FrameServer, script: BudgetScript, entry: int, found: Mapping[str, Any]) -> int:
+    """Sets the budget that holds at the time of the newest frame, if it is another one."""
+    latest = max((answer.time_s for answer in found.values()), default=0.0)
+    if script.index(latest) > entry:
+        entry = script.index(latest)
+        server.set_budget(script.entries[entry][1])
+    return entry
 
 
 def _answers(server: StreamServer | FrameServer) -> dict[str, Prediction]:
@@ -168,9 +208,14 @@ class _Reader:
     """
 
     def __init__(
-        self, name: str, source: Source, seconds: float | None, stop: threading.Event
+        self,
+        name: str,
+        source: Source,
+        seconds: float | None,
+        stop: threading.Event,
+        shown: Shown | None,
     ) -> None:
-        self.name, self._stop, self._seconds = name, stop, seconds
+        self.name, self._stop, self._seconds, self._shown = name, stop, seconds, shown
         self._source = source.as_live()
         self.thread = threading.Thread(target=self._read, name=f"stream {name}")
         self.problem: str | None = None
@@ -189,6 +234,8 @@ class _Reader:
                     if self._seconds is not None and time_s >= self._seconds:
                         break
                     self._take(time_s, frame)
+                    if self._shown is not None:
+                        self._shown(self.name, time_s, frame)
             finally:
                 frames.close()
             self._end()
@@ -219,9 +266,10 @@ class _ClipReader(_Reader):
         source: Source,
         seconds: float | None,
         stop: threading.Event,
+        shown: Shown | None,
         data: Any,
     ) -> None:
-        super().__init__(stream.name, source, seconds, stop)
+        super().__init__(stream.name, source, seconds, stop, shown)
         self._server, self._window = server, ClipWindow(data, source.fps)
         self._period_s, self._next_s = stream.period_ms / 1000, 0.0
 
@@ -252,9 +300,10 @@ class _FrameReader(_Reader):
         source: Source,
         seconds: float | None,
         stop: threading.Event,
+        shown: Shown | None,
         frame_s: float,
     ) -> None:
-        super().__init__(name, source, seconds, stop)
+        super().__init__(name, source, seconds, stop, shown)
         self._server, self._instants = server, Instants(frame_s, live=True)
 
     @property
@@ -262,5 +311,5 @@ class _FrameReader(_Reader):
         return self._instants.missed
 
     def _take(self, time_s: float, frame: np.ndarray) -> None:
-        for _, on_screen in self._instants.until(time_s, frame):
-            self._server.submit(self.name, on_screen)
+        for instant_s, on_screen in self._instants.until(time_s, frame):
+            self._server.submit(self.name, on_screen, instant_s)

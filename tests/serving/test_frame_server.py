@@ -45,7 +45,7 @@ def pictures(count, seed):
 def test_batched_streams_answer_as_each_alone(timed, run_with_rows):  # noqa: F811
     """They begin at different times, and one leaves out a frame; a switch under way."""
     server = FrameServer(timed, STREAMS, clock=Clock())
-    assert server.row.subnet == FULL
+    assert {row.subnet for row in server.rows.values()} == {FULL}
     # Until the states of all three are full, and a little longer.
     count = 5 + timed.frames.form(NARROW).fills_after + 3
     films = {name: pictures(count, number) for number, name in enumerate(STREAMS)}
@@ -76,7 +76,7 @@ def test_batched_streams_answer_as_each_alone(timed, run_with_rows):  # noqa: F8
                 wanted[name].filling,
                 wanted[name].macs,
             )
-    assert server.row.subnet == NARROW
+    assert {row.subnet for row in server.rows.values()} == {NARROW}
     assert not any(server.dropped.values()) and not any(server.missed.values())
     assert server.answer() == {}
 
@@ -117,11 +117,53 @@ def test_deadlines_and_drops_are_counted_and_a_slow_machine_gets_a_cheaper_row(t
     clock.look_s = 0.1
     assert server.answer()["gate"].late and server.missed == {"gate": 1}
     for _ in range(60):
-        if server.row.subnet == FEW:
+        if server.rows["gate"].subnet == FEW:
             break
         server.submit("gate", frame)
         server.answer()
-    assert server.row.subnet == FEW
+    assert server.rows["gate"].subnet == FEW
+
+
+def test_streams_on_rows_of_their_own_share_a_budget(timed, run_with_rows):  # noqa: F811
+    """Answers are those of each stream alone; the budget is kept, save while states fill."""
+    costs = {row.subnet: row.cost("macs_per_s") for row in timed.frames.rows}
+    budget = costs[FULL] + costs[NARROW] + costs[FEW]
+    server = FrameServer(timed, {"gate": 1.0, "hall": 4.0, "yard": 2.0}, f"{budget:.0f}/s")
+    rows = server.rows
+    assert rows["hall"].subnet == FULL
+    assert sum(costs[row.subnet] for row in rows.values()) <= budget
+    alone = {}
+    for name, row in rows.items():
+        alone[name] = AdaptiveRecognizer(*run_with_rows, mode="continual").frames
+        alone[name].switch(row.subnet)
+    films = {name: pictures(40, number) for number, name in enumerate(STREAMS)}
+    for number in range(40):
+        if number == 10:
+            changed = server.set_budget(f"{3 * costs[FEW]:.0f}/s")
+            assert {row.subnet for row in changed.values()} == {FEW}
+            for frames in alone.values():
+                frames.switch(FEW)
+        for name, film in films.items():
+            server.submit(name, film[number], number / 15)
+        for name, answer in server.answer().items():
+            wanted = alone[name].predict(films[name][number])
+            assert np.abs(answer.scores - wanted.scores).max() < 1e-4
+            assert answer.time_s == number / 15
+            assert (answer.subnet, answer.macs, answer.warming_up, answer.filling) == (
+                wanted.subnet,
+                wanted.macs,
+                wanted.warming_up,
+                wanted.filling,
+            )
+    with pytest.raises(InputError, match="for 3 streams: even with the cheapest row"):
+        server.set_budget("1/s")
+    server.switch(NARROW, "yard")
+    server.submit("yard", films["yard"][0])
+    (answer,) = server.answer().values()
+    assert answer.filling and server.rows["gate"].subnet == FEW
+    server.switch(FEW)  # taken back: nothing of what was being filled is left
+    server.submit("yard", films["yard"][0])
+    assert not server.answer()["yard"].filling
 
 
 def test_what_is_refused(timed, run_with_rows, run_dir):  # noqa: F811
@@ -133,3 +175,7 @@ def test_what_is_refused(timed, run_with_rows, run_dir):  # noqa: F811
         FrameServer(AdaptiveRecognizer(*run_with_rows, mode="continual"), STREAMS)
     with pytest.raises(InputError, match="stream 'door': the streams are gate"):
         FrameServer(timed, STREAMS).submit("door", pictures(1, 0)[0])
+    with pytest.raises(InputError, match="stream 'door': the streams are gate"):
+        FrameServer(timed, STREAMS).switch(FULL, "door")
+    with pytest.raises(InputError, match="for 3 streams: even with the cheapest row"):
+        FrameServer(timed, STREAMS, "0.001core")

@@ -4,12 +4,16 @@ import threading
 
 import pytest
 
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
+from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.policy.stream_plan import Stream
+from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.serving.run_streams import run_streams
 from mutualvideo.serving.service import Service
 from mutualvideo.serving.stream_server import StreamServer
-from tests.runtime.test_continual_recognizer import run_with_rows  # noqa: F401
+from tests.runtime.conftest import FULL
+from tests.runtime.test_continual_recognizer import FEW, run_with_rows  # noqa: F401
 from tests.serving.test_frame_server import timed  # noqa: F401
 from tests.serving.test_stream_server import Source
 
@@ -39,10 +43,45 @@ def test_seconds_and_nothing_at_all(timed):  # noqa: F811
         run_streams(timed, [("gate", Source(0, InputError("gate: gone")))])
 
 
+def test_one_budget_that_changes_and_every_frame_is_shown(timed):  # noqa: F811
+    """From 0.5 s on it pays for the cheapest rows alone; an unknown future is refused at once."""
+    cheap = 2 * min(row.cost("macs_per_s") for row in timed.frames.rows)
+    script = BudgetScript([(0.0, Budget.parse("1T/s")), (0.5, Budget("macs_per_s", cheap))])
+    shown = {"gate": [], "hall": []}
+    subnets = {name: [] for name in shown}
+    latest, changed = dict.fromkeys(shown, -1.0), threading.Condition()
+
+    def answered(name, answer):
+        subnets[name].append((answer.time_s, answer.subnet))
+        with changed:
+            latest[name] = answer.time_s
+            changed.notify_all()
+
+    def see(name, time_s, frame):
+        """Holds the source back until its frame was answered."""
+        shown[name].append(time_s)
+        with changed:
+            due = time_s - timed.frames.frame_s + 1e-6
+            changed.wait_for(lambda: latest[name] > due, 60)
+
+    streams = [(name, Source(90)) for name in shown]
+    found = run_streams(timed, streams, answered, budget=script, shown=see)
+    for name, summary in found.items():
+        assert shown[name] == [n / 30 for n in range(90)]
+        assert summary.answered == 45 and not summary.dropped
+        assert all(subnet == FULL for time_s, subnet in subnets[name] if time_s < 0.5)
+        assert summary.subnets[FULL] + summary.subnets[FEW] == 45 and subnets[name][-1][1] == FEW
+    short = BudgetScript([(0.0, Budget.parse("1T/s")), (0.5, Budget.parse("10/s"))])
+    with pytest.raises(InputError, match="even with the cheapest row"):
+        run_streams(timed, [("gate", Source(9))], budget=short)
+
+
 def test_each_form_says_what_it_takes(timed, run_dir):  # noqa: F811
     with pytest.raises(InputError, match="pairs of names"):
         run_streams(timed, [(Stream("gate", 2), Source(9))])
     with pytest.raises(InputError, match="takes frames .*FrameServer"):
         StreamServer(timed, [Stream("gate", 2)])
+    with pytest.raises(InputError, match="budget: clips of several sources"):
+        run_streams(AdaptiveRecognizer(run_dir), [(Stream("gate", 2), Source(9))], budget="1G/s")
     with pytest.raises(InputError, match='takes frames .*mode="clip"'):
         Service(timed)
