@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
+from mutualvideo.play.capture import open_source
 from mutualvideo.play.player import Played
 from mutualvideo.play.playlist import play_all
+from mutualvideo.play.together import play_together
+from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime.explainer import Explainer
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 
@@ -36,14 +40,19 @@ def play_as_asked(
     budgets: Sequence[Budget],
     stop: threading.Event | None = None,
 ) -> Iterator[Played | InputError]:
-    """What became of every source that the parsed arguments name, one after the other."""
+    """What became of every source that the parsed arguments name.
+
+    In a folder one after the other; several sources, in continual form, at the same time.
+    """
+    if len(args.source) > 1:
+        yield from _at_once(recognizer, args, budgets, stop)
+        return
     options: dict[str, Any] = {"stride_s": args.stride, "smooth_s": args.smooth}
     if args.explain:
         options["explainer"] = Explainer(recognizer)
-    opening = {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}
     for _, played in play_all(
         recognizer,
-        args.source,
+        args.source[0],
         args.output,
         budgets,
         args.budget_script,
@@ -51,7 +60,42 @@ def play_as_asked(
         args.gif_mb,
         args.seconds,
         stop,
-        opening,
+        _opening(args),
         **options,
     ):
         yield played
+
+
+def _at_once(
+    recognizer: AdaptiveRecognizer,
+    args: argparse.Namespace,
+    budgets: Sequence[Budget],
+    stop: threading.Event | None,
+) -> Iterator[Played | InputError]:
+    if not args.continual or args.gif is not None:
+        raise InputError(
+            "--source: several go with --continual, and without --gif; the videos of a folder are "
+            "played one after the other"
+        )
+    with ExitStack() as stack:
+        sources = [
+            stack.enter_context(open_source(address, **_opening(args))) for address in args.source
+        ]
+        lengths = [source.duration_s for source in sources]
+        if args.seconds is not None:
+            lengths = [min(length or args.seconds, args.seconds) for length in lengths]
+        if args.budget_script is not None:
+            script = BudgetScript.read(args.budget_script)
+        else:
+            known = [length for length in lengths if length is not None]
+            script = BudgetScript.equal_parts(budgets, max(known, default=None))
+        stride = {"stride_s": args.stride, "smooth_s": args.smooth, "seconds": args.seconds}
+        played = play_together(recognizer, sources, script, args.output, stop=stop, **stride)
+        for source in sources:
+            if source.name not in played:
+                yield InputError(f"{source.name}: gave no frame")
+        yield from played.values()
+
+
+def _opening(args: argparse.Namespace) -> dict[str, Any]:
+    return {"realtime": args.realtime, "timeout_s": args.timeout, "reconnects": args.reconnects}

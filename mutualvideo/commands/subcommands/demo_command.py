@@ -3,6 +3,7 @@
 mutualvideo demo --run output/toy --source clip.mp4 --budget 40M --budget 10M
 mutualvideo demo --run output/toy --source webcam:0 --budget 40ms --seconds 60
 mutualvideo demo --run output/toy --source clip.mp4 --continual --budget 300M/s
+mutualvideo demo --run output/toy --source a.mp4 --source webcam:0 --continual --budget 1G/s
 mutualvideo demo --run output/toy --source clip.mp4 --explain
 mutualvideo demo --run output/toy --web
 mutualvideo demo --run output/mobilenet --image photo.jpg --budget 300M --budget 50M
@@ -24,7 +25,8 @@ from mutualvideo.web.options import add_options
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--source", "--video", help="video, folder, webcam:0, rtsp:// or http(s)://")
+    text = "video, folder, webcam:0, rtsp:// or http(s)://; with --continual several at once"
+    what.add_argument("--source", "--video", action="append", help=text)
     what.add_argument("--web", action="store_true", help="a page to try it in the browser")
     what.add_argument("--image", help="a picture or a folder of them: prints the best classes")
     text = "multiply-adds of a clip (1.2G), latency (40ms) or 25fps; several hold for equal parts"
@@ -74,6 +76,6 @@ def run(args: argparse.Namespace) -> int | None:
             print(played)
             done.append(played)
             failed |= played.problem is not None
-    if done and os.path.isdir(args.source):
+    if done and os.path.isdir(args.source[0]):
         print(f"wrote {combine(done, args.output)}: all {len(done)} videos")
     return 1 if failed else 0
