@@ -1,5 +1,7 @@
 """Many streams in continual form: the same answers as alone, in time, and none lost uncounted."""
 
+import random
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -164,6 +166,23 @@ def test_streams_on_rows_of_their_own_share_a_budget(timed, run_with_rows):  # n
     server.switch(FEW)  # taken back: nothing of what was being filled is left
     server.submit("yard", films["yard"][0])
     assert not server.answer()["yard"].filling
+
+
+def test_at_random_budgets_each_frame_is_answered_or_counted(timed):
+    draw, frame = random.Random(0), pictures(1, 0)[0]
+    costs = [row.cost("macs_per_s") for row in timed.frames.rows]
+    server = FrameServer(timed, STREAMS, "1T/s", clock=Clock())
+    submitted, answered = Counter(), Counter()
+    for _ in range(150):
+        if draw.random() < 0.1:
+            server.set_budget(f"{3 * draw.uniform(min(costs), max(costs)):.0f}/s")
+        for name in STREAMS:
+            times = draw.choice([0, 1, 1, 1, 2])
+            submitted[name] += times
+            for _ in range(times):
+                server.submit(name, frame)
+        answered.update(server.answer().keys())
+    assert submitted == answered + Counter(server.dropped)
 
 
 def test_what_is_refused(timed, run_with_rows, run_dir):  # noqa: F811
