@@ -43,7 +43,8 @@ def execute(plan, output, jobs=1, arms=()):
     """
     for arm in arms:
         if arm not in plan.arms:
-            raise InputError(f"{plan.path}: has no arm {arm}; it has {', '.join(plan.arms)}")
+            hint = " (KEY VALUE pairs go before --arms)" if "." in arm else ""
+            raise InputError(f"{plan.path}: has no arm {arm}; it has {', '.join(plan.arms)}{hint}")
     missing, wanted = [], [run for run in plan.runs if not arms or run.arm in arms]
     for run in wanted:
         folder = os.path.join(output, run.folder)
