@@ -77,6 +77,8 @@ setup(
             "timm>=1.0",
             "jsonschema>=4.18",
             "psutil>=5.9",
+            # Reads the shards that tools/resize_videos.py packs.
+            "webdataset>=0.2",
             # Builds the wheel that a test installs.
             "setuptools>=70.1",
             # docs/examples

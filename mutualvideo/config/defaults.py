@@ -160,8 +160,11 @@ _C.DATA.TRAIN_JITTER_ASPECT_RELATIVE = []
 # Who decodes: pyav, decord or torchcodec.
 _C.DATA.DECODING_BACKEND = "pyav"
 # Training: random, every video once an epoch; balanced, every class as often as any other in an
-# epoch of the same length, its videos in turn.
+# epoch of the same length, its videos in turn; shards, every video once, those of SHARD_WINDOW
+# shards (docs/data.md) after those of as many others, so that what is read lies close together.
 _C.DATA.SAMPLER = "random"
+# With SAMPLER shards: how many shards' videos are shuffled together.
+_C.DATA.SHARD_WINDOW = 8
 # Training: keep decoded frames and pictures in memory, at most so many GiB in each process, so that
 # every one is decoded once in a run: for small data sets, where decoding is what a GPU waits for.
 # A run ends when they do not fit. With DATA_LOADER.NUM_WORKERS 0 or 1. 0: keep none.

@@ -119,6 +119,33 @@ class BalancedBatches(ShuffledBatches):
         return draw.permutation(found).tolist()
 
 
+class ShardedBatches(ShuffledBatches):
+    """The same, of videos in shards: large reads close together instead of small ones anywhere.
+
+    Shards come in a random order, some at a time, and the videos of those in a random one.
+
+    Args:
+        shards: of each video, whatever tells its shard from others.
+        window: shards whose videos are shuffled together (DATA.SHARD_WINDOW).
+    """
+
+    def __init__(self, shards, window, *args):
+        if window < 1:
+            raise InputError(f"DATA.SHARD_WINDOW must be at least 1, not {window}")
+        super().__init__(len(shards), *args)
+        members = {}
+        for row, shard in enumerate(shards):
+            members.setdefault(shard, []).append(row)
+        self._members, self._window = list(members.values()), window
+
+    def _rows(self, draw):
+        order, found = draw.permutation(len(self._members)), []
+        for begin in range(0, len(order), self._window):
+            together = [self._members[shard] for shard in order[begin : begin + self._window]]
+            found += draw.permutation(np.concatenate(together)).tolist()
+        return found
+
+
 class OrderedBatches:
     """Keys (video, view) in order, so that the views of a video share one opening."""
 

@@ -9,7 +9,12 @@ from itertools import islice
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from mutualvideo.data.batch_orders import BalancedBatches, OrderedBatches, ShuffledBatches
+from mutualvideo.data.batch_orders import (
+    BalancedBatches,
+    OrderedBatches,
+    ShardedBatches,
+    ShuffledBatches,
+)
 from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.regions import stack_regions
 from mutualvideo.data.sources import read_videos
@@ -23,6 +28,7 @@ from mutualvideo.data.worker_faults import (
 )
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError
+from mutualvideo.media.shards import shard_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +43,8 @@ def build_loader(cfg, split, rank=0, world_size=1, turns_of=None):
     - train: train.csv, shuffled by (``RNG_SEED``, epoch), random clips; batches of
       ``TRAIN.BATCH_SIZE // world_size``, an incomplete last one left out. The batches of all
       processes together do not depend on ``world_size``. With DATA.SAMPLER ``balanced`` every
-      class comes as often as any other, in an epoch of the same length.
+      class comes as often as any other, in an epoch of the same length; with ``shards`` videos
+      of a few shards are shuffled at a time.
     - calibration: the batches of train, always of epoch 0.
     - val: val.csv in its order, one centred clip and crop a video; batches of
       ``TEST.BATCH_SIZE`` clips.
@@ -67,10 +74,7 @@ def build_loader(cfg, split, rank=0, world_size=1, turns_of=None):
         listing = read_videos(cfg.TRAIN.DATASET, cfg, "train")
         dataset = VideoDataset(cfg, listing, training=True)
         sizes = cfg.TRAIN.BATCH_SIZE, cfg.RNG_SEED, rank, world_size, turns_of
-        if cfg.DATA.SAMPLER == "balanced":
-            order = BalancedBatches([one.label for one in dataset.videos], *sizes)
-        else:
-            order = ShuffledBatches(len(dataset), *sizes)
+        order = _training_order(cfg.DATA, dataset, sizes)
         order.is_fixed = split == "calibration"
         max_bad = cfg.DATA.MAX_BAD_FRACTION
     else:
@@ -85,6 +89,21 @@ def build_loader(cfg, split, rank=0, world_size=1, turns_of=None):
         order = OrderedBatches(rows, dataset.num_views, cfg.TEST.BATCH_SIZE)
     workers = cfg.DATA_LOADER
     return ClipLoader(dataset, order, max_bad, workers.NUM_WORKERS, workers.PIN_MEMORY)
+
+
+def _training_order(data, dataset, sizes):
+    if data.SAMPLER == "balanced":
+        return BalancedBatches([one.label for one in dataset.videos], *sizes)
+    if data.SAMPLER != "shards":
+        return ShuffledBatches(len(dataset), *sizes)
+    shards = [shard_of(one.path) for one in dataset.videos]
+    if None in shards:
+        video = dataset.videos[shards.index(None)]
+        raise InputError(
+            f"{dataset.origin}:{video.line}: {video.name} is in no shard, and DATA.SAMPLER is "
+            "shards: write some with `mutualvideo resize --shards`, or set DATA.SAMPLER random"
+        )
+    return ShardedBatches(shards, data.SHARD_WINDOW, *sizes)
 
 
 class ClipLoader:

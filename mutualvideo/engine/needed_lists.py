@@ -1,7 +1,6 @@
 """The lists that a run will read, held against one another and against the disk beforehand."""
 
 import logging
-import os
 import random
 import time
 
@@ -10,6 +9,7 @@ from mutualvideo.data.loader import build_loader
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError
 from mutualvideo.media.reading import open_reader
+from mutualvideo.media.shards import is_there
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def _compare_classes(train, other):
 def _look_for(dataset, cfg, clock):
     origin, videos = dataset.origin, dataset.videos
     some = videos[:: max(1, len(videos) // _OPENED)]
-    if not any(os.path.exists(video.path) for video in some):
+    if not any(is_there(video.path) for video in some):
         raise InputError(
             f"{origin}:{some[0].line}: there is no {some[0].path}, nor any of {len(some)} videos "
             "of the list; correct it, DATA.PATH_TO_DATA_DIR or DATA.PATH_PREFIX"
@@ -115,14 +115,14 @@ def _look_for(dataset, cfg, clock):
     looked, faults = 0, {}
     for video in random.Random(0).sample(videos, len(videos)):
         looked += 1
-        if not os.path.exists(video.path):
+        if not is_there(video.path):
             faults[video.line] = f"there is no {video.path}"
         if clock() > end:
             break
     end = clock() + _OPENING_S
     opened, bad = 0, {}
     for video in some[:_OPENED]:
-        if video.line in faults or not os.path.exists(video.path):
+        if video.line in faults or not is_there(video.path):
             continue
         opened += 1
         try:

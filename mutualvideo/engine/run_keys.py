@@ -90,8 +90,8 @@ def _check_loss(cfg):
 
 def _check_choice(cfg):
     """How videos are drawn, and which of the networks of a run is kept."""
-    if cfg.DATA.SAMPLER not in ("random", "balanced"):
-        raise InputError(f"DATA.SAMPLER {cfg.DATA.SAMPLER}: choose random or balanced")
+    if cfg.DATA.SAMPLER not in ("random", "balanced", "shards"):
+        raise InputError(f"DATA.SAMPLER {cfg.DATA.SAMPLER}: choose random, balanced or shards")
     if cfg.DATA.SAMPLER == "balanced" and cfg.DATA.MULTI_LABEL:
         raise InputError(
             "DATA.SAMPLER balanced is of videos with one label each; with DATA.MULTI_LABEL set "

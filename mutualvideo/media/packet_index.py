@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import av
 from av.stream import Disposition
@@ -45,8 +44,11 @@ class FrameIndex:
         return 1 / float(self.last_duration * self.time_base) if self.last_duration else 30.0
 
 
-def open_container(path):
-    """Open a file.
+def open_container(content):
+    """Open a file, or a member of a shard.
+
+    Args:
+        content: :class:`mutualvideo.media.shards.Content`.
 
     Returns:
         ``(container, stream)``: PyAV's, the stream being the first with moving pictures.
@@ -54,10 +56,11 @@ def open_container(path):
     Raises:
         DecodeError: if the file is missing, not a video, or has no such stream.
     """
-    if not Path(path).is_file():
+    path = content.path
+    if not content.exists():
         raise DecodeError(f"{path}: no such video file; correct the list or its prefix")
     try:
-        container = av.open(path)
+        container = av.open(content.open())
     except (av.FFmpegError, OSError) as error:
         require_descriptors(error, path)
         raise DecodeError(f"{path}: cannot be opened as a video ({say(error)})") from None

@@ -14,6 +14,7 @@ import numpy as np
 
 from mutualvideo.media.packet_index import index_frames, moving_streams, open_container, say
 from mutualvideo.media.reader import DecodeError, SortedReader, scaled_size
+from mutualvideo.media.shards import Content
 
 decord.logging.set_level(decord.logging.QUIET)
 
@@ -35,7 +36,8 @@ class DecordReader(SortedReader):
 
     def __init__(self, path):
         super().__init__(path)
-        container, stream = open_container(self.path)
+        self._content = Content(self.path)
+        container, stream = open_container(self._content)
         with container:
             if container.format.name not in _CONTAINERS:
                 self._refuse(f"does not seek exactly in {container.format.name}")
@@ -49,6 +51,7 @@ class DecordReader(SortedReader):
 
     def close(self):
         self._decoder = None
+        self._content.release()
 
     def _shown_size(self, container, stream):
         """(width, height) after rotation, which decord does not tell before it decodes."""
@@ -64,8 +67,9 @@ class DecordReader(SortedReader):
         size = scaled_size(*self._size, short_side)
         try:
             if self._decoder is None or self._decoder_size != size:
+                source = self._content.open()
                 self._decoder = decord.VideoReader(
-                    self.path, decord.cpu(), *size, num_threads=1, fault_tol=_FAULT_TOLERANCE
+                    source, decord.cpu(), *size, num_threads=1, fault_tol=_FAULT_TOLERANCE
                 )
                 self._decoder_size = size
                 self._compare()

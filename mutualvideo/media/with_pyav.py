@@ -11,6 +11,7 @@ import av
 from mutualvideo.media.colour import ToRgb
 from mutualvideo.media.packet_index import index_frames, open_container, packet_pts, say
 from mutualvideo.media.reader import DecodeError, SortedReader
+from mutualvideo.media.shards import Content
 
 # Codecs whose decoders look at ``skip_frame`` packet by packet. That of AV1 (libdav1d) takes what
 # it is when it is opened, for good.
@@ -26,7 +27,7 @@ class VideoReader(SortedReader):
 
     def __init__(self, path):
         super().__init__(path)
-        self._container = None
+        self._container, self._content = None, Content(self.path)
         try:
             self._open()
             self._index = index_frames(self.path, self._container, self._stream)
@@ -40,10 +41,11 @@ class VideoReader(SortedReader):
         if self._container is not None:
             self._container.close()
             self._container = None
+        self._content.release()
 
     def _open(self):
         self.close()
-        self._container, self._stream = open_container(self.path)
+        self._container, self._stream = open_container(self._content)
 
     def _decode(self, numbers, short_side):
         return self._converted(numbers, ToRgb(short_side))

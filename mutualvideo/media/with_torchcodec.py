@@ -8,6 +8,7 @@ from torchcodec.transforms import Resize
 
 from mutualvideo.media.packet_index import index_frames, open_container
 from mutualvideo.media.reader import DecodeError, SortedReader, scaled_size
+from mutualvideo.media.shards import Content
 
 
 class TorchcodecReader(SortedReader):
@@ -23,7 +24,8 @@ class TorchcodecReader(SortedReader):
 
     def __init__(self, path):
         super().__init__(path)
-        container, stream = open_container(self.path)
+        self._content = Content(self.path)
+        container, stream = open_container(self._content)
         with container:
             index = index_frames(self.path, container, stream)
             self._stream = stream.index
@@ -33,6 +35,7 @@ class TorchcodecReader(SortedReader):
 
     def close(self):
         self._decoder = None
+        self._content.release()
 
     def _decode(self, numbers, short_side):
         try:
@@ -59,7 +62,7 @@ class TorchcodecReader(SortedReader):
 
     def _open(self, transforms=None):
         return VideoDecoder(
-            self.path,
+            self._content.open(),
             stream_index=self._stream,
             dimension_order="NHWC",
             num_ffmpeg_threads=1,

@@ -1,13 +1,21 @@
 """Batches of different sizes and shapes in turn: which videos, in what order, on which process."""
 
 import itertools
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
 from mutualvideo.config import get_cfg
 from mutualvideo.data.augment import Augmentation
-from mutualvideo.data.batch_orders import BalancedBatches, ShuffledBatches, Turn, count_batches
+from mutualvideo.data.batch_orders import (
+    BalancedBatches,
+    ShardedBatches,
+    ShuffledBatches,
+    Turn,
+    count_batches,
+)
 from mutualvideo.data.clip_shape import ClipShape
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.regions import Geometries
@@ -27,14 +35,17 @@ def test_how_many_batches_by_hand(videos, wanted):
     assert count_batches(videos, TURNS) == wanted
 
 
-@pytest.mark.parametrize("kind", ["random", "balanced"])
+@pytest.mark.parametrize("kind", ["random", "balanced", "shards"])
 def test_processes_share_every_batch_and_a_start_skips_nothing_else(kind):
     labels = [number % 3 for number in range(29)]
 
     def order(rank=0, world_size=1):
         args = (2, 7, rank, world_size, turns_of)
-        make = BalancedBatches if kind == "balanced" else ShuffledBatches
-        return make(labels if kind == "balanced" else len(labels), *args)
+        if kind == "balanced":
+            return BalancedBatches(labels, *args)
+        if kind == "shards":
+            return ShardedBatches([number // 5 for number in range(29)], 2, *args)
+        return ShuffledBatches(len(labels), *args)
 
     for epoch, counts in ((0, [6, 4, 2, 6, 4, 2]), (5, [2] * 14)):
         orders = [order(), order(0, 2), order(1, 2)]
@@ -51,9 +62,41 @@ def test_processes_share_every_batch_and_a_start_skips_nothing_else(kind):
         assert shapes == [{turn.shape} for turn, _ in zip(turns, counts, strict=False)]
         orders[0].start_step = 4
         assert list(orders[0]) == whole[4:] and orders[0].num_batches == len(counts)
-        if kind == "random":
+        if kind != "balanced":
             rows = [key[0] for batch in whole for key in batch]
             assert len(set(rows)) == len(rows)
+
+
+@pytest.mark.parametrize("window", [1, 3, 10, 99])
+def test_videos_of_a_few_shards_come_together(window):
+    sizes = [7, 1, 30, 12, 12, 4, 20, 9, 9, 16]
+    shards = [f"{shard}.tar" for shard, size in enumerate(sizes) for _ in range(size)]
+    # Lists may name shards in any order.
+    shards = [shards[row] for row in np.random.default_rng(1).permutation(len(shards))]
+    order, seen = ShardedBatches(shards, window, 1, 7, 0, 1), set()
+    for order.epoch in range(6):
+        rows = [row for ((row, _),) in order]
+        assert sorted(rows) == list(range(len(shards))) and rows == [row for ((row, _),) in order]
+        # The videos of the next shards, as many as the window holds, and no other between them.
+        left, windows = rows, 0
+        while left:
+            together = list(dict.fromkeys(shards[row] for row in left))[:window]
+            whole = sum(shard in together for shard in shards)
+            assert {shards[row] for row in left[:whole]} == set(together)
+            left, windows = left[whole:], windows + 1
+        assert windows == -(-len(sizes) // window)
+        seen.add(tuple(rows))
+    assert len(seen) == 6
+
+
+def test_a_window_of_all_shards_is_any_order_and_one_of_none_is_refused():
+    order = ShardedBatches(["a", "a", "b"], 2, 1, 0, 0, 1)
+    found = Counter()
+    for order.epoch in range(600):
+        found[tuple(row for ((row, _),) in order)] += 1
+    assert len(found) == 6 and min(found.values()) > 60
+    with pytest.raises(InputError, match="DATA.SHARD_WINDOW must be at least 1, not 0"):
+        ShardedBatches(["a"], 0, 1, 0, 0, 1)
 
 
 @pytest.fixture(scope="module")

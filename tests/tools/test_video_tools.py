@@ -69,6 +69,22 @@ def test_resize_videos(folder):
     ]
 
 
+def test_resize_videos_into_shards(folder):
+    arguments = "--input", folder / "in", "--output", folder / "out", "--short-side", 24, "--shards"
+    code, out, error = run("resize_videos", *arguments, "--csv", folder / "in/train.csv")
+    assert (code, error) == (0, "")
+    assert out == [
+        f"train with DATA.PATH_TO_DATA_DIR {folder}/out DATA.SAMPLER shards",
+        "2 videos resized, 0 were there already",
+    ]
+    lines = sorted((folder / "out/train.csv").read_text().splitlines())
+    assert lines == ["train-000000.tar/a.mp4 0", "train-000000.tar/b.mp4 1"]
+    check = "--csv", folder / "out/train.csv", "--output", folder / "checked", "--workers", 1
+    assert run("check_videos", *check)[:1] == (0,)
+    code, _, error = run("resize_videos", *arguments[:-1], "--shard-mb", 5)
+    assert code == 2 and "--shard-mb is of --shards" in error
+
+
 @pytest.mark.parametrize(
     "tool, arguments, words",
     [

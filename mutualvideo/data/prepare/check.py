@@ -12,6 +12,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.media import DecodeError, VideoReader
 from mutualvideo.media.packet_index import moving_streams
+from mutualvideo.media.shards import Content
 
 
 def check_list(
@@ -96,7 +97,7 @@ def all_frames(path):
         times = reader.timestamps
     remaining = set(times)
     try:
-        with av.open(str(path)) as container:
+        with av.open(Content(path).open()) as container:
             stream = moving_streams(container)[0]
             stream.thread_type = "NONE"  # as VideoReader decodes
             stream.codec_context.thread_count = 1

@@ -6,44 +6,33 @@ Both cost the same again in every epoch; re-encoding takes them off once and for
 
 import errno
 import itertools
-import json
-import os
-import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import av
 import numpy as np
 
-from mutualvideo.data.annotations import read_annotations
 from mutualvideo.data.prepare.check import all_frames, as_text, reason_of, write_rows
 from mutualvideo.data.prepare.jobs import run_jobs
+from mutualvideo.data.prepare.video_tree import (
+    BAD,
+    begin_or_continue,
+    find_targets,
+    listed_videos,
+    names_of,
+    remove_leftovers,
+    separate_folders,
+    write_if_new,
+)
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.media import DecodeError, VideoReader
 from mutualvideo.media.colour import ToUprightYuv
 from mutualvideo.media.encode import VideoWriter
 
-# Files of other endings are no videos to this tool.
-EXTENSIONS = (
-    ".3gp",
-    ".avi",
-    ".flv",
-    ".m4v",
-    ".mkv",
-    ".mov",
-    ".mp4",
-    ".mpeg",
-    ".mpg",
-    ".ts",
-    ".webm",
-    ".wmv",
-)
 # Changes with what is written; a tree of another version is not continued.
 VERSION = 1
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
-_LEFTOVER = re.compile(r"\..+\.\d+\.mp4")  # what atomic_path calls a file that is not finished
 
 
 @dataclass(frozen=True)
@@ -73,6 +62,10 @@ class Settings:
         if not 0 <= self.crf <= 51:
             raise InputError(f"--crf must be within 0 to 51, not {self.crf}")
 
+    def as_kept(self):
+        """What a folder remembers that was made with these, as a dict."""
+        return {"version": VERSION, **asdict(self)}
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -101,7 +94,7 @@ def resize_tree(
     exists only if there is something. One run at a time: unfinished files are removed.
 
     Args:
-        source: folder; files that end in :data:`EXTENSIONS` count, hidden ones do not.
+        source: folder; files that end as in ``video_tree.EXTENSIONS`` count, hidden ones do not.
         output: folder, made if need be.
         settings: :class:`Settings`; ``None``: the defaults.
         lists: lists of videos below ``source``, written to ``output`` under the same name
@@ -118,125 +111,52 @@ def resize_tree(
             something else, or it cannot be written.
     """
     settings = settings or Settings()
-    source, output = _separate_folders(source, output)
-    targets = _targets(source)
+    source, output = separate_folders(source, output)
+    targets = find_targets(source)
     texts = _new_lists(lists, source, separator, prefix)
-    skipped = _resume(output, targets, settings)
+    skipped = {target for target in targets.values() if (output / target).exists()}
+    begin_or_continue(output, settings.as_kept(), skipped)
+    for folder in {(output / target).parent for target in targets.values()}:
+        remove_leftovers(folder)
     for name, text in texts.items():
-        _write_if_new(output / name, text)
+        write_if_new(output / name, text)
     jobs = {
         (str(source / path), str(output / target), settings): path
         for path, target in targets.items()
         if target not in skipped
     }
     bad = []
-    for job, result in run_jobs(_resize_job, jobs, workers, timeout, "resize", progress=progress):
+    for job, result in run_jobs(resize_job, jobs, workers, timeout, "resize", progress=progress):
         if result is not None:
             bad.append((str(jobs[job]), as_text(result)))
-    if bad:
-        write_rows(output / "bad.csv", sorted(bad))
-    else:
-        (output / "bad.csv").unlink(missing_ok=True)
+    write_bad(output, bad)
     return Summary(len(jobs) - len(bad), len(skipped), len(bad))
 
 
-# The plan
-
-
-def _separate_folders(source, output):
-    source, output = Path(os.path.realpath(source)), Path(os.path.realpath(output))
-    if not source.is_dir():
-        raise InputError(f"{source}: no such folder; --input is the folder of the videos")
-    if source == output or source in output.parents or output in source.parents:
-        raise InputError(f"{output}: --output must lie outside --input ({source})")
-    return source, output
-
-
-def _targets(source):
-    """{relative path of a video: relative path of what it becomes}, in the order of names."""
-    found, visited = {}, set()
-    for folder, folders, names in os.walk(source, followlinks=True):
-        real = os.path.realpath(folder)
-        folders[:] = sorted(n for n in folders if not n.startswith(".")) * (real not in visited)
-        visited.add(real)
-        for name in sorted(names):
-            path = (Path(folder) / name).relative_to(source)
-            if path.suffix.lower() not in EXTENSIONS or name.startswith("."):
-                continue
-            other = found.setdefault(path.with_suffix(".mp4"), path)
-            if other != path:
-                raise InputError(
-                    f"{source}: {other} and {path} would both become {path.with_suffix('.mp4')}; "
-                    "rename one"
-                )
-    if not found:
-        raise InputError(f"{source}: holds no video ({' '.join(EXTENSIONS)})")
-    return {path: target for target, path in found.items()}
+def write_bad(output, bad):
+    """``bad.csv`` of (path, reason), in order; without any there is no such file."""
+    if bad:
+        write_rows(output / BAD, sorted(bad))
+    else:
+        (output / BAD).unlink(missing_ok=True)
 
 
 def _new_lists(lists, source, separator, prefix):
     """{name: text} of the lists with the paths below the output."""
-    texts = {}
-    for csv_path in map(Path, lists):
-        if csv_path.name in texts or csv_path.name in ("bad.csv", "resize.json"):
-            raise InputError(f"{csv_path}: another file of the output has this name; rename it")
-        lines = []
-        for video in read_annotations(
-            csv_path, separator, prefix, allow_absolute=True, multi_label=True
-        ):
-            where = f"{csv_path}:{video.line}"
-            path = Path(os.path.abspath(video.path))
-            # The folder alone is resolved: the videos themselves may be links.
-            path = Path(os.path.realpath(path.parent)) / path.name
-            if source not in path.parents:
-                raise InputError(f"{where}: {path} is not below --input {source}")
-            if path.suffix.lower() not in EXTENSIONS:
-                raise InputError(f"{where}: {path} is no video ({' '.join(EXTENSIONS)})")
-            target = path.relative_to(source).with_suffix(".mp4")
-            lines.append(f"{target.as_posix()}{separator}{video.written_labels}\n")
-        texts[csv_path.name] = "".join(lines)
-    return texts
-
-
-def _resume(output, targets, settings):
-    """The set of targets that are finished; the folder is ready for the others."""
-    wanted = {"version": VERSION, **asdict(settings)}
-    path = output / "resize.json"
-    finished = {target for target in targets.values() if (output / target).exists()}
-    try:
-        found = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        if finished:
-            raise InputError(
-                f"{output}: holds {min(finished)} but no resize.json: it was made by something "
-                "else; give another --output"
-            ) from None
-        found = None
-    except (OSError, ValueError, RecursionError):
-        found = "something unreadable"
-    if found not in (None, wanted):
-        raise InputError(
-            f"{path}: this folder was made with other settings ({found}); give those, "
-            "another --output or delete the folder"
+    return {
+        name: "".join(
+            f"{path.with_suffix('.mp4').as_posix()}{separator}{video.written_labels}\n"
+            for video, path in listed_videos(csv_path, source, separator, prefix)
         )
-    _write_if_new(path, json.dumps(wanted) + "\n")
-    for folder in {(output / target).parent for target in targets.values()}:
-        for name in os.listdir(folder) if folder.is_dir() else ():
-            if _LEFTOVER.fullmatch(name):
-                (folder / name).unlink()
-    return finished
-
-
-def _write_if_new(path, text):
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        for name, csv_path in zip(names_of(lists), lists, strict=True)
+    }
 
 
 # One video
 
 
-def _resize_job(job):
+def resize_job(job):
+    """Makes (source, target, settings); returns what is wrong with the source, or ``None``."""
     source, target, settings = job
     try:
         resize_video(source, target, settings)
