@@ -1,8 +1,8 @@
 """Measurements that the claims of the README rest on: two things side by side, in one run.
 
 Every command is a function that returns ``{name: {"ratio", "ours_ms", "theirs_ms"}}`` (MiB for
-memory, clips_per_s for the loader, both for resize); ratios hold better than values on a machine
-that others use too.
+memory, clips or frames a second for the loader, both for resize); ratios hold better than values on
+a machine that others use too.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ COMMANDS = {
     "grid": "grid_cost.grid",
     "decode": "decoding.decode",
     "resize": "resized.resized",
+    "load": "loader_speed.load",
     "runtime": "answering.latency",
     "service": "serving_batches.throughput",
     "stream": "streaming.streams",

@@ -9,6 +9,7 @@ mutualvideo benchmark costs        multiply-adds of 100 sub-networks against tor
 mutualvideo benchmark grid         evaluating 12 sub-networks against decoding + forward passes
 mutualvideo benchmark decode       a clip from the middle of a video; the loader
 mutualvideo benchmark resize       clips of a resized video against the original
+mutualvideo benchmark load         frames a second in the loader: resized, in shards, original
 mutualvideo benchmark runtime      backends against PyTorchVideo's eager network
 mutualvideo benchmark service      clips of 8 threads in batches against one by one
 mutualvideo benchmark stream       a prediction for every frame, continual against clips
