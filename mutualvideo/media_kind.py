@@ -23,6 +23,6 @@ def takes_pictures(cfg: Any) -> bool:
         return cfg.MODEL.ARCH == "2d"
     # Imported when it is asked: the registry is fvcore's, which running an exported folder does
     # not need.
-    from mutualvideo.registry import NETWORKS
+    from mutualvideo.registry import network_named
 
-    return NETWORKS.find(cfg.MODEL.MODEL_NAME).takes_pictures
+    return network_named(cfg.MODEL.MODEL_NAME).takes_pictures

@@ -1,4 +1,4 @@
-"""Networks and data sets by their names. Each puts itself in, from its own file."""
+"""Networks, detectors and data sets by their names. Each puts itself in, from its own file."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -78,4 +78,20 @@ def _place(obj: Any) -> tuple[str, str]:
 
 
 NETWORKS = Registry("network", "MODEL.MODEL_NAME", "mutualvideo.models")
+# Apart from networks, which give one answer for an input: a configuration chooses from both.
+DETECTORS = Registry("detector", "MODEL.MODEL_NAME", "mutualvideo.detection")
 DATASETS = Registry("data set", "DATASET", "mutualvideo.data.sources")
+
+
+def is_detector(name: str) -> bool:
+    """Whether MODEL.MODEL_NAME ``name`` is a detector's; a network is not looked for further."""
+    return name not in NETWORKS.all() and name in DETECTORS.all()
+
+
+def network_named(name: str) -> Any:
+    """The class of the network or the detector that MODEL.MODEL_NAME names.
+
+    Raises:
+        InputError: naming all networks, if there is neither.
+    """
+    return (DETECTORS if is_detector(name) else NETWORKS).find(name)

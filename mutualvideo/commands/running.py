@@ -5,9 +5,9 @@ import logging
 from fvcore.common.config import CfgNode
 
 from mutualvideo.config import save_cfg
-from mutualvideo.data.class_count import settle_classes
 from mutualvideo.engine.dry_run import dry_run, has_data, tell
 from mutualvideo.engine.preflight import check_keys, preflight
+from mutualvideo.engine.tasks import task_of
 from mutualvideo.engine.train import train
 from mutualvideo.evaluation.build import evaluate_grid
 from mutualvideo.evaluation.ema_table import evaluate_average
@@ -50,7 +50,7 @@ def _run(cfg: CfgNode, context: distributed.Context) -> None:
     setup_logging(cfg.OUTPUT_DIR, context.is_main, cfg.LOG_JSON_STATS)
     logging.info(context.describe())
     if cfg.TRAIN.ENABLE:
-        cfg = settle_classes(cfg)
+        cfg = task_of(cfg).settle(cfg)
     if context.is_main:
         save_cfg(cfg)
         write_environment(cfg.OUTPUT_DIR, context)

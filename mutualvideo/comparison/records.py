@@ -24,14 +24,14 @@ class Record:
             ``alone`` empty where there is none.
         row: the sub-network, as text.
         macs, params: what it costs.
-        top1: percent.
+        top1: percent; of a detector its box AP.
         videos: how many were judged.
         classes: of the data set.
         manifest: which list of videos, by its content.
         epochs, train_macs, cpu_seconds, wall_seconds: what training took, see
             :mod:`mutualvideo.run.cost`.
         right: of every video of the list, in its order, whether the row is right, as bits in
-            base64.
+            base64; empty of a detector, of which no picture is right or wrong as a whole.
     """
 
     arm: str
@@ -51,8 +51,15 @@ class Record:
     wall_seconds: float
     right: str
 
+    @property
+    def is_average(self):
+        """Whether all that is known is one figure of the whole list: a detector's."""
+        return not self.right
+
     def answers(self):
-        """bool (videos,): whether it is right."""
+        """bool (videos,): whether it is right; float (1,), box AP from 0 to 1, of a detector."""
+        if self.is_average:
+            return np.array([self.top1 / 100])
         packed = np.frombuffer(base64.b64decode(self.right), dtype=np.uint8)
         return np.unpackbits(packed, count=self.videos).astype(bool)
 
@@ -72,7 +79,12 @@ def collect(plan, output):
         results = _load(os.path.join(folder, "results.json"))
         cost = _load(os.path.join(folder, COST_NAME))
         for row in table:
-            right = _right(os.path.join(folder, "evaluation", str(row.subnet), "predictions.csv"))
+            count, right = results["videos"], ""
+            if row.box_ap is None:
+                bits = _right(
+                    os.path.join(folder, "evaluation", str(row.subnet), "predictions.csv")
+                )
+                count, right = len(bits), base64.b64encode(np.packbits(bits)).decode()
             found.append(
                 Record(
                     run.arm,
@@ -82,12 +94,12 @@ def collect(plan, output):
                     str(row.subnet),
                     row.macs,
                     row.params,
-                    round(float(row.top1), 4),
-                    len(right),
+                    round(float(row.merit), 4),
+                    count,
                     results["num_classes"],
                     table.metadata["manifest"],
                     *(cost[key] for key in ("epochs", "macs", "cpu_seconds", "wall_seconds")),
-                    base64.b64encode(np.packbits(right)).decode(),
+                    right,
                 )
             )
     return found

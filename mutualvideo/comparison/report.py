@@ -11,8 +11,10 @@ def markdown(summary, differences):
     """The tables: accuracies by row and arm, differences, budgets, what training took."""
     head = ["sub-network", "MACs", *summary.arms]
     head += [f"{one.arm} - {one.against}" for one in differences]
+    over = "runs" if summary.chance is None else "runs and test videos"
+    measure = summary.measure[0].upper() + summary.measure[1:]
     lines = [
-        "Top-1 in percent, mean and 95 % interval over runs and test videos.",
+        f"{measure} in percent, mean and 95 % interval over {over}.",
         "",
         *_head(head),
     ]
@@ -117,9 +119,10 @@ def plot(summary, path):
         )
     unit, factor = ("M", 1e-6) if max(summary.macs.values()) < 5e8 else ("G", 1e-9)
     cost_axis(axes, factor)
-    name = "top-1 accuracy (%), 95 % intervals"
+    name = {"top-1": "top-1 accuracy"}.get(summary.measure, summary.measure)
+    name += " (%), 95 % intervals"
     dress(axes, f"multiply-adds ({unit}, log scale)", name)
-    if not draw_chance(axes, summary.chance):
+    if summary.chance is not None and not draw_chance(axes, summary.chance):
         axes.set_ylabel(f"{name}; chance {summary.chance:.2g}")
     axes.legend(frameon=False)
     save(figure, path, dpi=110)

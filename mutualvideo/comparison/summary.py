@@ -61,9 +61,14 @@ class Summary:
         self.arms = [arm for arm in plan.arms if any(name == arm for name, _ in self._found)]
 
     @property
+    def measure(self):
+        """What arms are compared by: ``top-1`` or, of detectors, ``box AP``."""
+        return "box AP" if self._records[0].is_average else "top-1"
+
+    @property
     def chance(self):
-        """Percent that guessing has."""
-        return 100 / self._records[0].classes
+        """Percent that guessing has; ``None`` of detectors."""
+        return None if self._records[0].is_average else 100 / self._records[0].classes
 
     def _check_lists(self):
         lists = {}
@@ -76,7 +81,7 @@ class Summary:
                     )
 
     def accuracy(self, arm, row):
-        """:class:`Estimate` of the top-1 accuracy, or ``None`` where the arm has no such row."""
+        """:class:`Estimate` of ``measure``, or ``None`` where the arm has no such row."""
         runs = self._found.get((arm, row))
         if not runs:
             return None
@@ -151,8 +156,11 @@ class Summary:
 
     @staticmethod
     def _values(run, values):
-        # Videos of different folds are different videos.
-        _, fold = run
+        # Videos of different folds are different videos, and an average over all of them, which
+        # is all that detectors have, is another one in every run.
+        seed, fold = run
+        if len(values) == 1:
+            return np.array([(fold + 1) * 10**7 + seed]), values
         return (fold + 1) * 10**7 + np.arange(len(values)), values
 
 

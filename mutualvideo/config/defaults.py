@@ -28,13 +28,14 @@ _C.LOG_JSON_STATS = False
 
 _C.MODEL = CfgNode()
 # Name in MODEL_REGISTRY, such as X3D, ResNet (Slow, C2D, I3D), SlowFast or, of pictures,
-# MobileNetV2; each file in models/ says what it has.
+# MobileNetV2; each file in models/ says what it has. Or a detector's, see docs/detection.md.
 _C.MODEL.MODEL_NAME = "X3D"
 # Follows from MODEL_NAME; of ResNet slow, c2d, i3d, slow_c2d or slow_i3d (the last two do not pool
 # over time). Files of PySlowFast have it; if it is given it has to fit. Where it alone is given, it
 # decides MODEL_NAME.
 _C.MODEL.ARCH = ""
-# 0, or in a run a configuration that does not say it: as many as the training data have.
+# 0, or in a run a configuration that does not say it: as many as the training data have. Those of
+# detectors include the background.
 _C.MODEL.NUM_CLASSES = 400
 # Dropout before the classifier. Networks that have none want 0.
 _C.MODEL.DROPOUT_RATE = 0.5
@@ -102,6 +103,21 @@ _C.SLOWFAST.FUSION_CONV_CHANNEL_RATIO = 2
 # Temporal kernel of the lateral convolutions.
 _C.SLOWFAST.FUSION_KERNEL_SZ = 5
 
+# Detectors (docs/detection.md), which MODEL.MODEL_NAME names as it names networks.
+_C.DETECTOR = CfgNode()
+# Side of the smallest anchor at each level of the pyramid, in pixels; empty: torchvision's own.
+# RetinaNet_R18_FPN has as many levels, 3 to 5, from stride 8 on; others have five.
+_C.DETECTOR.ANCHOR_SIZES = []
+# RetinaNet_R18_FPN: channels of the backbone's stem (its stages have 1, 2, 4 and 8 times as many),
+# and of the pyramid and the heads, which do not follow the width.
+_C.DETECTOR.STEM_CHANNELS = 64
+_C.DETECTOR.PYRAMID_CHANNELS = 256
+# Weight of a sub-network's distillation, beside its losses on the labels; 0: labels alone.
+_C.DETECTOR.IMITATION = 1.0
+# [height, width] of the picture that multiply-adds are counted for, before it is brought to a
+# sub-network's size; empty: a square.
+_C.DETECTOR.PICTURE = []
+
 _C.BN = CfgNode()
 # batchnorm: every process normalises by its own clips; sync_batchnorm: by those of all processes
 # together, for few clips a process: two small all-reduces a layer and pass.
@@ -133,7 +149,8 @@ _C.DATA.TARGET_FPS = 30
 _C.DATA.TRAIN_JITTER_SCALES = [256, 320]
 # Draw one over the short side uniformly instead, which favours small ones.
 _C.DATA.INV_UNIFORM_SAMPLE = False
-# Training: then a random square of this many pixels.
+# Training: then a random square of this many pixels. Detectors see whole pictures: of the full
+# network this is their shorter side, of SSDLite both.
 _C.DATA.TRAIN_CROP_SIZE = 224
 # Training: first the picture is reflected at its edges by this many pixels (CIFAR: 4); it then has
 # more places to crop from.
@@ -218,7 +235,7 @@ _C.DATA_LOADER.PIN_MEMORY = True
 
 _C.TRAIN = CfgNode()
 _C.TRAIN.ENABLE = True
-# Name in DATASET_REGISTRY; each file in data/sources/ says what it has.
+# Name in DATASET_REGISTRY; each file in data/sources/ says what it has. Detectors: cocodetection.
 _C.TRAIN.DATASET = "kinetics"
 # Clips a step, over all processes together.
 _C.TRAIN.BATCH_SIZE = 64

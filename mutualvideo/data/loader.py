@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import torch
@@ -109,8 +110,9 @@ def _training_order(data, dataset, sizes):
 class ClipLoader:
     """Iterates over batches; ``len()`` is the number of batches of the whole epoch that is set.
 
-    A batch is a dict of ``clip`` (uint8, (B, 3, T, S, S), channels last in memory) and of
-    ``label``, ``video`` and ``view`` (int64, (B,); of several labels float32 (B, classes)), see
+    Without ``batch_of`` a batch is a dict of ``clip`` (uint8, (B, 3, T, S, S), channels last in
+    memory) and of ``label``, ``video`` and ``view`` (int64, (B,); of several labels float32 (B,
+    classes)), see
     :class:`mutualvideo.data.dataset.VideoDataset`. In training clips are regions of their own
     ``size`` (int64, (B, 2)) that :class:`mutualvideo.data.augment.Augmentation` takes.
 
@@ -119,6 +121,8 @@ class ClipLoader:
         order: yields the keys of each batch.
         max_bad: share of the videos of an iteration that may be unreadable, 0 to 1; ``None``: any.
         num_workers, pin_memory: as ``torch.utils.data.DataLoader`` takes them.
+        batch_of: function from samples to a batch, a nest of tensors, for other data sets whose
+            ``__getitems__`` returns (samples, ``{row: why it is missing}``).
 
     Attributes:
         dataset: the ``VideoDataset``; ``len(dataset)`` is the number of videos of the whole
@@ -130,7 +134,9 @@ class ClipLoader:
             ``start_step`` included.
     """
 
-    def __init__(self, dataset, order, max_bad=None, num_workers=0, pin_memory=False):
+    def __init__(
+        self, dataset, order, max_bad=None, num_workers=0, pin_memory=False, batch_of=None
+    ):
         if num_workers < 0:
             raise InputError(f"DATA_LOADER.NUM_WORKERS must not be negative, got {num_workers}")
         if max_bad is not None and not 0 <= max_bad <= 1:
@@ -139,6 +145,7 @@ class ClipLoader:
         self._order, self._max_bad = order, max_bad
         # Pinning without a GPU warns and does nothing.
         self._options = {
+            "collate_fn": partial(_collate, batch_of or _batch_of),
             "num_workers": num_workers,
             "pin_memory": pin_memory and torch.cuda.is_available(),
             "persistent_workers": num_workers > 0,
@@ -149,7 +156,6 @@ class ClipLoader:
         return DataLoader(
             _Guarded(self.dataset),
             batch_sampler=order,
-            collate_fn=_collate,
             worker_init_fn=_start_worker,
             **self._options,
         )
@@ -245,7 +251,7 @@ class _Guarded(Dataset):
             return _Failure(type(error), str(error))
 
 
-def _collate(found):
+def _collate(batch_of, found):
     """(batch, failures) of what the data set returns; no batch of no sample."""
     if isinstance(found, _Failure):
         return found
@@ -253,7 +259,9 @@ def _collate(found):
     if not samples:
         return None, failures
     try:
-        return _batch_of(samples), failures
+        batch = batch_of(samples)
+        share(batch)
+        return batch, failures
     except (RuntimeError, OSError) as error:
         if limit := limit_of(error):
             return _Failure(InputError, str(limit))
@@ -265,7 +273,6 @@ def _batch_of(samples):
     batch = {"clip": clip, **default_collate(samples)}
     if "seed" in batch:
         batch["size"] = size
-    share(batch)
     return batch
 
 

@@ -10,6 +10,7 @@ import os
 import threading
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from mutualvideo.errors import InputError
 
@@ -66,7 +67,7 @@ def too_many_deaths(deaths, text):
 
 
 def share(batch):
-    """Moves the tensors of ``batch`` to shared memory, in a worker; nothing elsewhere.
+    """Moves the tensors of ``batch``, a nest, to shared memory, in a worker; nothing elsewhere.
 
     torch would do it in a thread of its queue, whose errors nobody sees: the batch would never
     come.
@@ -77,11 +78,12 @@ def share(batch):
     if torch.utils.data.get_worker_info() is None:
         return
     held = []
+    tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, torch.Tensor)]
     try:
-        for tensor in batch.values():
+        for tensor in tensors:
             tensor.share_memory_()
         # Of every tensor a descriptor is handed over, by that thread again.
-        for _ in range(len(batch) + _MORE_FILES):
+        for _ in range(len(tensors) + _MORE_FILES):
             held.append(os.dup(0))
     finally:
         for handle in held:

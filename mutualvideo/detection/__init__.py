@@ -9,12 +9,14 @@ from mutualvideo.detection.detector import (
     slimmable_detector,
 )
 from mutualvideo.detection.detector_costs import calibrate_detector, detector_costs
+from mutualvideo.detection.detector_networks import Detector
 from mutualvideo.detection.detector_table import detector_table
 from mutualvideo.detection.detector_weights import load_backbone, load_detector
 
 __all__ = [
     "CocoPictures",
     "CocoScores",
+    "Detector",
     "as_lists",
     "calibrate_detector",
     "detection_step",

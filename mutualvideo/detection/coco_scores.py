@@ -132,7 +132,7 @@ def _run_lengths(masks):
 
 
 @torch.inference_mode()
-def evaluate_detector(model, data, subnets, batch_size=1):
+def evaluate_detector(model, data, subnets, batch_size=1, progress=iter):
     """COCO's average precision of every sub-network on a data set; pictures are read once.
 
     Args:
@@ -140,6 +140,7 @@ def evaluate_detector(model, data, subnets, batch_size=1):
         data: :class:`~mutualvideo.detection.coco_pictures.CocoPictures` for evaluation.
         subnets: which sub-networks.
         batch_size: pictures that run together; those of the largest size decide the padding.
+        progress: function of a sequence that goes through it, and may show how far it is.
 
     Returns:
         ``{subnet: {"box": CocoScores, "mask": CocoScores}}``; ``"mask"`` of Mask R-CNN alone.
@@ -153,7 +154,7 @@ def evaluate_detector(model, data, subnets, batch_size=1):
     device, masks = next(model.parameters()).device, False
     with as_before(model):
         model.eval()
-        for start in range(0, len(data), batch_size):
+        for start in progress(range(0, len(data), batch_size)):
             items = [data[n] for n in range(start, min(start + batch_size, len(data)))]
             keys = [target["image_id"] for _, target in items]
             pictures = [picture.to(device) for picture, _ in items]

@@ -1,16 +1,22 @@
 """One step of mutual learning of a detector."""
 
+from contextlib import nullcontext
+
 import torch
 from torch.utils._pytree import tree_map
 
 from mutualvideo.detection.imitation import imitate, look, watch
 from mutualvideo.errors import InputError
-from mutualvideo.mutual.step import PassResult
+from mutualvideo.mutual.step import Passes, PassResult
 from mutualvideo.slim import set_subnet, slim_state
 from mutualvideo.subnet import Subnet
 
+_PLAIN = Passes()
 
-def detection_step(model, pictures, targets, subnets, imitation=1.0):
+
+def detection_step(
+    model, pictures, targets, subnets, imitation=1.0, passes=_PLAIN, *, weights=None
+):
     """Accumulates the gradients of one step; each backward pass runs at once.
 
     Every sub-network learns from the labels, with the detector's own losses and at a picture size
@@ -35,9 +41,12 @@ def detection_step(model, pictures, targets, subnets, imitation=1.0):
         subnets: as :meth:`~mutualvideo.mutual.sampler.SubnetSampler.draw` gives them; the first is
             the full network.
         imitation: weight of the distillation; 0 is the labels alone.
+        passes: :class:`~mutualvideo.mutual.step.Passes`, of one part.
+        weights: factor on the loss of each sub-network; ``None``: 1 each.
 
     Returns:
-        list of :class:`~mutualvideo.mutual.step.PassResult`; ``correct`` is 0.
+        list of :class:`~mutualvideo.mutual.step.PassResult`; ``correct`` is 0, ``loss`` not
+        weighted.
 
     Raises:
         InputError: for a detector that is not in training mode, or that draws sizes of its own
@@ -52,23 +61,33 @@ def detection_step(model, pictures, targets, subnets, imitation=1.0):
             f"detection_step(): the detector draws one of the sizes {model.transform.min_size}; "
             "sub-networks have sizes, so give it one min_size"
         )
+    forward = model if passes.parallel is None else passes.parallel
+    device, precision = next(model.parameters()).device.type, passes.precision
     results, told = [], {}
-    for subnet in subnets:
+    for position, subnet in enumerate(subnets):
         set_subnet(model, subnet)
-        with watch(model) as seen:
-            losses = model(pictures, targets)
-        loss = sum(losses.values())
-        teacher = Subnet(full.width, None, subnet.size)
-        if subnet == full:
-            if imitation:
-                told[full.size] = _without_gradients((seen.maps, seen.dense))
-        elif imitation and subnet != teacher:
-            if subnet.size not in told:
-                told[subnet.size] = look(model, teacher, seen.pictures)
-            loss = loss + imitation * imitate(model, seen, told[subnet.size])
-        loss.backward()
-        none_counted = torch.zeros((), dtype=torch.int64, device=loss.device)
-        results.append(PassResult(subnet, loss.detach(), none_counted))
+        silent = passes.parallel is not None and position < len(subnets) - 1
+        with passes.parallel.no_sync() if silent else nullcontext():
+            with torch.autocast(device, precision, enabled=precision is not None):
+                with watch(model) as seen:
+                    losses = forward(pictures, targets)
+                loss = sum(one.float() for one in losses.values())
+                teacher = Subnet(full.width, None, subnet.size)
+                if subnet == full:
+                    if imitation:
+                        told[full.size] = _without_gradients((seen.maps, seen.dense))
+                elif imitation and subnet != teacher:
+                    if subnet.size not in told:
+                        told[subnet.size] = look(model, teacher, seen.pictures)
+                        set_subnet(model, subnet)
+                    loss = loss + imitation * imitate(model, seen, told[subnet.size])
+            found = loss.detach()
+            loss = loss if weights is None else weights[position] * loss
+            loss = loss if passes.scale is None else passes.scale(loss)
+            # 1, or NaN: gradients of an infinite loss may be finite, and nobody else would know.
+            loss.backward(1 + (found - found))
+        none_counted = torch.zeros((), dtype=torch.int64, device=found.device)
+        results.append(PassResult(subnet, found, none_counted))
     set_subnet(model, full)
     return results
 

@@ -27,11 +27,24 @@ def detector_table(model, subnets, data, picture, batch_size=1):
         InputError: as :func:`~mutualvideo.detection.coco_scores.evaluate_detector`.
     """
     subnets = [Subnet.of(subnet) for subnet in subnets]
-    costs = detector_costs(model, subnets, picture)
+    scores = evaluate_detector(model, data, subnets, batch_size)
+    return scored_table(model, scores, data, picture)
+
+
+def scored_table(model, scores, data, picture, times=None):
+    """The table of what :func:`~mutualvideo.detection.evaluate_detector` found.
+
+    Args:
+        model, data, picture: as :func:`detector_table` takes them.
+        scores: ``{subnet: {kind: CocoScores}}``.
+        times: ``{subnet: {column: milliseconds}}``; ``None``: nothing was measured.
+    """
+    costs = detector_costs(model, list(scores), picture)
     rows = []
-    for subnet, scores in evaluate_detector(model, data, subnets, batch_size).items():
-        found = {f"{kind}_ap": of_kind.ap for kind, of_kind in scores.items()}
-        found |= {f"{kind}_ap50": of_kind.ap50 for kind, of_kind in scores.items()}
+    for subnet, of_subnet in scores.items():
+        found = {f"{kind}_ap": of_kind.ap for kind, of_kind in of_subnet.items()}
+        found |= {f"{kind}_ap50": of_kind.ap50 for kind, of_kind in of_subnet.items()}
+        found |= (times or {}).get(subnet, {})
         rows.append(Row(subnet, costs[subnet].macs, costs[subnet].params, **found))
     height, width = picture
     macs = "multiply-adds of convolutions and linear layers, one picture of "

@@ -1,11 +1,15 @@
 """Weights for detectors: torchvision's of the whole one, or of a classifier as its backbone."""
 
+import logging
+
 from torch import nn
 
 from mutualvideo.detection.detector import slimmed_part
 from mutualvideo.errors import InputError
 from mutualvideo.models.weights.pretrained import load_weights
 from mutualvideo.models.weights.weights_file import read_checkpoint
+
+logger = logging.getLogger(__name__)
 
 # What a detector for other classes makes anew.
 _PREDICTORS = (
@@ -43,6 +47,24 @@ def load_detector(model, path):
     ]
     load_weights(model, {**state, **{name: own[name] for name in kept}}, str(path))
     return kept
+
+
+def load_starting_weights(model, path):
+    """Loads ``path`` into the slimmable detector ``model``: a detector, or a classifier's ResNet.
+
+    What :func:`load_detector` or :func:`load_backbone` does, whichever the file is for; of a
+    detector for other classes the layers that predict them begin anew.
+
+    Raises:
+        InputError: as they do.
+    """
+    state = read_checkpoint(path)["model_state"]
+    if any(name.startswith("backbone.") for name in state):
+        kept = load_detector(model, path)
+        if kept:
+            logger.warning("%s is for other classes: %s not loaded", path, ", ".join(kept))
+        return
+    load_backbone(model, path)
 
 
 def load_backbone(model, path):

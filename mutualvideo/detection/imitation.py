@@ -27,6 +27,9 @@ def imitation_of(scores, boxes, told_scores, told_boxes, softmax):
     Returns:
         scalar tensor, 0 for no anchors.
     """
+    scores, boxes, told_scores, told_boxes = (
+        one.float() for one in (scores, boxes, told_scores, told_boxes)
+    )
     if softmax:
         classes = told_scores.softmax(-1)
         sure = 1 - classes[:, 0]

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from mutualvideo.config import get_cfg, takes_pictures
-from mutualvideo.data.augment import Augmentation
-from mutualvideo.data.class_count import class_weights, settle_classes
-from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.kept_memory import kept_bytes as _kept_bytes
 from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.starting_point import load_initial, newest_of
 from mutualvideo.engine.step_plan import Step, StepPlan
+from mutualvideo.engine.tasks import task_of
 from mutualvideo.engine.time_estimate import Share, multigrid_lines, shares_of, time_left
 from mutualvideo.engine.train import build_sampler, build_trained
 from mutualvideo.engine.update import Updater
@@ -24,7 +22,7 @@ from mutualvideo.run.checkpoint import resume
 from mutualvideo.run.durations import clock_time
 from mutualvideo.run.heartbeat import heard
 from mutualvideo.run.progress import Progress
-from mutualvideo.slim import count_costs, input_shape
+from mutualvideo.slim import input_shape
 
 # Without a GPU: clips of the step that memory is measured with, and bytes of activations that as
 # many clips of the one that is timed may take. The more, the less do clips count alone.
@@ -107,25 +105,25 @@ def dry_run(cfg, context, say=print, doing=tell):
 
 
 def _dry_run(cfg, context, say, doing):
-    told = has_data(cfg)
-    cfg, assumed = (settle_classes(cfg), None) if told else _assumed_classes(cfg)
-    augmentation = Augmentation(cfg)
+    told, task = has_data(cfg), task_of(cfg)
+    cfg, assumed = (task.settle(cfg), None) if told else _assumed_classes(cfg)
+    inputs_of = task.inputs(cfg)
     loader = plan = None
     if told:
-        loader = build_loader(cfg, "train", context.rank, context.world_size)
+        loader = task.loader(cfg, "train", context)
         plan = StepPlan(cfg, len(loader.dataset), context.world_size)
     sampler = build_sampler(cfg, plan.before(cfg.MUTUAL.ALONE_EPOCHS) if told else 0)
     model = build_trained(cfg, context.device).train()
     newest = newest_of(cfg, context)
     if newest is None:
         load_initial(cfg, model)
-    weights = class_weights(cfg, loader.dataset.videos) if told else None
+    weights = task.class_weights(cfg, loader.dataset) if told else None
     updater = Updater(cfg, context.device, model, class_weights=weights)
     progress = Progress() if newest is None else resume(*newest, cfg, updater)
     first = sampler.alone  # before, the full network is alone
     draws = [sampler.draw(first + step) for step in range(_DRAWS)]
     with heard("counting multiply-adds", doing):
-        costs = count_costs(model, list(dict.fromkeys(one for draw in draws for one in draw)))
+        costs = task.costs(cfg, model, list(dict.fromkeys(itertools.chain(*draws))))
         macs = sum(costs[one].macs for draw in draws for one in draw) / len(draws)
         whole_step = Step(cfg.TRAIN.BATCH_SIZE)
         shares = {whole_step: Share(1.0, 1.0, costs[draws[0][0]].macs / macs)}
@@ -134,14 +132,14 @@ def _dry_run(cfg, context, say, doing):
     if told:
         with heard(f"reading {1 + _BATCHES} batches of data", doing):
             data_s, batch = _time_batches(loader)
-        clips, targets = augmentation(batch, context.device)
+        clips, targets = inputs_of(batch, context.device)
     else:
         data_s = None
-        clips, targets = _noise(cfg, context, model, draws[0][0])
+        clips, targets = _noise(task, cfg, context, model, draws[0][0])
     whole, on_gpu = len(clips), context.device.type == "cuda"
 
     def step(count):
-        smoothing, rate = augmentation.label_smoothing, learning_rate(cfg, 0)
+        smoothing, rate = inputs_of.label_smoothing, learning_rate(cfg, 0)
         updater(clips[:count], targets[:count], draws[0], smoothing, rate)
 
     parts = cfg.TRAIN.MICRO_BATCHES
@@ -213,7 +211,7 @@ def _not_checked(assumed):
     )
 
 
-def _noise(cfg, context, model, full):
+def _noise(task, cfg, context, model, full):
     """Clips and targets that stand for a batch of a process."""
     count = cfg.TRAIN.BATCH_SIZE // context.world_size
     if count < 1 or cfg.TRAIN.BATCH_SIZE % context.world_size:
@@ -221,11 +219,7 @@ def _noise(cfg, context, model, full):
             f"TRAIN.BATCH_SIZE {cfg.TRAIN.BATCH_SIZE} does not divide among "
             f"{context.world_size} process(es)"
         )
-    clips = torch.randn(_input_of(model, full, count), device=context.device)
-    targets = torch.arange(count, device=context.device) % cfg.MODEL.NUM_CLASSES
-    if cfg.DATA.MULTI_LABEL or cfg.MIXUP.ENABLE:
-        targets = torch.nn.functional.one_hot(targets, cfg.MODEL.NUM_CLASSES).float()
-    return clips, targets
+    return task.noise(cfg, _input_of(model, full, count), context.device)
 
 
 def _input_of(model, subnet, clips):

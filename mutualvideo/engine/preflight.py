@@ -11,10 +11,9 @@ import os
 import shutil
 
 from mutualvideo.backends import backend_kind, backend_names
-from mutualvideo.data.class_count import settle_classes
 from mutualvideo.engine.multigrid import build_schedule
-from mutualvideo.engine.needed_lists import read_lists
 from mutualvideo.engine.run_keys import check_test_keys, check_training_keys
+from mutualvideo.engine.tasks import task_of
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.choose_statistics import require_choice
@@ -43,6 +42,7 @@ def check_keys(cfg):
     """
     if not (cfg.TRAIN.ENABLE or cfg.TEST.ENABLE):
         raise InputError("TRAIN.ENABLE and TEST.ENABLE are False: there is nothing to do; set one")
+    task_of(cfg).check(cfg)
     if cfg.TRAIN.ENABLE:
         check_training_keys(cfg)
         build_sampler(cfg)
@@ -70,14 +70,15 @@ def preflight(cfg, context, has_data=True):
         InputError: naming the key, list or folder.
     """
     reader_class(cfg.DATA.DECODING_BACKEND)
+    task = task_of(cfg)
     if cfg.TRAIN.ENABLE and has_data:
-        cfg = settle_classes(cfg)  # so that labels of val are held against those of train
+        cfg = task.settle(cfg)  # so that labels of val are held against those of train
     if cfg.TEST.ENABLE and cfg.TABLE.LATENCY:
         _check_backend(cfg.TABLE.LATENCY_BACKEND, context.device)
     if cfg.TEST.ENABLE and cfg.TEST.EMA and not cfg.TRAIN.ENABLE:
         path = find_checkpoint(cfg)
         average_of(read_checkpoint(path), path)
-    splits = read_lists(cfg, context) if has_data else {}
+    splits = task.lists(cfg, context) if has_data else {}
     _check_folder(cfg.OUTPUT_DIR)
     if cfg.TRAIN.ENABLE and cfg.MODEL.NUM_CLASSES:
         _check_room(cfg)

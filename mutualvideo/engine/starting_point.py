@@ -2,11 +2,11 @@
 
 import logging
 
+from mutualvideo.engine.tasks import task_of
 from mutualvideo.errors import InputError
-from mutualvideo.models import load_pretrained, local_weights, read_checkpoint
+from mutualvideo.models import local_weights, read_checkpoint
 from mutualvideo.run.checkpoint import read_newest
 from mutualvideo.run.distributed import from_main
-from mutualvideo.slim import order_channels
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +37,9 @@ def load_initial(cfg, model):
         InputError: if the file cannot be read or is another network's, or channels are to be
             ordered and there are no weights.
     """
-    path = cfg.TRAIN.CHECKPOINT_FILE_PATH
+    path, task = cfg.TRAIN.CHECKPOINT_FILE_PATH, task_of(cfg)
     if path:
-        load_pretrained(model, local_weights(path), replace_classifier=True)
+        task.load(model, local_weights(path))
         logger.info("started from the weights of %s", path)
     if cfg.MUTUAL.ORDER_CHANNELS:
         if not path:
@@ -47,4 +47,4 @@ def load_initial(cfg, model):
                 "MUTUAL.ORDER_CHANNELS puts the important channels of trained weights first: name "
                 "their file in TRAIN.CHECKPOINT_FILE_PATH"
             )
-        logger.info("ordered the channels of %d sets of layers", order_channels(model))
+        logger.info("ordered the channels of %d sets of layers", task.order(model))

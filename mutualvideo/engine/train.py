@@ -7,9 +7,6 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from mutualvideo.data.augment import Augmentation
-from mutualvideo.data.class_count import class_weights, settle_classes
-from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.best import Best
 from mutualvideo.engine.curves import plot_training
 from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
@@ -21,6 +18,7 @@ from mutualvideo.engine.monitor import Monitor
 from mutualvideo.engine.run_keys import check_alone, check_training_keys
 from mutualvideo.engine.starting_point import load_initial, newest_of
 from mutualvideo.engine.step_plan import StepPlan, batch_turns
+from mutualvideo.engine.tasks import task_of
 from mutualvideo.engine.update import Updater
 from mutualvideo.engine.watch import Watch
 from mutualvideo.errors import InputError
@@ -114,11 +112,13 @@ def train(cfg, context):
             weight is not.
     """
     check_training_keys(cfg)
-    cfg = settle_classes(cfg)
+    task = task_of(cfg)
+    task.check(cfg)
+    cfg = task.settle(cfg)
     if context.device.type == "cpu":
         keep_freed_memory()
     with stop_on_signals() as event:
-        training = _Training(cfg, context, event)
+        training = _Training(cfg, context, event, task)
         try:
             path = training.run()
         finally:
@@ -134,11 +134,10 @@ def train(cfg, context):
 class _Training:
     """A run: what it is made of, and how far it is."""
 
-    def __init__(self, cfg, context, event):
-        self.cfg, self.context = cfg, context
-        self.augmentation = Augmentation(cfg)
-        shards = context.rank, context.world_size
-        self.loader = build_loader(cfg, "train", *shards, batch_turns(cfg))
+    def __init__(self, cfg, context, event, task):
+        self.cfg, self.context, self.task = cfg, context, task
+        self.inputs = task.inputs(cfg)
+        self.loader = task.loader(cfg, "train", context, batch_turns(cfg))
         self.plan = StepPlan(cfg, len(self.loader.dataset), context.world_size)
         sampler = build_sampler(cfg, self.plan.before(cfg.MUTUAL.ALONE_EPOCHS))
         torch.manual_seed(cfg.RNG_SEED)
@@ -148,7 +147,7 @@ class _Training:
             load_initial(cfg, model)
         parallel = _parallel(model, cfg, context)
         self.model, self.sampler = model, sampler
-        weights = class_weights(cfg, self.loader.dataset.videos)
+        weights = task.class_weights(cfg, self.loader.dataset)
         self.updater = Updater(cfg, context.device, model, parallel, weights)
         if any(one.norm_parts > 1 for one in self.plan.all_kinds()):
             require_shareable_norms(model)
@@ -270,7 +269,7 @@ class _Training:
             require_same_folder(self.cfg.OUTPUT_DIR)
             logger.info("wrote %s", save_checkpoint(self.cfg, self.updater, whole))
             steps = self._number()
-            macs = training_macs(self.model, self.sampler, steps, 0, self._clips_of)
+            macs = training_macs(self.model, self.sampler, steps, 0, self._clips_of, self._costs)
             self.cost.save(self.progress.epoch, steps, macs)
 
     def _shapes(self):
@@ -283,6 +282,9 @@ class _Training:
             (one.clips // share, max(1, one.norm_parts // parts), one.whole)
             for one in self.plan.all_kinds()
         ]
+
+    def _costs(self, model, subnets):
+        return self.task.costs(self.cfg, model, subnets)
 
     def _clips_of(self, number):
         step = self.plan.step(number)
@@ -311,8 +313,8 @@ class _Training:
             # Dropout depends on (seed, step) alone, so a resumed run is the uninterrupted one.
             torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
             kind = self.plan.step(step)
-            clips, targets = self.augmentation(batch, context.device, kind.size)
-            smoothing = self.augmentation.label_smoothing
+            clips, targets = self.inputs(batch, context.device, kind.size)
+            smoothing = self.inputs.label_smoothing
             subnets, strength = self.sampler.draw(step, kind.whole), self._strength(step)
             done = self.updater(clips, targets, subnets, smoothing, rate, strength, kind.norm_parts)
             results, count = done.results, len(clips)

@@ -9,8 +9,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from mutualvideo.engine.ema import build_ema
 from mutualvideo.engine.optimizer import build_optimizer, set_learning_rate
+from mutualvideo.engine.tasks import task_of
 from mutualvideo.errors import InputError
-from mutualvideo.mutual import Passes, Teaching, loss_weights, mutual_step, not_finite
+from mutualvideo.mutual import Passes, Teaching, loss_weights, not_finite
 from mutualvideo.run.distributed import gather_to_main, sum_over_processes
 from mutualvideo.slim import set_subnet, slim_state, subnet_input, training_shape
 
@@ -53,7 +54,7 @@ class Updater:
     """
 
     def __init__(self, cfg, device, model, parallel=None, class_weights=None):
-        self.model = model
+        self.model, self._step = model, task_of(cfg).step(cfg)
         self.optimizer = build_optimizer(model, cfg)
         self.ema = build_ema(model, cfg)
         precision = autocast_dtype(cfg)
@@ -121,7 +122,7 @@ class Updater:
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         weights = loss_weights(self._weighting, subnets, strength)
-        results = mutual_step(
+        results = self._step(
             self.model,
             clips,
             targets,

@@ -8,6 +8,7 @@ from tqdm.std import EMA
 
 from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
+from mutualvideo.registry import is_detector
 from mutualvideo.run.durations import clock_time
 from mutualvideo.run.log import log_json_stats
 
@@ -44,6 +45,8 @@ class Watch:
             raise InputError(f"LOG_PERIOD must be at least 1, not {cfg.LOG_PERIOD}")
         self._period, self._epochs, self._plan = cfg.LOG_PERIOD, plan.epochs, plan
         self._what = "images" if takes_pictures(cfg) else "clips"
+        # Of detectors nothing is right or wrong as a whole: no top-1.
+        self._counts_right = not is_detector(cfg.MODEL.MODEL_NAME)
         self._scalars, self._clock, self._step_s = scalars, clock, EMA(_SMOOTHING)
         # Of this process: steps done, the time that they took, and that of the first.
         self._judged, self._took_s, self._first_s = 0, 0.0, 0.0
@@ -118,7 +121,8 @@ class Watch:
         timing = {"dt": dt, "dt_data": dt_data, "lr": rate, "eta_s": left}
         parts = []
         for role, (subnet, loss, top1_err) in zip(_roles(len(found)), found, strict=True):
-            parts.append(f"{role} {subnet} loss {loss:.4f} top-1 {100 - top1_err:.2f} %")
+            error = {"top1_err": top1_err} if self._counts_right else {}
+            parts.append(f"{role} {subnet} loss {loss:.4f}{_top1(error)}")
             log_json_stats(
                 {
                     "_type": "train_iter",
@@ -127,7 +131,7 @@ class Watch:
                     "role": role,
                     "subnet": str(subnet),
                     "loss": loss,
-                    "top1_err": top1_err,
+                    **error,
                     **timing,
                 }
             )
@@ -135,7 +139,7 @@ class Watch:
             self._scalars.add(
                 {
                     f"step/loss_{role}": loss,
-                    f"step/top1_err_{role}": top1_err,
+                    **{f"step/{name}_{role}": value for name, value in error.items()},
                     **{f"drawn/{k}_{role}": v for k, v in drawn.items() if v is not None},
                 },
                 step,
@@ -170,21 +174,21 @@ class Watch:
         # Of none, if every step was skipped.
         loss = whole.loss / whole.clips if whole.clips else math.nan
         top1_err = 100 - 100 * whole.correct / whole.clips if whole.clips else math.nan
+        error = {"top1_err": top1_err} if self._counts_right else {}
         log_json_stats(
             {
                 "_type": "train_epoch",
                 "epoch": name,
                 "loss": loss,
                 "lr": rate,
-                "top1_err": top1_err,
+                **error,
                 "videos_replaced": len(replaced),
                 "steps_skipped": whole.skipped,
             }
         )
-        self._scalars.add(
-            {"train/loss": loss, "train/top1_err": top1_err}, self._plan.before(epoch + 1)
-        )
-        self._trained = f"train loss {loss:.4f} top-1 {100 - top1_err:.2f} %"
+        scalars = {"train/loss": loss, **{f"train/{name}": value for name, value in error.items()}}
+        self._scalars.add(scalars, self._plan.before(epoch + 1))
+        self._trained = f"train loss {loss:.4f}{_top1(error)}"
         what = "images" if self._what == "images" else "videos"
         faults = ((len(replaced), f"{what} replaced"), (whole.skipped, "steps skipped"))
         self._faults = "".join(f", {count} {text}" for count, text in faults if count)
@@ -212,6 +216,10 @@ class Watch:
             clock_time(took),
             clock_time(left),
         )
+
+
+def _top1(error):
+    return "".join(f" top-1 {100 - value:.2f} %" for value in error.values())
 
 
 def _roles(count):

@@ -26,6 +26,7 @@ from mutualvideo.evaluation.evaluate import evaluate
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.evaluation.results import RESULTS_NAME, library_versions, write_results
 from mutualvideo.evaluation.scores import Evaluation
+from mutualvideo.evaluation.table_files import STATISTICS_NAME, write_table
 from mutualvideo.files import atomic_path
 from mutualvideo.models import (
     adopt_checkpoint_cfg,
@@ -39,6 +40,7 @@ from mutualvideo.models import (
 )
 from mutualvideo.models.network import Curve
 from mutualvideo.models.weights.zoo import PREFIX as ZOO_PREFIX
+from mutualvideo.registry import is_detector
 from mutualvideo.run.bars import tracked
 from mutualvideo.run.checkpoint import save_weights
 from mutualvideo.run.distributed import Context, barrier
@@ -63,8 +65,6 @@ from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
 
 logger = logging.getLogger(__name__)
 
-TABLE_NAME = "query_table.json"
-STATISTICS_NAME = "query_table.bn.pyth"
 # Somebody else's weights with the configuration that they were evaluated by.
 WEIGHTS_NAME = "weights.pyth"
 CASCADES_NAME = "query_table.cascade.json"
@@ -103,7 +103,7 @@ def cost_table(cfg: CfgNode, context: Context, write: bool = True) -> QueryTable
     rows = [Row(s, costs[s].macs, costs[s].params, **times.get(str(s), {})) for s in subnets]
     table = QueryTable(rows, about)
     if context.is_main and write:
-        _write_table(table, cfg.OUTPUT_DIR, ())
+        write_table(table, cfg.OUTPUT_DIR, ())
     return table
 
 
@@ -115,7 +115,8 @@ def evaluate_grid(
 ) -> QueryTable:
     """Calibrates and evaluates every sub-network of the grid; writes the table to OUTPUT_DIR.
 
-    With TABLE.STATISTICS rows may keep the full network's statistics instead of calibrated ones.
+    Of a detector see :func:`~mutualvideo.evaluation.detector_grid.evaluate_detector_grid`. With
+    TABLE.STATISTICS rows may keep the full network's statistics instead of calibrated ones.
 
     Files: ``query_table.json``, ``.csv`` and ``.md``; ``flops_accuracy.png``, and with latencies
     ``latency_accuracy.png``; ``query_table.bn.pyth``, the statistics of every sub-network;
@@ -141,6 +142,11 @@ def evaluate_grid(
         IncompleteError: after everything is written, if videos are missing and
             TEST.ALLOW_MISSING is not set.
     """
+    if is_detector(cfg.MODEL.MODEL_NAME):
+        # Imported when it is asked: torchvision's detectors take a second.
+        from mutualvideo.evaluation.detector_grid import evaluate_detector_grid
+
+        return evaluate_detector_grid(cfg, context, checkpoint_path)
     named = os.fspath(checkpoint_path or find_checkpoint(cfg))
     path = local_weights(named)
     checkpoint = read_checkpoint(path)
@@ -205,7 +211,7 @@ def evaluate_grid(
             network = for_streams(model, which, training, cfg)
             found = continual_rows(network, subnets, listing, cfg)
             _write_continual(table, found, get_statistics(network), cfg.OUTPUT_DIR)
-        _write_table(table, cfg.OUTPUT_DIR, [*network_of(cfg).published(cfg), *overlays])
+        write_table(table, cfg.OUTPUT_DIR, [*network_of(cfg).published(cfg), *overlays])
         more = _about_results(cfg, about, origin)
         write_results(cfg.OUTPUT_DIR, table, evaluation, listing, more)
         _log_results(table, evaluation)
@@ -376,15 +382,3 @@ def _log_results(table: QueryTable, evaluation: Evaluation) -> None:
 def _class_names(cfg: CfgNode) -> list[str] | None:
     """Names of the classes, by label, or ``None`` if the data set does not tell them."""
     return read_videos(cfg.TEST.DATASET, cfg, "test").classes
-
-
-def _write_table(table: QueryTable, folder: str, overlays: Sequence[Curve]) -> None:
-    table.save_json(os.path.join(folder, TABLE_NAME))
-    table.save_csv(os.path.join(folder, "query_table.csv"))
-    table.save_markdown(os.path.join(folder, "query_table.md"))
-    if all(row.top1 is not None for row in table):
-        table.plot(os.path.join(folder, "flops_accuracy.png"), overlays=overlays)
-        if all(row.latency_ms is not None for row in table):
-            # Published curves have no latencies on this machine.
-            table.plot(os.path.join(folder, "latency_accuracy.png"), cost="ms")
-    logger.info("query table in %s:\n%s", folder, table.to_text())

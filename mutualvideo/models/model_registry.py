@@ -9,8 +9,8 @@ from torch import nn
 from mutualvideo.errors import InputError
 from mutualvideo.models.limits import require_plausible
 from mutualvideo.models.network import Network
-from mutualvideo.registry import NETWORKS
-from mutualvideo.slim import set_width, slimmable
+from mutualvideo.registry import NETWORKS, network_named
+from mutualvideo.slim import set_width
 from mutualvideo.subnet import Subnet
 
 # The registry of :class:`~mutualvideo.models.Network` classes.
@@ -18,12 +18,12 @@ MODEL_REGISTRY = NETWORKS
 
 
 def network_of(cfg: CfgNode) -> Network:
-    """What the network that MODEL.MODEL_NAME names says about itself.
+    """What the network, or the detector, that MODEL.MODEL_NAME names says about itself.
 
     Raises:
         InputError: if there is no such network.
     """
-    return MODEL_REGISTRY.find(cfg.MODEL.MODEL_NAME)()
+    return network_named(cfg.MODEL.MODEL_NAME)()
 
 
 def all_networks() -> list[Network]:
@@ -70,28 +70,15 @@ def build_model(cfg: CfgNode) -> nn.Module:
     """The slimmable network of ``cfg``, at full width, on the CPU, with random weights.
 
     Takes one float32 tensor (B, 3, T, H, W), or of pictures (B, 3, H, W), and returns logits
-    (B, MODEL.NUM_CLASSES). Parameters have the upstream network's names and shapes, where there is
-    an upstream network.
+    (B, MODEL.NUM_CLASSES); a detector takes and gives what torchvision's do. Parameters have the
+    upstream network's names and shapes, where there is an upstream network.
 
     Raises:
         InputError: for a network, or a setting of it, that does not exist.
     """
-    about = network_of(cfg)
-    network = _upstream(about, cfg)
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eps, module.momentum = cfg.BN.EPSILON, cfg.BN.MOMENTUM
-    size = cfg.DATA.TRAIN_CROP_SIZE
-    shape = (size, size) if about.takes_pictures else (cfg.DATA.NUM_FRAMES, size, size)
-    model = slimmable(
-        network,
-        example=torch.empty(2, 3, *shape, device="meta"),
-        width_range=width_range(cfg),
-        divisor=cfg.MUTUAL.DIVISOR,
-        full=full_subnet(cfg),
-        rules=about.rules(network),
-    )
-    set_width(model, width_range(cfg)[1])
+    about, widths = network_of(cfg), width_range(cfg)
+    model = about.slimmed(_upstream(about, cfg), cfg, widths, full_subnet(cfg))
+    set_width(model, widths[1])
     return model
 
 

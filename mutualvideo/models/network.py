@@ -4,10 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from fvcore.common.config import CfgNode
 from torch import nn
 
 from mutualvideo.models.weights.weights_format import WeightsFormat
+from mutualvideo.slim import slimmable
 from mutualvideo.subnet import Subnet
 
 # (name of a curve, [(GMACs of one clip or picture, top-1 in percent), ...])
@@ -56,6 +58,31 @@ class Network(ABC):
         Raises:
             InputError: for settings that go with no network.
         """
+
+    def slimmed(
+        self, network: nn.Module, cfg: CfgNode, widths: Sequence[float], full: Subnet
+    ) -> nn.Module:
+        """What :meth:`build` made, slimmable in place.
+
+        Args:
+            network: on the CPU, with the weights that it has.
+            cfg: the configuration.
+            widths: narrowest and widest width multiplier.
+            full: the sub-network that learns from the labels.
+        """
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eps, module.momentum = cfg.BN.EPSILON, cfg.BN.MOMENTUM
+        size = cfg.DATA.TRAIN_CROP_SIZE
+        shape = (size, size) if self.takes_pictures else (cfg.DATA.NUM_FRAMES, size, size)
+        return slimmable(
+            network,
+            example=torch.empty(2, 3, *shape, device="meta"),
+            width_range=widths,
+            divisor=cfg.MUTUAL.DIVISOR,
+            full=full,
+            rules=self.rules(network),
+        )
 
     def rules(self, network: nn.Module) -> dict[str, Any]:
         """``rules`` for ``slimmable`` of what :meth:`build` made: by default none."""

@@ -44,7 +44,7 @@ class TrainingCost:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def training_macs(model, sampler, steps, clips, step_of=None):
+def training_macs(model, sampler, steps, clips, step_of=None, costs=count_costs):
     """Multiply-adds of the first ``steps`` steps of ``clips`` clips, forward and backward.
 
     Args:
@@ -54,6 +54,7 @@ def training_macs(model, sampler, steps, clips, step_of=None):
         clips: of each, if there is no ``step_of``.
         step_of: function from a step's number to (its clips, what
             :meth:`~mutualvideo.mutual.SubnetSampler.draw` cuts its sub-networks to).
+        costs: what counts them, as :func:`~mutualvideo.slim.count_costs` does.
 
     Returns:
         int; of more than 20,000 steps estimated on so many of them.
@@ -70,12 +71,12 @@ def training_macs(model, sampler, steps, clips, step_of=None):
     found = 0
     for clip, counts in drawn.items():
         with training_shape(model, sampler.full if clip is None else sampler.full.within(clip)):
-            found += _weighted_macs(model, counts)
+            found += _weighted_macs(model, counts, costs)
     set_subnet(model, slim_state(model).full)
     return found * _PASSES * steps // max(1, len(looked_at))
 
 
-def _weighted_macs(model, counts):
+def _weighted_macs(model, counts, count_costs):
     """Multiply-adds of sub-networks times how often each of them ran."""
     # Widths are drawn from a range, but most of them round to the same channels.
     alike = {}

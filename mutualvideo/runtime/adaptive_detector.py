@@ -21,10 +21,11 @@ from mutualvideo.detection.detector import class_count, slimmed_part
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
 from mutualvideo.media.picture_reader import PictureReader
+from mutualvideo.models import load_model
 from mutualvideo.policy.controller import Controller
 from mutualvideo.runtime.detections import Detections
 from mutualvideo.runtime.executor import names_of_classes
-from mutualvideo.runtime.from_checkpoint import check_row
+from mutualvideo.runtime.from_checkpoint import check_fingerprint, check_row
 from mutualvideo.runtime.preprocess import as_clips
 from mutualvideo.runtime.recorded import is_path
 from mutualvideo.slim import load_statistics, require_calibrated, set_subnet, set_width, slim_state
@@ -89,6 +90,30 @@ class AdaptiveDetector:
         self._budget: Budget | None = None
         self.after_fork()
         survives_fork(self)
+
+    @classmethod
+    def from_run(cls, folder: StrPath, device: str | None = None) -> AdaptiveDetector:
+        """What ``mutualvideo train`` or ``evaluate`` left in OUTPUT_DIR, ready to answer.
+
+        Args:
+            folder: OUTPUT_DIR, with ``query_table.json``; the table names checkpoint and
+                statistics.
+            device: see above.
+
+        Raises:
+            InputError: if a file is missing or cannot be read, or they do not belong together.
+        """
+        table = QueryTable.load_json(os.path.join(folder, "query_table.json"))
+        path = table.path_of("checkpoint")
+        if path is None:
+            raise InputError(
+                f"{os.fspath(folder)}: its query table names no checkpoint; give AdaptiveDetector "
+                "the detector itself"
+            )
+        check_fingerprint(path, table)
+        model, _ = load_model(path)
+        slimmed_part(model)
+        return cls(model, table, device=device)
 
     def __repr__(self) -> str:
         row = self.current

@@ -47,7 +47,7 @@ def open_network(
     if built:
         model = checkpoint
     else:
-        _check_fingerprint(checkpoint, table)
+        check_fingerprint(checkpoint, table)
         model, cfg = load_model(checkpoint)
     _check_rows(model, table, cfg)
     made = make_backend(backend, model, device, precision, threads)
@@ -58,7 +58,8 @@ def open_network(
     return made, cfg
 
 
-def _check_fingerprint(checkpoint: StrPath, table: QueryTable) -> None:
+def check_fingerprint(checkpoint: StrPath, table: QueryTable) -> None:
+    """Raises InputError if ``table`` was made from another checkpoint, by their content."""
     expected = table.metadata.get("fingerprint")
     if expected is not None and expected != fingerprint(checkpoint):
         raise InputError(

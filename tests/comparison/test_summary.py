@@ -105,3 +105,26 @@ def test_report(tmp_path):
     assert content["rows"]["0.5x20"]["difference"] == 12.5
     plot(summary, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_of_detectors_seeds_are_paired_for_no_picture_is_right_by_itself(tmp_path):
+    found = {"mutual": (50.0, 60.0, 58.0), "single": (40.0, 52.0, 46.0)}
+    records = [
+        Record(arm, seed, -1, "", "1x96", 10, 5, ap, 200, 7, "m", 3, 100, 2.0, 1.0, "")
+        for arm, values in found.items()
+        for seed, ap in enumerate(values)
+    ]
+    save_records(records, tmp_path / "runs.csv")
+    records = load_records(tmp_path / "runs.csv")
+    summary = Summary(PLAN, records)
+    assert summary.measure == "box AP" and summary.chance is None
+    difference = summary.difference("mutual", "single").rows["1x96"]
+    # 10, 8, 12: Student's t with 2 degrees of freedom.
+    half = 4.302653 * 2 / 3**0.5
+    assert difference.mean == pytest.approx(10) and difference.runs == 3
+    assert difference.high - difference.mean == pytest.approx(half, rel=1e-3)
+    text = markdown(summary, [summary.difference("mutual", "single")])
+    assert text.startswith("Box AP in percent, mean and 95 % interval over runs.\n")
+    plot(summary, tmp_path / "plot.png")
+    one = Summary(PLAN, [record for record in records if record.seed == 0])
+    assert np.isnan(one.accuracy("mutual", "1x96").low)

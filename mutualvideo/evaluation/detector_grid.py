@@ -1,0 +1,163 @@
+"""From a trained detector to its query table."""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import nn
+
+from mutualvideo.data.loader import ClipLoader
+from mutualvideo.detection import calibrate_detector, evaluate_detector
+from mutualvideo.detection.coco_pictures import CocoPictures
+from mutualvideo.detection.coco_scores import CocoScores
+from mutualvideo.detection.coco_splits import detection_loader, read_split
+from mutualvideo.detection.detector_table import scored_table
+from mutualvideo.errors import InputError
+from mutualvideo.evaluation.detector_latency import about_detector, measure_detector
+from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
+from mutualvideo.evaluation.results import FORMAT, RESULTS_NAME, VERSION, library_versions
+from mutualvideo.evaluation.table_files import STATISTICS_NAME, write_table
+from mutualvideo.files import atomic_path
+from mutualvideo.models import (
+    adopt_checkpoint_cfg,
+    build_model,
+    load_weights,
+    local_weights,
+    read_checkpoint,
+)
+from mutualvideo.run.bars import tracked
+from mutualvideo.run.distributed import Context
+from mutualvideo.run.log import log_json_stats
+from mutualvideo.run.tensor_file import write_tensors
+from mutualvideo.slim import get_statistics, weights_layout
+from mutualvideo.subnet import Subnet
+from mutualvideo.table.fingerprint import fingerprint
+from mutualvideo.table.query import QueryTable
+
+logger = logging.getLogger(__name__)
+
+Scores = dict[Subnet, dict[str, CocoScores]]
+
+
+def evaluate_detector_grid(
+    cfg: CfgNode, context: Context, checkpoint_path: str | None = None
+) -> QueryTable:
+    """What :func:`~mutualvideo.evaluation.build.evaluate_grid` does, for a detector.
+
+    Files: the query table (``query_table.json``, ``.csv``, ``.md``, ``flops_accuracy.png``, with
+    latencies ``latency_accuracy.png``), ``query_table.bn.pyth`` with the statistics, and last
+    ``results.json``, which also has AP75 and AP of small, medium and large objects.
+
+    Args:
+        cfg: the configuration; DETECTOR.PICTURE is what multiply-adds are counted for.
+        context: this process, the only one.
+        checkpoint_path: what to evaluate, if not what ``find_checkpoint`` finds: of training here,
+            or a ``state_dict`` of torchvision's detector.
+
+    Raises:
+        InputError: for a bad grid, checkpoint or data, or several processes.
+    """
+    if context.world_size > 1:
+        raise InputError(
+            f"{cfg.MODEL.MODEL_NAME}: detectors are evaluated in one process, not "
+            f"{context.world_size}: start it without torchrun"
+        )
+    path = local_weights(os.fspath(checkpoint_path or find_checkpoint(cfg)))
+    checkpoint = read_checkpoint(path)
+    cfg = adopt_checkpoint_cfg(cfg, checkpoint, path)
+    data = read_split(cfg, "test")
+    if not cfg.MODEL.NUM_CLASSES:
+        cfg = cfg.clone()
+        cfg.MODEL.NUM_CLASSES = data.num_classes
+    subnets = grid_subnets(cfg)
+    model = build_model(cfg)
+    load_weights(model, checkpoint["model_state"], path)
+    # torch's own annotation leaves out this form.
+    model.to(context.device, memory_format=weights_layout(model)).eval()  # type: ignore[call-overload]
+    calibrate_on(detection_loader(cfg, "calibration"), model, subnets, cfg, context)
+    count = -(-len(data) // cfg.TEST.BATCH_SIZE)
+    progress = partial(tracked, what="evaluate", total=count)
+    scores = evaluate_detector(model, data, subnets, cfg.TEST.BATCH_SIZE, progress)
+    size = cfg.DATA.TRAIN_CROP_SIZE
+    picture = tuple(cfg.DETECTOR.PICTURE) or (size, size)
+    times, about_times = None, {}
+    if cfg.TABLE.LATENCY:
+        times = measure_detector(model, subnets, picture)
+        about_times = {"latency": about_detector(context.device, picture)}
+    table = scored_table(model, scores, data, picture, times)
+    table.metadata.update(_metadata(cfg, context, path, data) | about_times)
+    folder = cfg.OUTPUT_DIR
+    write_tensors(get_statistics(model), os.path.join(folder, STATISTICS_NAME))
+    write_table(table, folder)
+    _write_scores(table, scores, cfg, data)
+    for row in table:
+        ap = {"box_ap": row.box_ap, "box_ap50": row.box_ap50}
+        about = {"_type": "test_final", "split": "test_final", "subnet": str(row.subnet)}
+        log_json_stats({**about, "videos": len(data), **ap, "macs": row.macs})
+    return table
+
+
+def calibrate_on(
+    loader: ClipLoader,
+    model: nn.Module,
+    subnets: Sequence[Subnet],
+    cfg: CfgNode,
+    context: Context,
+) -> None:
+    """:func:`~mutualvideo.detection.calibrate_detector` on TABLE.CALIBRATION_BATCHES of them."""
+    count = min(cfg.TABLE.CALIBRATION_BATCHES, len(loader))
+    batches = tracked(islice(loader, count), "calibrate", count)
+    pictures = ([one.to(context.device) for one in some] for some, _ in batches)
+    calibrate_detector(model, subnets, pictures)
+
+
+def _metadata(cfg: CfgNode, context: Context, path: str, data: CocoPictures) -> dict[str, Any]:
+    return {
+        "model": cfg.MODEL.MODEL_NAME,
+        "mode": cfg.MUTUAL.MODE,
+        "dataset": os.path.basename(os.path.abspath(cfg.DATA.PATH_TO_DATA_DIR)),
+        "manifest": fingerprint(data.file.path),
+        "checkpoint": os.path.relpath(path, cfg.OUTPUT_DIR),
+        "fingerprint": fingerprint(path),
+        "statistics": STATISTICS_NAME,
+        "num_classes": cfg.MODEL.NUM_CLASSES,
+        "device": str(context.device),
+        "torch": torch.__version__,
+    }
+
+
+def _write_scores(table: QueryTable, scores: Scores, cfg: CfgNode, data: CocoPictures) -> None:
+    """``results.json``, last of all: where it lies, the others are whole."""
+    same = ("model", "mode", "dataset", "manifest", "checkpoint", "fingerprint", "device")
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        **{key: table.metadata[key] for key in same},
+        "source": cfg.TEST.DATASET,
+        "list": os.path.basename(data.file.path),
+        "num_classes": cfg.MODEL.NUM_CLASSES,
+        "versions": library_versions(cfg.DATA.DECODING_BACKEND),
+        "videos": len(data),
+        "expected": len(data),
+        "missing": [],
+        "macs_convention": table.metadata["macs"],
+        "subnets": {
+            str(row.subnet): {
+                "macs": row.macs,
+                **{
+                    f"{kind}_{name}": value
+                    for kind, found in scores[row.subnet].items()
+                    for name, value in vars(found).items()
+                },
+            }
+            for row in table
+        },
+    }
+    with atomic_path(os.path.join(cfg.OUTPUT_DIR, RESULTS_NAME)) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
