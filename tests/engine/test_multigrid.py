@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mutualvideo import Subnet
+from mutualvideo.config import load_cfg
 from mutualvideo.engine.dry_run import dry_run
 from mutualvideo.engine.multigrid import build_schedule
 from mutualvideo.engine.step_plan import StepPlan
@@ -20,6 +21,7 @@ from mutualvideo.run.checkpoint import newest_checkpoint
 from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
 from mutualvideo.slim import count_macs
+from tests.config.test_pyslowfast_files import as_yaml, lists
 from tests.engine.logged import stats_of
 from tests.networks import few_blocks, make_cfg
 
@@ -267,6 +269,20 @@ def test_a_run_does_what_the_plan_says_and_goes_on_within_a_cycle(tiny, tmp_path
             torch.testing.assert_close(mine[part][name], tensor, rtol=0, atol=0)
 
 
+def test_pyslowfasts_files_make_the_schedule_that_was_worked_out(tmp_path):
+    """The three that it has, as they are; the Kinetics one makes the schedule checked above."""
+    found = {name: values for name, values in lists().items() if name.endswith("multigrid")}
+    assert len(found) == 3
+    for name, values in found.items():
+        path = tmp_path / f"{name.replace('/', '_')}.yaml"
+        path.write_text(as_yaml(values))
+        schedule = build_schedule(load_cfg(path))
+        assert all(len(phase.turns) == 3 for phase in schedule.phases)
+        if name.startswith("Kinetics"):
+            assert schedule.phases == build_schedule(kinetics()).phases
+            assert schedule.solver.STEPS == build_schedule(kinetics()).solver.STEPS
+
+
 def test_the_dry_run_counts_every_kind_of_step(tiny):
     cfg, lines = tiny(**GRID, MUTUAL__MODE="single"), []
     found = dry_run(cfg, CPU, lines.append)
@@ -304,7 +320,9 @@ def test_sub_networks_are_cut_to_the_steps_clip(tiny):
 
 @pytest.mark.slow
 def test_pyslowfasts_file_trains(video_folder, tmp_path):
-    """SLOWFAST_8x8_R50_stepwise_multigrid.yaml in our own words, of a small network."""
+    """SLOWFAST_8x8_R50_stepwise_multigrid.yaml as it is loaded, made small by overrides alone."""
+    path = tmp_path / "SLOWFAST_8x8_R50_stepwise_multigrid.yaml"
+    path.write_text(as_yaml(lists()[f"Kinetics/{path.stem}"]))
     names = ("DATA__TRAIN_CROP_SIZE", "DATA__TEST_CROP_SIZE", "SOLVER__STEPS", "SOLVER__MAX_EPOCH")
     keys = {**dict.fromkeys(names[:2], 64), names[2]: [0, 2], names[3]: 3}
     keys |= {"SOLVER__WARMUP_EPOCHS": 0.0, "MULTIGRID__EPOCH_FACTOR": 1.0, "LOG_PERIOD": 1}
@@ -313,8 +331,11 @@ def test_pyslowfasts_file_trains(video_folder, tmp_path):
     keys |= {"DATA_LOADER__NUM_WORKERS": 0, "TRAIN__BATCH_SIZE": 1, "TRAIN__EVAL_PERIOD": 0}
     # Sixteen clips a step would be more than the eight videos that there are.
     keys |= {"MULTIGRID__SHORT_CYCLE_FACTORS": [0.6, 0.5**0.5], "SLOWFAST__ALPHA": 4}
+    given = [(key.replace("__", "."), str(value)) for key, value in keys.items()]
     with few_blocks():
-        cfg = kinetics(**keys)
+        cfg = load_cfg(path, [text for pair in given for text in pair])
+        assert cfg.MULTIGRID.LONG_CYCLE and cfg.MULTIGRID.SHORT_CYCLE
+        assert cfg.DATA.NUM_FRAMES == 32 and cfg.SOLVER.LR_POLICY == "steps_with_relative_lrs"
         plan = StepPlan(cfg, 8)
         assert run(cfg)
     lines = [line for line in stats_of(cfg) if line.get("role") == "full"]
