@@ -8,7 +8,7 @@ from pathlib import Path
 from mutualvideo.errors import InputError
 from mutualvideo.export.formats import get_format
 from mutualvideo.export.origin import Origin
-from mutualvideo.export.parity import Difference, compare
+from mutualvideo.export.parity import compare
 from mutualvideo.export.staging import place, staging
 from mutualvideo.files import StrPath
 from mutualvideo.subnet import Subnet
@@ -22,14 +22,15 @@ class Written:
         subnet: the sub-network.
         format: name of the format.
         files: list of ``pathlib.Path``, the one to open first.
-        difference: from the torch network.
+        difference: from the torch network, a :class:`Difference`; of a detector
+            :class:`~mutualvideo.export.detector_file.BoxDifference`.
         nbytes: size of the files.
     """
 
     subnet: Subnet
     format: str
     files: list
-    difference: Difference
+    difference: object
     nbytes: int
 
     def __str__(self) -> str:
