@@ -11,7 +11,12 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from mutualvideo.config import get_cfg, takes_pictures
-from mutualvideo.detection import calibrate_detector, detector_costs, extract_detector
+from mutualvideo.detection import (
+    Detector,
+    calibrate_detector,
+    detector_costs,
+    extract_detector,
+)
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet, network_of, require_runnable
 from mutualvideo.registry import DETECTORS, NETWORKS
@@ -161,3 +166,17 @@ def test_sub_networks_have_no_frames():
     assert full_subnet(cfg) == Subnet(1.0, None, 64)
     with pytest.raises(InputError, match="takes pictures"):
         require_runnable(cfg, Subnet(1.0, 4, 64), "TABLE")
+
+
+def test_one_of_your_own_is_a_class(monkeypatch):
+    monkeypatch.setattr(DETECTORS, "_obj_map", DETECTORS.all())
+
+    @DETECTORS.register()
+    class Mine(Detector):
+        name = "Mine"
+
+        def build(self, cfg):
+            return network_of(make_cfg("RetinaNet_R18_FPN")).build(make_cfg("RetinaNet_R18_FPN"))
+
+    assert takes_pictures(make_cfg("Mine"))
+    assert full_subnet(make_cfg("Mine")) == build_model(make_cfg("Mine")).slim_state.full
