@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": ("evaluate_command", "calibrate and evaluate what a run has trained"),
     "table": ("table_command", "what every sub-network costs; with a checkpoint, how good it is"),
     "predict": ("predict_command", "recognise videos or pictures: a line each"),
+    "detect": ("detect_command", "find objects in pictures and videos: boxes drawn on them"),
     "demo": ("demo_command", "play a video or camera under a budget: an annotated film"),
     "serve": ("serve_command", "a web page to try a network in the browser"),
     "export": ("export_command", "write sub-networks for other runtimes"),

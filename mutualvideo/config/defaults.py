@@ -106,7 +106,7 @@ _C.SLOWFAST.FUSION_KERNEL_SZ = 5
 # Detectors (docs/detection.md), which MODEL.MODEL_NAME names as it names networks.
 _C.DETECTOR = CfgNode()
 # Side of the smallest anchor at each level of the pyramid, in pixels; empty: torchvision's own.
-# RetinaNet_R18_FPN has as many levels, 3 to 5, from stride 8 on; others have five.
+# RetinaNet_R18_FPN has as many levels, 3 to 5, from stride 4 on; others have five.
 _C.DETECTOR.ANCHOR_SIZES = []
 # RetinaNet_R18_FPN: channels of the backbone's stem (its stages have 1, 2, 4 and 8 times as many),
 # and of the pyramid and the heads, which do not follow the width.

@@ -15,7 +15,6 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.models.detection.ssd import SSD
 from torchvision.models.detection.ssdlite import SSDLiteFeatureExtractorMobileNet, SSDLiteHead
 from torchvision.models.resnet import BasicBlock
-from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from mutualvideo.detection.detector import slimmable_detector
 from mutualvideo.errors import InputError
@@ -131,8 +130,9 @@ class RetinaNetR50(Detector):
 class RetinaNetR18(Detector):
     """RetinaNet with torchvision's ResNet-18, or a narrower one, for small pictures.
 
-    Levels from stride 8 on: as many as DETECTOR.ANCHOR_SIZES. It is meant to begin with random
-    weights, so its head has GroupNorm, as torchvision's ``retinanet_resnet50_fpn_v2`` has.
+    Levels from stride 4 on, as many as DETECTOR.ANCHOR_SIZES: for small objects. Sides are padded
+    to multiples of 8 alone, so that small sizes cost what they say. It is meant to begin with
+    random weights, so its head has GroupNorm, as torchvision's ``retinanet_resnet50_fpn_v2`` has.
     """
 
     name = "RetinaNet_R18_FPN"
@@ -150,17 +150,14 @@ class RetinaNetR18(Detector):
             )
         sizes = _anchor_sizes(cfg, least=3) or _OCTAVES
         body = _resnet18_body(stem)
-        stages = {f"layer{number}": str(number - 2) for number in (2, 3, 4)}
-        more = {4: LastLevelMaxPool, 5: lambda: LastLevelP6P7(channels, channels)}
+        stages = range(min(len(sizes), 4))
         backbone = BackboneWithFPN(
             body,
-            stages,
-            [2 * stem, 4 * stem, 8 * stem],
+            {f"layer{number + 1}": str(number) for number in stages},
+            [stem * 2**number for number in stages],
             channels,
-            # Without any it would add a level.
-            extra_blocks=more.get(len(sizes), LastLevelMaxPool)(),
         )
-        if len(sizes) == len(stages):
+        if len(sizes) < 5:  # it adds one level, by pooling
             backbone.fpn.extra_blocks = None
         anchors = _octaves(sizes)
         head = RetinaNetHead(
@@ -170,7 +167,9 @@ class RetinaNetR18(Detector):
             partial(nn.GroupNorm, _GROUPS),
         )
         _begin_afresh(head)
-        return detection.RetinaNet(backbone, anchor_generator=anchors, head=head, **_common(cfg))
+        return detection.RetinaNet(
+            backbone, anchor_generator=anchors, head=head, size_divisible=8, **_common(cfg)
+        )
 
 
 def _begin_afresh(head: RetinaNetHead) -> None:

@@ -9,6 +9,7 @@ from mutualvideo.detection.detection_step import detection_step
 from mutualvideo.detection.detector_costs import detector_costs
 from mutualvideo.detection.imitation import imitation_of
 from mutualvideo.mutual.sampler import SubnetSampler
+from mutualvideo.mutual.step import Passes
 from mutualvideo.slim.batch_norm_layers import batch_norms
 from tests.detection.detectors import (
     build,
@@ -190,3 +191,36 @@ def test_costs_are_what_runs(model, subnet):
     assert detector_costs(model, ["1x64"])[FULL].params == sum(
         p.numel() for p in model.parameters()
     )
+
+
+def test_losses_are_weighted_and_scaled_but_told_as_they_are(model):
+    pictures, targets = scene()
+    plain = detection_step(model, pictures, targets, [FULL, SAME], imitation=0)
+    added = gradients(model)
+    model.zero_grad()
+    detection_step(model, pictures, targets, [FULL], imitation=0)
+    of_full = gradients(model)
+    model.zero_grad()
+    passes = Passes(scale=lambda loss: 8 * loss)
+    step = detection_step(model, pictures, targets, [FULL, SAME], 0, passes, weights=[1, 0.25])
+    assert [one.loss.item() for one in step] == pytest.approx([one.loss.item() for one in plain])
+    for name, found in gradients(model).items():
+        wanted = 8 * (of_full[name] + 0.25 * (added[name] - of_full[name]))
+        assert torch.allclose(found, wanted, atol=1e-4, rtol=1e-3), name
+
+
+def test_half_precision_is_near_and_its_losses_are_float32(model):
+    pictures, targets = scene()
+    whole = detection_step(model, pictures, targets, [FULL, OTHER])
+    half = detection_step(
+        model, pictures, targets, [FULL, OTHER], passes=Passes(precision=torch.bfloat16)
+    )
+    for mine, theirs in zip(half, whole, strict=True):
+        assert mine.loss.dtype == torch.float32
+        assert mine.loss.item() == pytest.approx(theirs.loss.item(), rel=0.1)
+
+
+def test_a_loss_that_is_infinite_makes_gradients_nan(model):
+    pictures, targets = scene()
+    detection_step(model, pictures, targets, [FULL], passes=Passes(scale=lambda one: one / 0))
+    assert all(grad.isnan().any() or grad.isinf().any() for grad in gradients(model).values())

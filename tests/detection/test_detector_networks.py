@@ -11,7 +11,12 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from mutualvideo.config import get_cfg, takes_pictures
-from mutualvideo.detection import calibrate_detector, detector_costs, extract_detector
+from mutualvideo.detection import (
+    Detector,
+    calibrate_detector,
+    detector_costs,
+    extract_detector,
+)
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet, network_of, require_runnable
 from mutualvideo.registry import DETECTORS, NETWORKS
@@ -97,16 +102,17 @@ def test_what_is_cut_out_answers_as_what_is_switched_to(name, pictures):
 
 def test_the_small_one_is_torchvisions_with_its_own_resnet(pictures):
     cfg = make_cfg("RetinaNet_R18_FPN", DETECTOR__STEM_CHANNELS=64, DETECTOR__PYRAMID_CHANNELS=256)
-    cfg.DETECTOR.ANCHOR_SIZES = [8, 16, 32, 64]
+    cfg.DETECTOR.ANCHOR_SIZES = [8, 16, 32, 64, 128]
     model = few_boxes(build_model(cfg))
     options = {"weights": None, "norm_layer": nn.BatchNorm2d, "trainable_layers": 5}
-    backbone = resnet_fpn_backbone(backbone_name="resnet18", returned_layers=[2, 3, 4], **options)
-    scales = tuple((x, int(x * 2 ** (1 / 3)), int(x * 2 ** (2 / 3))) for x in (8, 16, 32, 64))
+    backbone = resnet_fpn_backbone(backbone_name="resnet18", **options)
+    scales = tuple((x, int(x * 2 ** (1 / 3)), int(x * 2 ** (2 / 3))) for x in (8, 16, 32, 64, 128))
     upstream = detection.RetinaNet(
         backbone,
         4,
-        anchor_generator=AnchorGenerator(scales, ((0.5, 1.0, 2.0),) * 4),
+        anchor_generator=AnchorGenerator(scales, ((0.5, 1.0, 2.0),) * 5),
         head=RetinaNetHead(256, 9, 4, partial(nn.GroupNorm, 8)),
+        size_divisible=8,
         min_size=64,
         max_size=107,
         **COLOURS,
@@ -121,7 +127,7 @@ def test_the_small_one_has_a_level_for_each_size_of_anchors(sizes, maps):
     model = make_cfg("RetinaNet_R18_FPN", DETECTOR__ANCHOR_SIZES=sizes)
     model = build_model(model).eval()
     levels = model.backbone(torch.zeros(1, 3, 64, 64))
-    assert [len(level[0, 0]) for level in levels.values()] == [8, 4, 2, 1, 1][:maps]
+    assert [len(level[0, 0]) for level in levels.values()] == [16, 8, 4, 2, 1][:maps]
     assert len(model.anchor_generator.sizes) == maps
 
 
@@ -160,3 +166,17 @@ def test_sub_networks_have_no_frames():
     assert full_subnet(cfg) == Subnet(1.0, None, 64)
     with pytest.raises(InputError, match="takes pictures"):
         require_runnable(cfg, Subnet(1.0, 4, 64), "TABLE")
+
+
+def test_one_of_your_own_is_a_class(monkeypatch):
+    monkeypatch.setattr(DETECTORS, "_obj_map", DETECTORS.all())
+
+    @DETECTORS.register()
+    class Mine(Detector):
+        name = "Mine"
+
+        def build(self, cfg):
+            return network_of(make_cfg("RetinaNet_R18_FPN")).build(make_cfg("RetinaNet_R18_FPN"))
+
+    assert takes_pictures(make_cfg("Mine"))
+    assert full_subnet(make_cfg("Mine")) == build_model(make_cfg("Mine")).slim_state.full

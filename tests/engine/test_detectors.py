@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mutualvideo import AdaptiveDetector, QueryTable
+from mutualvideo.commands.command_line import main
 from mutualvideo.commands.running import run_net
 from mutualvideo.config import get_cfg
 from mutualvideo.detection import evaluate_detector
@@ -102,7 +103,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(small, workers):
             torch.testing.assert_close(states[1][part][name], tensor, rtol=0, atol=0)
 
 
-def test_a_run_writes_the_table_and_opens_again(small):
+def test_a_run_writes_the_table_and_opens_again(small, tmp_path, capsys):
     cfg = small(TABLE__LATENCY=True, DETECTOR__PICTURE=[96, 128], TRAIN__EMA_DECAY=0.5)
     cfg.TEST.EMA = True
     run_net(cfg)
@@ -124,6 +125,13 @@ def test_a_run_writes_the_table_and_opens_again(small):
     detector = AdaptiveDetector.from_run(folder, device="cpu")
     found = detector.predict(f"{cfg.DATA.PATH_TO_DATA_DIR}/val/00001.png", subnet="0.25x32")
     assert found.class_names[1] == "arrow" and detector.table["1x48"] == table["1x48"]
+    capsys.readouterr()
+    files = [f"{cfg.DATA.PATH_TO_DATA_DIR}/val", "--output", str(tmp_path / "drawn")]
+    assert not main(["detect", *files, "--run", folder, "--threshold", "0", "--device", "cpu"])
+    printed = capsys.readouterr().out.splitlines()  # the run's log is still on the screen
+    lines = [json.loads(line) for line in printed if line.startswith("{")]
+    assert len(lines) == 3 and all(line["subnet"] in printed[-1] for line in lines)
+    assert sorted(os.listdir(tmp_path / "drawn")) == ["00001.png", "00002.png", "00003.png"]
     # What stands in the table is what the checkpoint scores by the library alone.
     model, _ = load_model(newest_checkpoint(folder), f"{folder}/query_table.bn.pyth")
     subnets = [row.subnet for row in table]

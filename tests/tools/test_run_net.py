@@ -13,7 +13,7 @@ import yaml
 
 from mutualvideo import QueryTable
 from mutualvideo.commands.tool import run_tool
-from mutualvideo.engine import monitor
+from mutualvideo.engine import recognition_task
 from mutualvideo.evaluation import build as build_module
 from mutualvideo.evaluation import choose_statistics as statistics_module
 from mutualvideo.models import build_model
@@ -154,7 +154,7 @@ def test_missing_videos_decide_the_exit_code(run_net, tiny, tmp_path, monkeypatc
 
 
 def test_missing_videos_do_not_end_training(run_net, tmp_path, monkeypatch):
-    monkeypatch.setattr(monitor, "build_loader", LosingLoader.build({2: "is damaged"}))
+    monkeypatch.setattr(recognition_task, "build_loader", LosingLoader.build({2: "is damaged"}))
     code, _ = run_net("SOLVER.MAX_EPOCH", "2", "TRAIN.EVAL_PERIOD", "1", "TEST.ENABLE", "False")
     log = (tmp_path / "run" / "stdout.log").read_text()
     assert code == 0 and "evaluated 3 of 4 videos of the list; 2.mp4: is damaged" in log
@@ -174,7 +174,9 @@ def test_every_config_is_complete_and_opens_with_what_to_expect(path):
     from mutualvideo.evaluation.grid import grid_subnets
 
     cfg = load_cfg(path)
-    assert len(build_sampler(cfg).draw(0)) == (1 if cfg.MUTUAL.MODE == "single" else 4)
+    assert len(build_sampler(cfg).draw(0)) == (
+        1 if cfg.MUTUAL.MODE == "single" else 2 + cfg.MUTUAL.NUM_RANDOM
+    )
     assert grid_subnets(cfg)
     head = path.read_text().split("\nTRAIN:")[0]
     for word in ("# Command:", "# Hardware:", "# Hours:", "# Expected:"):
@@ -199,7 +201,7 @@ def test_overrides_on_both_sides_of_an_option(run_net, tmp_path):
     [
         (signal.SIGTERM, "evaluate"),
         (signal.SIGINT, "_latencies"),
-        pytest.param(signal.SIGTERM, "_write_table", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "write_table", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, "calibrate_from", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, "evaluate", marks=pytest.mark.slow),
     ],
