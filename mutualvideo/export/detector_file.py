@@ -28,6 +28,7 @@ from mutualvideo.export.staging import place, staging
 from mutualvideo.export.subnet_file import Written
 from mutualvideo.extras import import_extra
 from mutualvideo.files import StrPath
+from mutualvideo.runtime.adaptive_detector import AdaptiveDetector
 from mutualvideo.slim import require_calibrated
 from mutualvideo.subnet import Subnet
 
@@ -38,6 +39,8 @@ _PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino", "onnx")}
 DETECTOR_FORMATS = tuple(_ENDINGS)
 # Of a picture's longest side: how far apart the same box may be.
 _APART = 1e-4
+# Scores that close are equal: which one comes first is the runtime's choice.
+_EQUAL = 1e-5
 _OPSET = 18
 
 
@@ -115,6 +118,27 @@ def export_detector(
         nbytes = sum(one.stat().st_size for one in files)
         place(files, path.parent)
     return Written(subnet, name, [path.with_suffix(e) for e in endings], difference, nbytes)
+
+
+def export_row(
+    detector: AdaptiveDetector, subnet: Subnet | str, name: str, path: StrPath
+) -> Written:
+    """:func:`export_detector` of a row of a trained detector's table.
+
+    Args:
+        detector: on the CPU, as ``AdaptiveDetector.from_run`` opens it.
+        subnet: a sub-network of its table.
+        name, path: see :func:`export_detector`; errors too.
+    """
+    row = detector.table[subnet]
+    about = {
+        "classes": list(detector.class_names),
+        "macs": row.macs,
+        "params": row.params,
+        "box_ap": row.box_ap,
+        "checkpoint": detector.table.metadata.get("fingerprint"),
+    }
+    return export_detector(detector.model, row.subnet, name, path, about=about)
 
 
 def open_onnx_detector(path: Path) -> Callable[[np.ndarray], Found]:
@@ -251,7 +275,7 @@ def _apart(wanted: Found, found: Found, pixels: float) -> tuple[float, float] | 
         scores = np.maximum(scores, masks)
     same = wanted["labels"][:, None] == found["labels"][None]
     same &= (boxes <= pixels) & (scores <= TOLERANCE)
-    last = wanted["scores"].min() + TOLERANCE
+    last = wanted["scores"].min() + _EQUAL
     for mine, there in ((wanted, same.any(1)), (found, same.any(0))):
         if not np.all(there | (mine["scores"] <= last)):
             return None

@@ -121,6 +121,11 @@ class AdaptiveDetector:
         name = type(self._model).__name__
         return f"<AdaptiveDetector {name}: {len(self.table)} rows, on {self.device}, {what}>"
 
+    @property
+    def model(self) -> nn.Module:
+        """The slimmable detector; while another thread predicts, its sub-network may change."""
+        return self._model
+
     def after_fork(self) -> None:
         """Makes the locks anew, in a process that was forked from this one."""
         # Of budgets and what is learnt from answers; never held while the network runs.

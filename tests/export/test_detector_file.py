@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from mutualvideo.commands.command_line import main
+from mutualvideo.config import get_cfg
+from mutualvideo.config.load import cfg_to_dict
 from mutualvideo.detection import calibrate_detector, extract_detector, slimmable_detector
 from mutualvideo.errors import InputError
 from mutualvideo.export import DifferenceError, detector_file
@@ -14,7 +17,10 @@ from mutualvideo.export.detector_file import (
     open_onnx_detector,
     open_openvino_detector,
 )
+from mutualvideo.models import build_model
+from mutualvideo.slim import get_statistics
 from mutualvideo.subnet import Subnet
+from mutualvideo.table.query import QueryTable, Row
 from tests.detection.detectors import small_mask_rcnn, small_retinanet
 
 PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino", "onnx")}
@@ -116,3 +122,36 @@ def test_a_file_that_finds_others_is_not_kept(changed, by, tmp_path, monkeypatch
     with pytest.raises(DifferenceError, match="finds other objects"):
         export_detector(model, ROW, "onnx", tmp_path / "row.onnx", (60, 80))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """What training and evaluation of an untrained detector would leave."""
+    folder = tmp_path_factory.mktemp("detector")
+    cfg = get_cfg()
+    cfg.MODEL.MODEL_NAME, cfg.MODEL.NUM_CLASSES = "RetinaNet_R18_FPN", 3
+    cfg.MODEL.DROPOUT_RATE = 0.0
+    cfg.DATA.TRAIN_CROP_SIZE, cfg.MUTUAL.WIDTH_RANGE = 48, [0.5, 1.0]
+    cfg.DETECTOR.STEM_CHANNELS, cfg.DETECTOR.PYRAMID_CHANNELS = 8, 16
+    cfg.DETECTOR.ANCHOR_SIZES = [8, 16, 32]
+    model = build_model(cfg).eval()
+    calibrate_detector(model, [ROW], [[torch.rand(3, 64, 80)]])
+    torch.save({"model_state": model.state_dict(), "cfg": cfg_to_dict(cfg)}, folder / "c.pyth")
+    torch.save(get_statistics(model), folder / "s.pyth")
+    about = {"checkpoint": "c.pyth", "statistics": "s.pyth", "classes": ["", "ball", "box"]}
+    QueryTable([Row(ROW, 1000, 100, box_ap=30.0)], about).save_json(folder / "query_table.json")
+    return folder
+
+
+def test_from_the_command_line(run, tmp_path, capsys):
+    needed("onnx")
+    path = str(tmp_path / "row.onnx")
+    asked = ["export", "--run", str(run), "--format", "onnx", "--output", path]
+    assert main([*asked, "--budget", "2K"]) == 0
+    assert "0.5x48" in capsys.readouterr().out
+    found = open_onnx_detector(path)(np.zeros((3, 40, 50), np.float32))
+    assert set(found) == {"boxes", "labels", "scores"}
+    with pytest.raises(InputError, match="--folder: of a detector one row of its --run"):
+        main([*asked, "--folder"])
+    with pytest.raises(InputError, match="0.75x48"):
+        main([*asked, "--subnet", "0.75x48"])

@@ -8,6 +8,7 @@ The last one writes all rows worth having with their table, for AdaptiveRecogniz
 no checkpoint, and for openvino and onnx no torch.
 
 --continual: a stream's next frame and its state go in, the answer and the next state come out.
+Of a detector's run one row goes to onnx or openvino: a picture in, boxes, labels and scores out.
 
 Exit code 1 if answers differ from the torch network's by more than 0.001: nothing is kept then;
 2 if something that was given is wrong.
@@ -17,9 +18,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from mutualvideo.commands.extension_option import add_extension
 from mutualvideo.export.formats import FORMATS, ROWS
+
+if TYPE_CHECKING:
+    from mutualvideo.export.subnet_file import Written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +50,10 @@ def run(args: argparse.Namespace) -> int:
     from mutualvideo.export.continual_file import export_continual
     from mutualvideo.subnet import Subnet
 
-    source = open_origin(args.run, args.checkpoint, args.table)
     try:
+        if args.run is not None and _is_of_detector(args.run):
+            return _export_detector(args)
+        source = open_origin(args.run, args.checkpoint, args.table)
         if args.folder and args.continual:
             raise InputError("--continual writes one sub-network, not a folder")
         if args.folder:
@@ -62,6 +69,39 @@ def run(args: argparse.Namespace) -> int:
     except DifferenceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return _tell(written)
+
+
+def _is_of_detector(run: str) -> bool:
+    from pathlib import Path
+
+    from mutualvideo.table.query import QueryTable
+
+    path = Path(run) / "query_table.json"
+    # Exported folders, and whatever is no run, are told apart by who opens them.
+    return path.is_file() and any(row.box_ap is not None for row in QueryTable.load_json(path))
+
+
+def _export_detector(args: argparse.Namespace) -> int:
+    from mutualvideo.budget import Budget
+    from mutualvideo.errors import InputError
+    from mutualvideo.export.detector_file import export_row
+    from mutualvideo.runtime.adaptive_detector import AdaptiveDetector
+
+    given = {
+        "--folder": args.folder,
+        "--continual": args.continual,
+        "--checkpoint": args.checkpoint,
+        "--table": args.table,
+    }
+    if refused := [name for name, value in given.items() if value]:
+        raise InputError(f"{refused[0]}: of a detector one row of its --run is exported")
+    detector = AdaptiveDetector.from_run(args.run, "cpu")
+    subnet = args.subnet or detector.table.best(Budget.parse(args.budget)).subnet
+    return _tell(export_row(detector, subnet, args.format, args.output))
+
+
+def _tell(written: Written) -> int:
     print(written)
     print("wrote " + " and ".join(map(str, written.files)))
     return 0
