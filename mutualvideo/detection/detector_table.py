@@ -46,12 +46,6 @@ def scored_table(model, scores, data, picture, times=None):
         found |= {f"{kind}_ap50": of_kind.ap50 for kind, of_kind in of_subnet.items()}
         found |= (times or {}).get(subnet, {})
         rows.append(Row(subnet, costs[subnet].macs, costs[subnet].params, **found))
-    height, width = picture
-    macs = "multiply-adds of convolutions and linear layers, one picture of "
-    macs += f"{height} x {width} pixels, brought to the sub-network's size"
-    proposals, detections = most_boxes(model)
-    if proposals:
-        macs += f", with {proposals} proposals and {detections} detections"
     return QueryTable(
         rows,
         {
@@ -59,7 +53,23 @@ def scored_table(model, scores, data, picture, times=None):
             "dataset": data.file.path,
             "videos": len(data),
             "expected": len(data),
-            "macs": macs,
+            "macs": macs_convention(model, picture),
             "classes": [data.classes.get(label, "") for label in range(data.num_classes)],
         },
     )
+
+
+def macs_convention(model, picture):
+    """What is counted, in words: for the metadata of a table.
+
+    Args:
+        model: a slimmable detector.
+        picture: (height, width) in pixels.
+    """
+    height, width = picture
+    macs = "multiply-adds of convolutions and linear layers, one picture of "
+    macs += f"{height} x {width} pixels, brought to the sub-network's size"
+    proposals, detections = most_boxes(model)
+    if proposals:
+        macs += f", with {proposals} proposals and {detections} detections"
+    return macs

@@ -105,6 +105,7 @@ class DetectionTask(Task):
         return step
 
     def costs(self, cfg, model, subnets):
+        # Without the teacher's passes at the sizes of sub-networks, which have no gradients.
         return detector_costs(model, subnets, cfg.DETECTOR.PICTURE or None)
 
     def validate(self, cfg, context, model, subnets):

@@ -89,6 +89,14 @@ def cost_table(cfg: CfgNode, context: Context, write: bool = True) -> QueryTable
     Raises:
         InputError: for a bad grid or backend.
     """
+    if is_detector(cfg.MODEL.MODEL_NAME):
+        # Imported when it is asked: torchvision's detectors take a second.
+        from mutualvideo.evaluation.detector_grid import detector_cost_table
+
+        table = detector_cost_table(cfg, context)
+        if context.is_main and write:
+            write_table(table, cfg.OUTPUT_DIR)
+        return table
     subnets = grid_subnets(cfg)
     model = build_model(cfg).eval()
     costs = count_costs(model, subnets)

@@ -17,7 +17,8 @@ from mutualvideo.detection import calibrate_detector, evaluate_detector
 from mutualvideo.detection.coco_pictures import CocoPictures
 from mutualvideo.detection.coco_scores import CocoScores
 from mutualvideo.detection.coco_splits import detection_loader, read_split
-from mutualvideo.detection.detector_table import scored_table
+from mutualvideo.detection.detector_costs import detector_costs
+from mutualvideo.detection.detector_table import macs_convention, scored_table
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.detector_latency import about_detector, measure_detector
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
@@ -38,7 +39,7 @@ from mutualvideo.run.tensor_file import write_tensors
 from mutualvideo.slim import get_statistics, weights_layout
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.fingerprint import fingerprint
-from mutualvideo.table.query import QueryTable
+from mutualvideo.table.query import QueryTable, Row
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +85,7 @@ def evaluate_detector_grid(
     count = -(-len(data) // cfg.TEST.BATCH_SIZE)
     progress = partial(tracked, what="evaluate", total=count)
     scores = evaluate_detector(model, data, subnets, cfg.TEST.BATCH_SIZE, progress)
-    size = cfg.DATA.TRAIN_CROP_SIZE
-    picture = tuple(cfg.DETECTOR.PICTURE) or (size, size)
+    picture = picture_of(cfg)
     times, about_times = None, {}
     if cfg.TABLE.LATENCY:
         times = measure_detector(model, subnets, picture)
@@ -101,6 +101,35 @@ def evaluate_detector_grid(
         about = {"_type": "test_final", "split": "test_final", "subnet": str(row.subnet)}
         log_json_stats({**about, "videos": len(data), **ap, "macs": row.macs})
     return table
+
+
+def detector_cost_table(cfg: CfgNode, context: Context) -> QueryTable:
+    """What :func:`~mutualvideo.evaluation.build.cost_table` does, for a detector; writes nothing.
+
+    Raises:
+        InputError: for a bad grid.
+    """
+    subnets, picture = grid_subnets(cfg), picture_of(cfg)
+    model = build_model(cfg).to(context.device).eval()
+    costs = detector_costs(model, subnets, picture)
+    about = {
+        "model": cfg.MODEL.MODEL_NAME,
+        "macs": macs_convention(model, picture),
+        "classes": None,
+    }
+    times: dict[Subnet, dict[str, Any]] = {}
+    if cfg.TABLE.LATENCY:
+        times = measure_detector(model, subnets, picture)
+        about["latency"] = about_detector(context.device, picture)
+    rows = [Row(s, costs[s].macs, costs[s].params, **times.get(s, {})) for s in subnets]
+    return QueryTable(rows, about)
+
+
+def picture_of(cfg: CfgNode) -> tuple[int, int]:
+    """(height, width) of the picture that multiply-adds and times are of."""
+    size = cfg.DATA.TRAIN_CROP_SIZE
+    height, width = cfg.DETECTOR.PICTURE or (size, size)
+    return height, width
 
 
 def calibrate_on(

@@ -23,7 +23,7 @@ _ROUNDS, _WARM_UP = 5, 2
 @torch.inference_mode()
 def measure_detector(
     model: nn.Module, subnets: Sequence[Subnet], picture: tuple[int, int], seconds: float = 0.5
-) -> dict[Subnet, dict[str, float]]:
+) -> dict[Subnet, dict[str, Any]]:
     """Milliseconds of one picture, from its pixels to its boxes, in turns.
 
     The picture is noise, in which few boxes pass the threshold: choosing among many takes longer.

@@ -18,6 +18,7 @@ from mutualvideo.engine.dry_run import dry_run
 from mutualvideo.engine.preflight import check_keys
 from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.build import cost_table
 from mutualvideo.models import load_model, read_checkpoint
 from mutualvideo.run.checkpoint import checkpoint_path, newest_checkpoint
 from mutualvideo.run.distributed import Context
@@ -202,6 +203,12 @@ def test_a_dry_run_says_what_a_run_would_be(small, tmp_path):
     told = dry_run(without, CPU, lines.append, lambda line: None)
     assert told.macs == estimate.macs and told.total_s is None
     assert not list(tmp_path.iterdir())
+
+
+def test_costs_need_no_training(small):
+    table = cost_table(small(DETECTOR__PICTURE=[96, 128]), CPU, write=False)
+    assert table["1x48"].macs > 1.9 * table["0.25x32"].macs > 0
+    assert "96 x 128 pixels" in table.metadata["macs"] and table.rows[0].box_ap is None
 
 
 def test_classes_come_from_the_data(small):
