@@ -13,7 +13,6 @@ from mutualvideo.errors import InputError
 from mutualvideo.play.capture import open_source
 from mutualvideo.play.player import Played
 from mutualvideo.play.playlist import play_all
-from mutualvideo.play.together import play_together
 from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime.explainer import Explainer
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
@@ -72,6 +71,9 @@ def _at_once(
     budgets: Sequence[Budget],
     stop: threading.Event | None,
 ) -> Iterator[Played | InputError]:
+    # Imported here: it needs torch, and the arguments are there without.
+    from mutualvideo.play.together import play_together
+
     if not args.continual or args.gif is not None:
         raise InputError(
             "--source: several go with --continual, and without --gif; the videos of a folder are "
