@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,22 @@ def heard_as_before():
     root, level = logging.getLogger(), logging.getLogger().level
     yield
     root.setLevel(level)
+
+
+@pytest.fixture
+def extensions_stay_out(monkeypatch):
+    """What an extension adds to registries, keys, modules and paths goes with the test."""
+    from mutualvideo.config import defaults, get_cfg
+    from mutualvideo.registry import DATASETS, NETWORKS
+
+    for registry in (NETWORKS, DATASETS):
+        monkeypatch.setattr(registry, "_obj_map", registry.all())
+    monkeypatch.setattr(defaults, "_C", get_cfg())
+    before = list(sys.path)
+    monkeypatch.setattr(sys, "path", list(before))
+    yield
+    added = {os.path.realpath(folder) for folder in sys.path} - set(map(os.path.realpath, before))
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and os.path.dirname(os.path.realpath(file)) in added:
+            del sys.modules[name]

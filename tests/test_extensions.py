@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mutualvideo import extensions
-from mutualvideo.config import add_section, get_cfg, load_cfg
+from mutualvideo.config import add_section, load_cfg
 from mutualvideo.config import defaults as config_defaults
 from mutualvideo.config.load import cfg_to_dict
 from mutualvideo.errors import InputError
@@ -37,18 +37,8 @@ class PlainNetwork(Network):
             nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(channels, cfg.MODEL.NUM_CLASSES),
         )
 """
+pytestmark = pytest.mark.usefixtures("extensions_stay_out")
 OVERRIDES = ["MODEL.MODEL_NAME", "Plain", "MODEL.DROPOUT_RATE", "0", "MODEL.NUM_CLASSES", "3"]
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch):
-    """What a test adds to registries, configurations, modules and paths is gone after it."""
-    for registry in (NETWORKS, DATASETS):
-        monkeypatch.setattr(registry, "_obj_map", registry.all())
-    monkeypatch.setattr(config_defaults, "_C", get_cfg())
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    sys.modules.pop("plain_network", None)
 
 
 @pytest.fixture

