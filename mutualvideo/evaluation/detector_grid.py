@@ -1,11 +1,9 @@
 """From a trained detector to its query table."""
 
-import json
 import logging
 import os
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
@@ -21,10 +19,10 @@ from mutualvideo.detection.detector_costs import detector_costs
 from mutualvideo.detection.detector_table import macs_convention, scored_table
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.detector_latency import about_detector, measure_detector
+from mutualvideo.evaluation.evaluate import calibration_batches
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
-from mutualvideo.evaluation.results import FORMAT, RESULTS_NAME, VERSION, library_versions
+from mutualvideo.evaluation.results import library_versions, write_summary
 from mutualvideo.evaluation.table_files import STATISTICS_NAME, write_table
-from mutualvideo.files import atomic_path
 from mutualvideo.models import (
     adopt_checkpoint_cfg,
     build_model,
@@ -140,8 +138,7 @@ def calibrate_on(
     context: Context,
 ) -> None:
     """:func:`~mutualvideo.detection.calibrate_detector` on TABLE.CALIBRATION_BATCHES of them."""
-    count = min(cfg.TABLE.CALIBRATION_BATCHES, len(loader))
-    batches = tracked(islice(loader, count), "calibrate", count)
+    batches = calibration_batches(loader, cfg)
     pictures = ([one.to(context.device) for one in some] for some, _ in batches)
     calibrate_detector(model, subnets, pictures)
 
@@ -164,9 +161,7 @@ def _metadata(cfg: CfgNode, context: Context, path: str, data: CocoPictures) -> 
 def _write_scores(table: QueryTable, scores: Scores, cfg: CfgNode, data: CocoPictures) -> None:
     """``results.json``, last of all: where it lies, the others are whole."""
     same = ("model", "mode", "dataset", "manifest", "checkpoint", "fingerprint", "device")
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
+    about = {
         **{key: table.metadata[key] for key in same},
         "source": cfg.TEST.DATASET,
         "list": os.path.basename(data.file.path),
@@ -175,18 +170,16 @@ def _write_scores(table: QueryTable, scores: Scores, cfg: CfgNode, data: CocoPic
         "videos": len(data),
         "expected": len(data),
         "missing": [],
-        "macs_convention": table.metadata["macs"],
-        "subnets": {
-            str(row.subnet): {
-                "macs": row.macs,
-                **{
-                    f"{kind}_{name}": value
-                    for kind, found in scores[row.subnet].items()
-                    for name, value in vars(found).items()
-                },
-            }
-            for row in table
-        },
     }
-    with atomic_path(os.path.join(cfg.OUTPUT_DIR, RESULTS_NAME)) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    rows = {
+        row.subnet: {
+            "macs": row.macs,
+            **{
+                f"{kind}_{name}": value
+                for kind, found in scores[row.subnet].items()
+                for name, value in vars(found).items()
+            },
+        }
+        for row in table
+    }
+    write_summary(cfg.OUTPUT_DIR, table, about, rows)

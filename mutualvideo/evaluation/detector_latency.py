@@ -1,23 +1,16 @@
 """How long the sub-networks of a detector take on this machine."""
 
-import os
-import platform
-import statistics
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from mutualvideo.backends.common.latency import about_processor, latency_of, measure_in_turns
 from mutualvideo.slim import set_subnet
 from mutualvideo.slim.statistics.calibrate import as_before
 from mutualvideo.subnet import Subnet
-
-# The time of a row is spread over so many rounds, as with classifiers: if the machine is busy with
-# something else for some seconds, all rows are slowed down a little.
-_ROUNDS, _WARM_UP = 5, 2
 
 
 @torch.inference_mode()
@@ -39,27 +32,18 @@ def measure_detector(
     """
     device = next(model.parameters()).device
     pixels = torch.rand(3, *picture, generator=torch.Generator().manual_seed(0)).to(device)
-    times: dict[Subnet, list[float]] = {subnet: [] for subnet in subnets}
+
+    def ready(subnet: Subnet) -> Callable[[], object]:
+        set_subnet(model, subnet)
+        return partial(_answer, model, pixels)
+
     with as_before(model):
         model.eval()
-        for _ in range(_ROUNDS):
-            for subnet, found in times.items():
-                set_subnet(model, subnet)
-                for _ in range(_WARM_UP):
-                    _answer(model, pixels)
-                end = time.perf_counter() + seconds / _ROUNDS
-                while True:
-                    begin = time.perf_counter()
-                    _answer(model, pixels)
-                    found.append(1000 * (time.perf_counter() - begin))
-                    if time.perf_counter() >= end:
-                        break
+        times = measure_in_turns({subnet: partial(ready, subnet) for subnet in subnets}, seconds)
+    found = {subnet: latency_of(of_one, 1) for subnet, of_one in times.items()}
     return {
-        subnet: {
-            "latency_ms": statistics.median(found),
-            "latency_p90_ms": float(np.quantile(found, 0.9)),
-        }
-        for subnet, found in times.items()
+        subnet: {"latency_ms": one.median_ms, "latency_p90_ms": one.p90_ms}
+        for subnet, one in found.items()
     }
 
 
@@ -76,6 +60,5 @@ def about_detector(device: torch.device, picture: tuple[int, int]) -> dict[str, 
         "threads": torch.get_num_threads(),
         "picture": list(picture),
         "batch": 1,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
+        **about_processor(),
     }

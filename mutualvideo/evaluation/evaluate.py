@@ -1,8 +1,9 @@
 """Calibration and accuracy of many sub-networks, each clip decoded once for all of them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
@@ -31,6 +32,12 @@ from mutualvideo.subnet import Subnet
 logger = logging.getLogger(__name__)
 
 
+def calibration_batches(loader: ClipLoader, cfg: CfgNode) -> Iterator[Any]:
+    """The first TABLE.CALIBRATION_BATCHES of ``loader``, with a bar."""
+    count = min(cfg.TABLE.CALIBRATION_BATCHES, len(loader))
+    return tracked(islice(loader, count), "calibrate", count)
+
+
 def calibrate_from(
     loader: ClipLoader,
     model: nn.Module,
@@ -42,9 +49,8 @@ def calibrate_from(
 
     Several processes see parts of the batches that one would see, and get the same statistics.
     """
-    batches = min(cfg.TABLE.CALIBRATION_BATCHES, len(loader))
-    bar = tracked(islice(loader, batches), "calibrate", batches)
-    clips = (plain_input(batch, cfg, context.device) for batch in bar)
+    batches = calibration_batches(loader, cfg)
+    clips = (plain_input(batch, cfg, context.device) for batch in batches)
     calibrate(model, subnets, clips, over_processes=context.world_size > 1)
 
 

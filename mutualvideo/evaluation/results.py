@@ -15,6 +15,7 @@ from mutualvideo.data.annotations import Video
 from mutualvideo.evaluation.average_precision import average_precision
 from mutualvideo.evaluation.scores import BEST, Evaluation, Predictions
 from mutualvideo.files import atomic_path
+from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable
 from mutualvideo.table.row import RARE, Row
 
@@ -62,15 +63,34 @@ def write_results(
         top1 = evaluation.accuracies[subnet].top1
         title = f"{subnet}: top-1 {top1:.2f} % of {evaluation.videos} videos"
         plot_confusion(matrix, os.path.join(place, "confusion.png"), names, title)
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
+    about = {
         **about,
         "videos": evaluation.videos,
         "expected": evaluation.expected,
         "missing": [{"name": video.name, "reason": video.reason} for video in evaluation.missing],
+    }
+    write_summary(folder, table, about, {row.subnet: _of_row(row) for row in table})
+
+
+def write_summary(
+    folder: str, table: QueryTable, about: dict[str, Any], rows: dict[Subnet, dict[str, Any]]
+) -> None:
+    """Writes ``results.json``: the last file of an evaluation.
+
+    Args:
+        folder, table: see :func:`write_results`.
+        about: what it says of all rows.
+        rows: what it says of each; all JSON values by name.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        **about,
         "macs_convention": table.metadata["macs"],
-        "subnets": {str(row.subnet): _of_row(row) for row in table},
+        "subnets": {str(subnet): found for subnet, found in rows.items()},
     }
     with atomic_path(os.path.join(folder, RESULTS_NAME)) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")

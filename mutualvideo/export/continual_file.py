@@ -22,10 +22,10 @@ from mutualvideo.backends.common.to_runtime import trace
 from mutualvideo.continual import ContinualNetwork
 from mutualvideo.continual.frame_parts import ENDLESS
 from mutualvideo.errors import InputError
+from mutualvideo.export import onnx_file, openvino_file
 from mutualvideo.export.origin import KEY, Origin, as_text
 from mutualvideo.export.parity import TOLERANCE, Difference, DifferenceError, probes
-from mutualvideo.export.staging import place, staging
-from mutualvideo.export.subnet_file import Written
+from mutualvideo.export.subnet_file import Written, write_staged
 from mutualvideo.extras import import_extra
 from mutualvideo.files import StrPath
 from mutualvideo.runtime.continual_form import continual_network
@@ -37,9 +37,8 @@ State = dict[str, np.ndarray]
 # (frame, state) -> (logits, next state)
 Step = Callable[[np.ndarray, State], tuple[np.ndarray, State]]
 
-_ENDINGS = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
+_ENDINGS = {"onnx": onnx_file.ENDINGS, "openvino": openvino_file.ENDINGS}
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}
-CONTINUAL_FORMATS = tuple(_ENDINGS)
 
 
 def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -> Written:
@@ -63,24 +62,19 @@ def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -
         raise InputError(
             f"format {name!r}: networks in continual form are written as {', '.join(_ENDINGS)}"
         )
-    path, endings = Path(path), _ENDINGS[name]
-    if path.suffix != endings[0]:
-        raise InputError(f"{path}: a file of format {name} ends in {endings[0]}")
     for package in _PACKAGES[name]:
         import_extra(package, name, f"format {name!r}")
     source = _of_streams(source)
     source.row(subnet)
     graph = StepGraph(source.network(subnet), subnet).eval()
     about = as_text(_describe(source, subnet, graph, _PACKAGES[name]))
-    with staging(path) as folder:
-        file = folder / path.name
+
+    def write(file: Path) -> Difference:
         {"onnx": _write_onnx, "openvino": _write_openvino}[name](graph, about, file)
         step = {"onnx": open_onnx, "openvino": open_openvino}[name](file)
-        difference = _compare(source, subnet, step)
-        files = [file.with_suffix(ending) for ending in endings]
-        nbytes = sum(one.stat().st_size for one in files)
-        place(files, path.parent)
-    return Written(subnet, name, [path.with_suffix(e) for e in endings], difference, nbytes)
+        return _compare(source, subnet, step)
+
+    return write_staged(subnet, name, path, _ENDINGS[name], write)
 
 
 def _of_streams(source: Origin) -> Origin:

@@ -22,10 +22,10 @@ from torchvision.models.detection import MaskRCNN
 
 from mutualvideo.detection.detector import extract_detector
 from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
+from mutualvideo.export import onnx_file, openvino_file
 from mutualvideo.export.origin import KEY, as_text, package_versions
 from mutualvideo.export.parity import TOLERANCE, DifferenceError
-from mutualvideo.export.staging import place, staging
-from mutualvideo.export.subnet_file import Written
+from mutualvideo.export.subnet_file import Written, write_staged
 from mutualvideo.extras import import_extra
 from mutualvideo.files import StrPath
 from mutualvideo.runtime.adaptive_detector import AdaptiveDetector
@@ -34,9 +34,8 @@ from mutualvideo.subnet import Subnet
 
 Found = dict[str, np.ndarray]
 
-_ENDINGS = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
+_ENDINGS = {"onnx": onnx_file.ENDINGS, "openvino": openvino_file.ENDINGS}
 _PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino", "onnx")}
-DETECTOR_FORMATS = tuple(_ENDINGS)
 # Of a picture's longest side: how far apart the same box may be.
 _APART = 1e-4
 # Scores that close are equal: which one comes first is the runtime's choice.
@@ -88,12 +87,9 @@ def export_detector(
             missing package, or a file that cannot be written.
         DifferenceError: if it finds other objects; nothing is left of it.
     """
-    subnet, path = Subnet.of(subnet), Path(path)
+    subnet = Subnet.of(subnet)
     if name not in _ENDINGS:
         raise InputError(f"format {name!r}: detectors are written as {', '.join(_ENDINGS)}")
-    endings = _ENDINGS[name]
-    if path.suffix != endings[0]:
-        raise InputError(f"{path}: a file of format {name} ends in {endings[0]}")
     for package in _PACKAGES[name]:
         import_extra(package, name, f"format {name!r}")
     require_calibrated(model, subnet, "export", CALIBRATE_BY_TOOLS)
@@ -109,15 +105,13 @@ def export_detector(
             "versions": package_versions(_PACKAGES[name]),
         }
     )
-    with staging(path) as folder:
-        file = folder / path.name
+
+    def write(file: Path) -> BoxDifference:
         {"onnx": _write_onnx, "openvino": _write_openvino}[name](graph, picture, text, file)
         find = {"onnx": open_onnx_detector, "openvino": open_openvino_detector}[name](file)
-        difference = _compare(subnet, plain, find, picture)
-        files = [file.with_suffix(ending) for ending in endings]
-        nbytes = sum(one.stat().st_size for one in files)
-        place(files, path.parent)
-    return Written(subnet, name, [path.with_suffix(e) for e in endings], difference, nbytes)
+        return _compare(subnet, plain, find, picture)
+
+    return write_staged(subnet, name, path, _ENDINGS[name], write)
 
 
 def export_row(

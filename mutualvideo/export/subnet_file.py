@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,13 +74,41 @@ def export_subnet(source: Origin, subnet: Subnet, name: str, path: StrPath) -> W
             missing, the format cannot express it, or the file cannot be written.
         DifferenceError: if it answers differently; nothing is left of it.
     """
-    path, endings = Path(path), get_format(name).ENDINGS
+    return write_staged(
+        subnet,
+        name,
+        path,
+        get_format(name).ENDINGS,
+        lambda file: write_checked(source, subnet, name, file).difference,
+    )
+
+
+def write_staged(
+    subnet: Subnet,
+    name: str,
+    path: StrPath,
+    endings: Sequence[str],
+    write: Callable[[Path], object],
+) -> Written:
+    """Writes files beside ``path``, and moves them there when they are right.
+
+    Args:
+        subnet, name, path: see :func:`export_subnet`.
+        endings: of the files, that of ``path`` first.
+        write: writes them by the path of the first, compares, and returns the difference.
+
+    Raises:
+        InputError: for a path of another ending or of a folder, or if it cannot be written; and
+            what ``write`` raises. Nothing is left then.
+    """
+    path = Path(path)
     if path.suffix != endings[0]:
         raise InputError(f"{path}: a file of format {name} ends in {endings[0]}")
     if path.is_dir():
         raise InputError(f"{path}: cannot be written (it is a folder)")
     with staging(path) as folder:
-        written = write_checked(source, subnet, name, folder / path.name)
-        place(written.files, path.parent)
-    files = [path.with_suffix(ending) for ending in endings]
-    return Written(subnet, name, files, written.difference, written.nbytes)
+        difference = write(folder / path.name)
+        files = [(folder / path.name).with_suffix(ending) for ending in endings]
+        nbytes = sum(file.stat().st_size for file in files)
+        place(files, path.parent)
+    return Written(subnet, name, [path.with_suffix(e) for e in endings], difference, nbytes)

@@ -17,8 +17,8 @@ from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.media.picture_reader import PictureReader
 from mutualvideo.media_kind import VIDEO_ENDINGS
 from mutualvideo.play.capture import open_source
+from mutualvideo.play.file_answers import files_of
 from mutualvideo.play.film import film
-from mutualvideo.play.picture_player import PICTURE_ENDINGS
 from mutualvideo.runtime.adaptive_detector import AdaptiveDetector
 from mutualvideo.runtime.detections import Detections
 
@@ -80,7 +80,7 @@ def draw_files(
     Raises:
         InputError: for a file that is missing or cannot be read, or two of one name.
     """
-    files = _files_of(paths)
+    files = files_of(paths, pictures=True, videos=True)
     targets = [
         Path(folder, f"{file.stem}{'.mp4' if _is_video(file) else '.png'}") for file in files
     ]
@@ -121,17 +121,3 @@ def _save(pixels: np.ndarray, path: Path) -> None:
 
 def _is_video(file: Path) -> bool:
     return file.suffix.lower() in VIDEO_ENDINGS
-
-
-def _files_of(paths: Sequence[StrPath]) -> list[Path]:
-    endings, found = VIDEO_ENDINGS | set(PICTURE_ENDINGS), []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
-        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        if path.is_dir():
-            inside = [one for one in inside if one.suffix.lower() in endings]
-        if not inside:
-            raise InputError(f"{path}: holds no picture and no video")
-        found += inside
-    return list(dict.fromkeys(found))

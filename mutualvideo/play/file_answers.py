@@ -75,17 +75,21 @@ class FileAnswer:
         )
 
 
-def files_of(addresses: Iterable[StrPath], pictures: bool) -> list[Path]:
+def files_of(
+    addresses: Iterable[StrPath], pictures: bool = False, videos: bool = False
+) -> list[Path]:
     """The files that are named, and those of the folders that are: at any depth, by name.
 
     Args:
         addresses: files and folders.
-        pictures: whether folders are searched for pictures rather than videos.
+        pictures, videos: what folders are searched for.
 
     Raises:
         InputError: if one is not there, or a folder holds nothing of the kind.
     """
-    endings = PICTURE_ENDINGS if pictures else VIDEO_ENDINGS
+    kinds = {"picture": PICTURE_ENDINGS} if pictures else {}
+    kinds |= {"video": VIDEO_ENDINGS} if videos else {}
+    endings = frozenset().union(*kinds.values())
     found: list[Path] = []
     for address in addresses:
         path = Path(address)
@@ -96,7 +100,7 @@ def files_of(addresses: Iterable[StrPath], pictures: bool) -> list[Path]:
             continue
         inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in endings)
         if not inside:
-            what = "picture" if pictures else "video"
+            what = " and no ".join(kinds)
             raise InputError(f"{path}: holds no {what} ({', '.join(sorted(endings))})")
         found += inside
     return list(dict.fromkeys(found))
@@ -124,7 +128,8 @@ def answer_files(
     Raises:
         InputError: see :func:`files_of`; or for other ``views``.
     """
-    for path in files_of(addresses, takes_pictures(recognizer.cfg)):
+    pictures = takes_pictures(recognizer.cfg)
+    for path in files_of(addresses, pictures, not pictures):
         try:
             clips = read_views(path, recognizer.cfg, views)
         except DecodeError as error:

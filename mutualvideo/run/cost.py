@@ -76,7 +76,7 @@ def training_macs(model, sampler, steps, clips, step_of=None, costs=count_costs)
     return found * _PASSES * steps // max(1, len(looked_at))
 
 
-def _weighted_macs(model, counts, count_costs):
+def _weighted_macs(model, counts, costs):
     """Multiply-adds of sub-networks times how often each of them ran."""
     # Widths are drawn from a range, but most of them round to the same channels.
     alike = {}
@@ -84,7 +84,7 @@ def _weighted_macs(model, counts, count_costs):
         key = (_channels(model, subnet.width), subnet.frames, subnet.size)
         first, total = alike.get(key, (subnet, 0))
         alike[key] = first, total + count
-    costs = count_costs(model, [subnet for subnet, _ in alike.values()])
+    costs = costs(model, [subnet for subnet, _ in alike.values()])
     return sum(costs[subnet].macs * count for subnet, count in alike.values())
 
 

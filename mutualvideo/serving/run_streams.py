@@ -164,9 +164,8 @@ def _frame_server(
 ) -> FrameServer:
     """With the first budget; refuses those that cannot be met before a frame is read."""
     server = FrameServer(recognizer, names, script.entries[0][1])
-    for budget in script.budgets:
+    for budget in reversed(script.budgets):  # the first one last: it holds
         server.set_budget(budget)
-    server.set_budget(script.entries[0][1])
     return server
 
 

@@ -197,9 +197,14 @@ class QueryTable:
         return any(row.statistics != "calibrated" for row in self.rows)
 
     @property
+    def is_of_detector(self) -> bool:
+        """Whether a row has a detector's box AP."""
+        return any(row.box_ap is not None for row in self.rows)
+
+    @property
     def merit_name(self) -> str:
         """What its rows are compared by: ``box AP``, ``mAP`` or ``top-1``."""
-        if any(row.box_ap is not None for row in self.rows):
+        if self.is_of_detector:
             return "box AP"
         return "mAP" if any(row.mean_ap is not None for row in self.rows) else "top-1"
 

@@ -6,10 +6,10 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ _ROUNDS = 5
 _WARM_UP = 2
 # Prepared sub-networks that are held at once, to be measured in turns.
 _HELD_MIB = 1024
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -67,19 +69,38 @@ def _measure_group(
     runners: Sequence[Runner], batch: int, seconds: float, least: int
 ) -> Iterator[tuple[Subnet, dict[int, Latency]]]:
     sizes = [1] if batch == 1 else [1, batch]
-    times: dict[tuple[Subnet, int], list[float]] = {
-        (runner.subnet, size): [] for runner in runners for size in sizes
-    }
-    for turn in range(_ROUNDS):
-        for runner in runners:
-            for size in sizes:
-                clips = _clips(runner, size)
-                found = _times(partial(runner, clips), seconds / _ROUNDS)
-                while turn == _ROUNDS - 1 and len(times[runner.subnet, size] + found) < least:
-                    found += _times(partial(runner, clips), 0)
-                times[runner.subnet, size] += found
+
+    def ready(runner: Runner, size: int) -> Callable[[], object]:
+        return partial(runner, _clips(runner, size))
+
+    calls = {(one.subnet, size): partial(ready, one, size) for one in runners for size in sizes}
+    times = measure_in_turns(calls, seconds, least)
     for runner in runners:
-        yield runner.subnet, {size: _latency(times[runner.subnet, size], size) for size in sizes}
+        yield runner.subnet, {size: latency_of(times[runner.subnet, size], size) for size in sizes}
+
+
+def measure_in_turns(
+    calls: Mapping[Key, Callable[[], Callable[[], object]]], seconds: float = 0.5, least: int = 5
+) -> dict[Key, list[float]]:
+    """Seconds of calls of several things, in turns.
+
+    Args:
+        calls: ``{key: function}`` that makes a call ready, whose time does not count, and returns
+            it.
+        seconds, least: see :func:`measure_rows`.
+
+    Returns:
+        ``{key: seconds of each call}``.
+    """
+    times: dict[Key, list[float]] = {key: [] for key in calls}
+    for turn in range(_ROUNDS):
+        for key, ready in calls.items():
+            call = ready()
+            found = _times(call, seconds / _ROUNDS)
+            while turn == _ROUNDS - 1 and len(times[key] + found) < least:
+                found += _times(call, 0)
+            times[key] += found
+    return times
 
 
 def measure(runner: Runner, batch: int = 1, seconds: float = 0.5, least: int = 5) -> Latency:
@@ -88,17 +109,17 @@ def measure(runner: Runner, batch: int = 1, seconds: float = 0.5, least: int = 5
     times: list[float] = []
     while len(times) < least or sum(times) < seconds:
         times += _times(lambda: runner(clips), seconds)
-    return _latency(times, batch)
+    return latency_of(times, batch)
 
 
 def about_latency(backend: Backend, batch: int = 1) -> dict[str, Any]:
     """What the times depend on, as JSON values: what the table's metadata says of them."""
-    return {
-        **backend.describe(),
-        "batch": batch,
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-    }
+    return {**backend.describe(), "batch": batch, **about_processor()}
+
+
+def about_processor() -> dict[str, Any]:
+    """The machine's part of :func:`about_latency`."""
+    return {"processor": _processor(), "cores": os.cpu_count()}
 
 
 def _processor() -> str:
@@ -115,7 +136,8 @@ def _clips(runner: Runner, batch: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
-def _latency(times: list[float], batch: int) -> Latency:
+def latency_of(times: list[float], batch: int) -> Latency:
+    """Of calls that took so many seconds each, of ``batch`` clips."""
     return Latency(1000 * statistics.median(times), 1000 * float(np.quantile(times, 0.9)), batch)
 
 

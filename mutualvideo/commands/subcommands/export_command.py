@@ -79,7 +79,7 @@ def _is_of_detector(run: str) -> bool:
 
     path = Path(run) / "query_table.json"
     # Exported folders, and whatever is no run, are told apart by who opens them.
-    return path.is_file() and any(row.box_ap is not None for row in QueryTable.load_json(path))
+    return path.is_file() and QueryTable.load_json(path).is_of_detector
 
 
 def _export_detector(args: argparse.Namespace) -> int:
