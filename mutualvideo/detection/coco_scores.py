@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from mutualvideo.detection.coco_tools import coco_tools
 from mutualvideo.errors import InputError, shown
@@ -131,7 +132,6 @@ def _run_lengths(masks):
     return [coco_tools()[2].encode(np.asfortranarray(mask)) for mask in pixels]
 
 
-@torch.inference_mode()
 def evaluate_detector(model, data, subnets, batch_size=1, progress=iter):
     """COCO's average precision of every sub-network on a data set; pictures are read once.
 
@@ -148,22 +148,44 @@ def evaluate_detector(model, data, subnets, batch_size=1, progress=iter):
     Raises:
         InputError: for a sub-network without statistics of its own, or a bad picture.
     """
+    found = find_objects(model, data, subnets, batch_size, progress=progress)
+    return score_all(model, data, found)
+
+
+@torch.inference_mode()
+def find_objects(model, data, subnets, batch_size=1, shard=(0, 1), progress=iter):
+    """What every sub-network finds; of several processes each looks at whole batches of its own.
+
+    Args:
+        model, data, subnets, batch_size, progress: as :func:`evaluate_detector` takes them.
+        shard: which process this is, of how many.
+
+    Returns:
+        ``{subnet: results}``, see :func:`as_results`.
+
+    Raises:
+        InputError: as :func:`evaluate_detector`.
+    """
     for subnet in subnets:
         require_calibrated(model, subnet, "evaluate_detector()", "calibrate_detector() it first")
     found = {subnet: [] for subnet in subnets}
-    device, masks = next(model.parameters()).device, False
+    device, (rank, world_size) = next(model.parameters()).device, shard
     with as_before(model):
         model.eval()
-        for start in progress(range(0, len(data), batch_size)):
+        for start in progress(range(0, len(data), batch_size)[rank::world_size]):
             items = [data[n] for n in range(start, min(start + batch_size, len(data)))]
             keys = [target["image_id"] for _, target in items]
             pictures = [picture.to(device) for picture, _ in items]
             for subnet in subnets:
                 set_subnet(model, subnet)
-                answers = model(pictures)
-                masks = masks or "masks" in answers[0]
-                found[subnet] += as_results(data, keys, answers)
-    kinds = ("box", "mask") if masks else ("box",)
+                found[subnet] += as_results(data, keys, model(pictures))
+    return found
+
+
+def score_all(model, data, found):
+    """What :func:`evaluate_detector` returns, of what :func:`find_objects` of ``model`` found."""
+    has_masks = isinstance(model, GeneralizedRCNN) and model.roi_heads.has_mask()
+    kinds = ("box", "mask") if has_masks else ("box",)
     return {
         subnet: {kind: score_detections(data.file, some, kind, data.ids) for kind in kinds}
         for subnet, some in found.items()

@@ -86,17 +86,20 @@ class _Ready(nn.Module):
         return self.part(self.transform(batch["pictures"])[0].tensors)
 
 
-def calibrate_detector(model, subnets, batches):
+def calibrate_detector(model, subnets, batches, over_processes=False):
     """:func:`~mutualvideo.calibrate` of a slimmable detector.
 
     Args:
         model: a slimmable detector; only statistics change.
         subnets: which sub-networks.
         batches: iterable of lists of pictures, float (3, H, W) from 0 to 1, on its device.
+        over_processes: the processes calibrate together, see :func:`~mutualvideo.calibrate`. Each
+            pads its own pictures, so statistics are those of one process where pictures have one
+            size.
 
     Raises:
         InputError: if there are no batches, or a sub-network cannot be run.
     """
     # The first tensor says how many pictures a batch is; that of pictures themselves does not.
-    counted = ({"count": torch.empty(len(some)), "pictures": list(some)} for some in batches)
-    calibrate(_Ready(model), subnets, counted)
+    counted = ({"count": some[0].new_empty(len(some)), "pictures": list(some)} for some in batches)
+    calibrate(_Ready(model), subnets, counted, over_processes)

@@ -3,7 +3,7 @@
 import torch
 
 from mutualvideo.config import get_cfg
-from mutualvideo.detection import evaluate_detector, order_detector_channels
+from mutualvideo.detection import order_detector_channels
 from mutualvideo.detection.coco_splits import (
     compare_splits,
     detection_loader,
@@ -15,13 +15,13 @@ from mutualvideo.detection.detector_costs import detector_costs
 from mutualvideo.detection.detector_weights import load_starting_weights
 from mutualvideo.engine.task import Task
 from mutualvideo.errors import InputError
-from mutualvideo.evaluation.detector_grid import calibrate_on
+from mutualvideo.evaluation.detector_scores import calibrate_on, score_detector
 
 # Keys whose default alone goes with detectors: what they decide is not offered, or torchvision's.
 _FIXED = """
     AUG.ENABLE MIXUP.ENABLE MULTIGRID.SHORT_CYCLE MULTIGRID.LONG_CYCLE
     MODEL.ARCH MODEL.CLASS_WEIGHTS MODEL.LABEL_SMOOTHING MODEL.ACT_CHECKPOINT MODEL.LOSS_FUNC
-    BN.NORM_TYPE BN.EPSILON BN.MOMENTUM
+    BN.EPSILON BN.MOMENTUM
     DATA.MULTI_LABEL DATA.SAMPLER DATA.CACHE DATA.TRAIN_JITTER_SCALES DATA.TRAIN_CROP_PADDING
     DATA.TRAIN_JITTER_SCALES_RELATIVE DATA.TRAIN_JITTER_ASPECT_RELATIVE
     TRAIN.FREEZE TRAIN.COMPILE TRAIN.MICRO_BATCHES
@@ -31,7 +31,7 @@ _FIXED = """
 
 
 class DetectionTask(Task):
-    """See :class:`~mutualvideo.engine.task.Task`. One process, for now."""
+    """See :class:`~mutualvideo.engine.task.Task`."""
 
     def check(self, cfg):
         default = get_cfg()
@@ -67,12 +67,7 @@ class DetectionTask(Task):
         return {}
 
     def loader(self, cfg, split, context, turns=None):
-        if context.world_size > 1:
-            raise InputError(
-                f"{cfg.MODEL.MODEL_NAME}: detectors are trained and evaluated in one process, not "
-                f"{context.world_size}: start it without torchrun"
-            )
-        return detection_loader(cfg, split)
+        return detection_loader(cfg, split, context.rank, context.world_size)
 
     def inputs(self, cfg):
         return _Pictures()
@@ -110,7 +105,7 @@ class DetectionTask(Task):
 
     def validate(self, cfg, context, model, subnets):
         calibrate_on(self.loader(cfg, "calibration", context), model, subnets, cfg, context)
-        found = evaluate_detector(model, read_split(cfg, "val"), subnets, cfg.TEST.BATCH_SIZE)
+        found = score_detector(model, read_split(cfg, "val"), subnets, cfg, context)
         told = {}
         for subnet, scores in found.items():
             values = {f"{kind}_ap": one.ap for kind, one in scores.items()}

@@ -2,24 +2,17 @@
 
 import logging
 import os
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
-from torch import nn
 
-from mutualvideo.data.loader import ClipLoader
-from mutualvideo.detection import calibrate_detector, evaluate_detector
 from mutualvideo.detection.coco_pictures import CocoPictures
-from mutualvideo.detection.coco_scores import CocoScores
 from mutualvideo.detection.coco_splits import detection_loader, read_split
 from mutualvideo.detection.detector_costs import detector_costs
 from mutualvideo.detection.detector_table import macs_convention, scored_table
-from mutualvideo.errors import InputError
 from mutualvideo.evaluation.detector_latency import about_detector, measure_detector
-from mutualvideo.evaluation.evaluate import calibration_batches
+from mutualvideo.evaluation.detector_scores import Scores, calibrate_on, score_detector
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.evaluation.results import library_versions, write_summary
 from mutualvideo.evaluation.table_files import STATISTICS_NAME, write_table
@@ -30,8 +23,7 @@ from mutualvideo.models import (
     local_weights,
     read_checkpoint,
 )
-from mutualvideo.run.bars import tracked
-from mutualvideo.run.distributed import Context
+from mutualvideo.run.distributed import Context, barrier
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.tensor_file import write_tensors
 from mutualvideo.slim import get_statistics, weights_layout
@@ -40,8 +32,6 @@ from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable, Row
 
 logger = logging.getLogger(__name__)
-
-Scores = dict[Subnet, dict[str, CocoScores]]
 
 
 def evaluate_detector_grid(
@@ -55,18 +45,13 @@ def evaluate_detector_grid(
 
     Args:
         cfg: the configuration; DETECTOR.PICTURE is what multiply-adds are counted for.
-        context: this process, the only one.
+        context: this process; all take part, the main one measures times and writes.
         checkpoint_path: what to evaluate, if not what ``find_checkpoint`` finds: of training here,
             or a ``state_dict`` of torchvision's detector.
 
     Raises:
-        InputError: for a bad grid, checkpoint or data, or several processes.
+        InputError: for a bad grid, checkpoint or data.
     """
-    if context.world_size > 1:
-        raise InputError(
-            f"{cfg.MODEL.MODEL_NAME}: detectors are evaluated in one process, not "
-            f"{context.world_size}: start it without torchrun"
-        )
     path = local_weights(os.fspath(checkpoint_path or find_checkpoint(cfg)))
     checkpoint = read_checkpoint(path)
     cfg = adopt_checkpoint_cfg(cfg, checkpoint, path)
@@ -79,25 +64,22 @@ def evaluate_detector_grid(
     load_weights(model, checkpoint["model_state"], path)
     # torch's own annotation leaves out this form.
     model.to(context.device, memory_format=weights_layout(model)).eval()  # type: ignore[call-overload]
-    calibrate_on(detection_loader(cfg, "calibration"), model, subnets, cfg, context)
-    count = -(-len(data) // cfg.TEST.BATCH_SIZE)
-    progress = partial(tracked, what="evaluate", total=count)
-    scores = evaluate_detector(model, data, subnets, cfg.TEST.BATCH_SIZE, progress)
+    loader = detection_loader(cfg, "calibration", context.rank, context.world_size)
+    calibrate_on(loader, model, subnets, cfg, context)
+    scores = score_detector(model, data, subnets, cfg, context)
     picture = picture_of(cfg)
     times, about_times = None, {}
-    if cfg.TABLE.LATENCY:
+    if cfg.TABLE.LATENCY and context.is_main:
         times = measure_detector(model, subnets, picture)
         about_times = {"latency": about_detector(context.device, picture)}
     table = scored_table(model, scores, data, picture, times)
     table.metadata.update(_metadata(cfg, context, path, data) | about_times)
-    folder = cfg.OUTPUT_DIR
-    write_tensors(get_statistics(model), os.path.join(folder, STATISTICS_NAME))
-    write_table(table, folder)
-    _write_scores(table, scores, cfg, data)
-    for row in table:
-        ap = {"box_ap": row.box_ap, "box_ap50": row.box_ap50}
-        about = {"_type": "test_final", "split": "test_final", "subnet": str(row.subnet)}
-        log_json_stats({**about, "videos": len(data), **ap, "macs": row.macs})
+    if context.is_main:
+        write_tensors(get_statistics(model), os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME))
+        write_table(table, cfg.OUTPUT_DIR)
+        _write_scores(table, scores, cfg, data)
+        _log_scores(table, len(data))
+    barrier()
     return table
 
 
@@ -130,19 +112,6 @@ def picture_of(cfg: CfgNode) -> tuple[int, int]:
     return height, width
 
 
-def calibrate_on(
-    loader: ClipLoader,
-    model: nn.Module,
-    subnets: Sequence[Subnet],
-    cfg: CfgNode,
-    context: Context,
-) -> None:
-    """:func:`~mutualvideo.detection.calibrate_detector` on TABLE.CALIBRATION_BATCHES of them."""
-    batches = calibration_batches(loader, cfg)
-    pictures = ([one.to(context.device) for one in some] for some, _ in batches)
-    calibrate_detector(model, subnets, pictures)
-
-
 def _metadata(cfg: CfgNode, context: Context, path: str, data: CocoPictures) -> dict[str, Any]:
     return {
         "model": cfg.MODEL.MODEL_NAME,
@@ -156,6 +125,13 @@ def _metadata(cfg: CfgNode, context: Context, path: str, data: CocoPictures) -> 
         "device": str(context.device),
         "torch": torch.__version__,
     }
+
+
+def _log_scores(table: QueryTable, pictures: int) -> None:
+    for row in table:
+        ap = {"box_ap": row.box_ap, "box_ap50": row.box_ap50}
+        about = {"_type": "test_final", "split": "test_final", "subnet": str(row.subnet)}
+        log_json_stats({**about, "videos": pictures, **ap, "macs": row.macs})
 
 
 def _write_scores(table: QueryTable, scores: Scores, cfg: CfgNode, data: CocoPictures) -> None:

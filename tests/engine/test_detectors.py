@@ -10,7 +10,6 @@ import torch
 from mutualvideo import AdaptiveDetector, QueryTable
 from mutualvideo.commands.command_line import main
 from mutualvideo.commands.running import run_net
-from mutualvideo.config import get_cfg
 from mutualvideo.detection import evaluate_detector
 from mutualvideo.detection.coco_splits import read_split
 from mutualvideo.detection.toy_shapes import make_toy_detection
@@ -24,6 +23,7 @@ from mutualvideo.run.checkpoint import checkpoint_path, newest_checkpoint
 from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
 from tests.engine.logged import stats_of
+from tests.engine.small_detector import small_detector
 
 CPU = Context(torch.device("cpu"))
 
@@ -37,27 +37,10 @@ def toy(tmp_path_factory):
 
 @pytest.fixture
 def small(toy, tmp_path):
-    """Makes the configuration of a detector that trains in a second or two."""
+    """Makes configurations of :func:`tests.engine.small_detector.small_detector`."""
 
     def build(folder="run", **changes):
-        cfg = get_cfg()
-        cfg.merge_from_list(
-            ["MODEL.MODEL_NAME", "RetinaNet_R18_FPN", "MODEL.NUM_CLASSES", 7]
-            + ["MODEL.DROPOUT_RATE", 0.0, "DATA.PATH_TO_DATA_DIR", str(toy)]
-            + ["TRAIN.DATASET", "cocodetection", "TEST.DATASET", "cocodetection"]
-            + ["DATA.TRAIN_CROP_SIZE", 48, "TRAIN.BATCH_SIZE", 4, "TRAIN.EVAL_PERIOD", 0]
-            + ["DATA_LOADER.NUM_WORKERS", 0, "LOG_PERIOD", 1, "SOLVER.MAX_EPOCH", 2]
-            + ["SOLVER.BASE_LR", 0.01, "TABLE.CALIBRATION_BATCHES", 2, "TABLE.LATENCY", False]
-            + ["OUTPUT_DIR", str(tmp_path / folder)]
-        )
-        cfg.DETECTOR.STEM_CHANNELS, cfg.DETECTOR.PYRAMID_CHANNELS = 8, 16
-        cfg.DETECTOR.ANCHOR_SIZES = [8, 16, 32]
-        cfg.MUTUAL.WIDTH_RANGE, cfg.MUTUAL.SIZES = [0.25, 1.0], [48, 40, 32]
-        cfg.TABLE.WIDTHS, cfg.TABLE.SIZES = [1.0, 0.25], [48, 32]
-        for key, value in changes.items():
-            section, leaf = key.split("__")
-            cfg[section][leaf] = value
-        return cfg
+        return small_detector(toy, tmp_path / folder, **changes)
 
     return build
 
@@ -188,8 +171,6 @@ def test_other_refusals(small):
         check_keys(small(DETECTOR__IMITATION=-1.0))
     with pytest.raises(InputError, match="DETECTOR.PICTURE must be .height, width."):
         check_keys(small(DETECTOR__PICTURE=[64]))
-    with pytest.raises(InputError, match="in one process, not 2"):
-        train(small(), Context(torch.device("cpu"), 0, 2))
     with pytest.raises(InputError, match="has labels to 6, and 0 is the background: set it to 7"):
         run_net(small(MODEL__NUM_CLASSES=6))
 

@@ -1,6 +1,5 @@
 """Two and four gloo processes on the CPU against one process on the whole batches."""
 
-import multiprocessing
 import os
 import re
 import subprocess
@@ -8,7 +7,6 @@ import sys
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from mutualvideo import QueryTable
 from mutualvideo.engine.train import train
@@ -39,19 +37,8 @@ def alone(cfg):
 @pytest.fixture(scope="module")
 def groups(cfg, tmp_path_factory, unused_ports):
     """``{world size: [what each process found]}``."""
-    folder = tmp_path_factory.mktemp("ranks")
     ports = dict(zip(sorted(WORLDS, reverse=True), unused_ports(len(WORLDS)), strict=True))
-    # Forked from a process that imports torch once, which takes longer than all the rest.
-    multiprocessing.set_forkserver_preload(["tests.engine.together"])
-    mp.start_processes(
-        together.one_rank, (cfg, ports, folder), nprocs=max(WORLDS), start_method="forkserver"
-    )
-    return {
-        size: [
-            torch.load(f"{folder}/{rank}of{size}.pt", weights_only=False) for rank in range(size)
-        ]
-        for size in WORLDS
-    }
+    return together.in_groups(together.everything, cfg, ports, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(params=WORLDS)

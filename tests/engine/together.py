@@ -1,9 +1,11 @@
 """What every process of a group does in tests/engine/test_distributed.py, and one alone too."""
 
+import multiprocessing
 import os
 import threading
 
 import torch
+import torch.multiprocessing as mp
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
@@ -179,7 +181,28 @@ def everything(cfg, context):
     }
 
 
-def one_rank(rank, cfg, ports, folder):
+def in_groups(work, cfg, ports, folder):
+    """``{world size: [work(cfg, context) of each process]}``.
+
+    Args:
+        work: a function of a module, here and in other processes.
+        ports: ``{world size: a free port}``.
+        folder: where processes leave what they found.
+    """
+    # Forked from a process that imports torch once, which takes longer than all the rest.
+    multiprocessing.set_forkserver_preload([work.__module__])
+    mp.start_processes(
+        _one_rank, (work, cfg, ports, folder), nprocs=max(ports), start_method="forkserver"
+    )
+    return {
+        size: [
+            torch.load(f"{folder}/{rank}of{size}.pt", weights_only=False) for rank in range(size)
+        ]
+        for size in ports
+    }
+
+
+def _one_rank(rank, work, cfg, ports, folder):
     """Joins one group after the other: starting a process takes longer than what it does."""
     torch.set_num_threads(1)
     for world_size, port in ports.items():
@@ -193,5 +216,5 @@ def one_rank(rank, cfg, ports, folder):
                 MASTER_PORT=str(port),
             )
             context = distributed.setup()
-            torch.save(everything(cfg, context), f"{folder}/{rank}of{world_size}.pt")
+            torch.save(work(cfg, context), f"{folder}/{rank}of{world_size}.pt")
             distributed.cleanup()
