@@ -32,6 +32,7 @@ class Record:
             :mod:`mutualvideo.run.cost`.
         right: of every video of the list, in its order, whether the row is right, as bits in
             base64; empty of a detector, of which no picture is right or wrong as a whole.
+        ap50: percent, of a detector; ``None`` of a network, and in files from before it was noted.
     """
 
     arm: str
@@ -50,6 +51,7 @@ class Record:
     cpu_seconds: float
     wall_seconds: float
     right: str
+    ap50: float | None = None
 
     @property
     def is_average(self):
@@ -100,6 +102,7 @@ def collect(plan, output):
                     table.metadata["manifest"],
                     *(cost[key] for key in ("epochs", "macs", "cpu_seconds", "wall_seconds")),
                     right,
+                    None if row.box_ap50 is None else round(row.box_ap50, 4),
                 )
             )
     return found
@@ -148,11 +151,19 @@ def load_records(path):
     try:
         with open(path, newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
-        return [Record(**{f.name: f.type(line[f.name]) for f in fields(Record)}) for line in lines]
+        return [_read(line) for line in lines]
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path}: cannot be read as the results of a comparison ({error!r}); run the plan first"
         ) from None
+
+
+def _read(line):
+    *others, ap50 = fields(Record)
+    found = line.get(ap50.name)
+    return Record(
+        *(field.type(line[field.name]) for field in others), ap50=float(found) if found else None
+    )
 
 
 def _load(path):

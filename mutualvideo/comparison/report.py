@@ -26,6 +26,7 @@ def markdown(summary, differences):
     means = [_signed(one.mean) for one in differences]
     if differences:
         lines.append(_line(["mean of these rows", "", *[""] * len(summary.arms), *means]))
+    lines += _ap50(summary)
     for one in differences:
         lines += ["", f"Budget by budget, {one.arm} - {one.against}:", ""]
         lines += _head(["budget", one.arm, one.against, "difference"])
@@ -41,6 +42,19 @@ def markdown(summary, differences):
         hours = [f"{cost[key] / 3600:.2f}" for key in ("cpu_seconds", "wall_seconds")]
         lines.append(_line([arm, runs, cost["epochs"], f"{cost['macs']:.2e}", *hours]))
     return "\n".join(lines) + "\n"
+
+
+def _ap50(summary):
+    found = {
+        row: [summary.ap50(arm, row) for arm in summary.arms] for row in summary.macs
+    }
+    if not any(one for cells in found.values() for one in cells):
+        return []
+    lines = ["", "AP50 in percent, mean and 95 % interval over runs.", ""]
+    lines += _head(["sub-network", "MACs", *summary.arms])
+    for row, cells in found.items():
+        lines.append(_line([row, format_macs(summary.macs[row]), *map(_text, cells)]))
+    return lines
 
 
 def _head(cells):

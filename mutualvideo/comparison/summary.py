@@ -87,6 +87,14 @@ class Summary:
             return None
         return estimate([self._values(run, one.answers()) for run, one in runs.items()])
 
+    def ap50(self, arm, row):
+        """:class:`Estimate` of a detector's AP50, or ``None`` where a run of the row has none."""
+        runs = self._found.get((arm, row), {})
+        found = {run: one.ap50 for run, one in runs.items()}
+        if not found or None in found.values():
+            return None
+        return estimate([self._values(run, [value / 100]) for run, value in found.items()])
+
     def difference(self, arm, against):
         """:class:`Difference` over the runs that both have, or ``None`` if there are none."""
         rows = [row for row in self.macs if self._pairs((arm, row), (against, row))]

@@ -16,10 +16,13 @@ from mutualvideo.files import atomic_path
 CLASSES = ("arrow", "ell", "wedge", "half disc", "flag", "tee")
 SIZE = 128  # pixels
 # Changes with the pixels that a seed gives; a folder of another version is not reused.
-VERSION = 1
+VERSION = 2
 # Diameter over the side of the picture, and shapes a picture: at least, and below.
-_EXTENTS = (0.15, 0.6)
-_COUNTS = (1, 5)
+_EXTENTS = (0.3, 0.7)
+_COUNTS = (1, 4)
+# Turns at most, either way. Of shapes that are turned anyhow a small detector soon has the boxes,
+# but takes many times as long to tell the classes apart.
+_TURNS = 1 / 24
 # Pictures are drawn this much larger and averaged, and a mask is where a shape covers half.
 _OVERSAMPLING = 4
 # A shape that others cover to less than this is not drawn.
@@ -29,10 +32,11 @@ _VISIBLE = 0.5
 def make_toy_detection(output, train, val, seed, progress=None):
     """Write ``train.json``, ``val.json`` (COCO), ``toy.json``, and the pictures they name.
 
-    Pictures are PNG files of 128x128 in ``output/train`` and ``output/val``, with 1 to 4 shapes of
-    6 classes; later shapes lie over earlier ones, and boxes and masks are of what is visible. Each
-    is a function of (seed, split, number) alone. ``toy.json`` is written last: a folder that holds
-    it is complete.
+    Pictures are PNG files of 128x128 in ``output/train`` and ``output/val``, with 1 to 3 shapes of
+    6 classes, 38 to 90 pixels long (boxes of 16 to 71, as the side of a square) and upright to 15
+    degrees either way; later shapes lie over earlier ones, and boxes and masks are of what is
+    visible. Each is a function of (seed, split, number) alone. ``toy.json`` is written last: a
+    folder that holds it is complete.
 
     Args:
         output: folder, made if need be.
@@ -111,7 +115,7 @@ def draw_scene(seed):
     for _ in range(rng.integers(*_COUNTS)):
         label, color = int(rng.integers(len(outlines))), draw_color(rng)
         extent = _EXTENTS[0] * (_EXTENTS[1] / _EXTENTS[0]) ** rng.random()
-        points = turned(outlines[label], rng.random()) * extent
+        points = turned(outlines[label], rng.uniform(-_TURNS, _TURNS)) * extent
         # Wholly inside: what is cut off at the edge may look like another class.
         low, high = -points.min(axis=0), 1 - points.max(axis=0)
         points = points + low + rng.random(2) * (high - low)

@@ -86,6 +86,11 @@ def test_records_survive_the_csv(tmp_path):
     found = load_records(tmp_path / "runs.csv")
     assert found == RECORDS
     assert found[0].answers().tolist() == [True] * 4
+    # Files from before detectors' AP50 was noted.
+    text = (tmp_path / "runs.csv").read_text().replace(",ap50\n", "\n").replace(",\n", "\n")
+    (tmp_path / "runs.csv").write_text(text)
+    assert load_records(tmp_path / "runs.csv") == RECORDS
+    assert "AP50" not in markdown(Summary(PLAN, RECORDS), [])
     (tmp_path / "runs.csv").write_text("arm,seed\na,b\n")
     with pytest.raises(InputError, match="cannot be read as the results of a comparison"):
         load_records(tmp_path / "runs.csv")
@@ -110,7 +115,7 @@ def test_report(tmp_path):
 def test_of_detectors_seeds_are_paired_for_no_picture_is_right_by_itself(tmp_path):
     found = {"mutual": (50.0, 60.0, 58.0), "single": (40.0, 52.0, 46.0)}
     records = [
-        Record(arm, seed, -1, "", "1x96", 10, 5, ap, 200, 7, "m", 3, 100, 2.0, 1.0, "")
+        Record(arm, seed, -1, "", "1x96", 10, 5, ap, 200, 7, "m", 3, 100, 2.0, 1.0, "", ap + 30)
         for arm, values in found.items()
         for seed, ap in enumerate(values)
     ]
@@ -125,6 +130,8 @@ def test_of_detectors_seeds_are_paired_for_no_picture_is_right_by_itself(tmp_pat
     assert difference.high - difference.mean == pytest.approx(half, rel=1e-3)
     text = markdown(summary, [summary.difference("mutual", "single")])
     assert text.startswith("Box AP in percent, mean and 95 % interval over runs.\n")
+    assert summary.ap50("single", "1x96").mean == pytest.approx(76)
+    assert "| 1x96 | 10 | 76.0 ± 14.9 | 86.0 ± 13.1 |" in text.split("AP50 in percent")[1]
     plot(summary, tmp_path / "plot.png")
     one = Summary(PLAN, [record for record in records if record.seed == 0])
     assert np.isnan(one.accuracy("mutual", "1x96").low)

@@ -195,6 +195,16 @@ def test_the_toy_data_set(tmp_path, capsys):
             assert box == [x1, y1, x2, y2] and mask.sum() > 40
 
 
+def test_toy_shapes_are_large_few_and_upright():
+    scenes = [draw_scene((0, number))[1] for number in range(40)]
+    assert {len(objects) for objects in scenes} == {1, 2, 3}
+    for label, mask in (objects[0] for objects in scenes if len(objects) == 1):
+        height, width = (np.ptp(along) + 1 for along in np.nonzero(mask))
+        assert 38 / 2 < max(height, width) <= 0.7 * 128 + 1
+        # Of all six the half disc alone is wider than high.
+        assert (height > width) == (CLASSES[label] != "half disc")
+
+
 def test_run_lengths_are_cocos():
     for _, mask in draw_scene(5)[1] + [(0, np.ones((3, 2), bool)), (0, np.zeros((3, 2), bool))]:
         runs = {"size": list(mask.shape), "counts": run_lengths(mask)}
