@@ -45,9 +45,7 @@ def markdown(summary, differences):
 
 
 def _ap50(summary):
-    found = {
-        row: [summary.ap50(arm, row) for arm in summary.arms] for row in summary.macs
-    }
+    found = {row: [summary.ap50(arm, row) for arm in summary.arms] for row in summary.macs}
     if not any(one for cells in found.values() for one in cells):
         return []
     lines = ["", "AP50 in percent, mean and 95 % interval over runs.", ""]

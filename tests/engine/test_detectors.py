@@ -4,8 +4,10 @@ import json
 import logging
 import os
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mutualvideo import AdaptiveDetector, QueryTable
 from mutualvideo.commands.command_line import main
@@ -19,9 +21,11 @@ from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.build import cost_table
 from mutualvideo.models import load_model, read_checkpoint
+from mutualvideo.registry import DETECTORS
 from mutualvideo.run.checkpoint import checkpoint_path, newest_checkpoint
 from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
+from tests.detection.mask_detector import SmallMaskRCNN
 from tests.engine.logged import stats_of
 from tests.engine.small_detector import small_detector
 
@@ -141,6 +145,30 @@ def test_others_take_steps_too(small, name):
     run(cfg)
     full, narrowest = steps_of(cfg)
     assert full["subnet"] == "1x48" and 0 < full["loss"] < 100 and 0 < narrowest["loss"] < 100
+
+
+def test_masks_are_learnt_scored_and_drawn(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(DETECTORS, "_obj_map", DETECTORS.all())
+    DETECTORS.register()(SmallMaskRCNN)
+    cfg = small(MODEL__MODEL_NAME="SmallMaskRCNN", MUTUAL__NUM_RANDOM=0, SOLVER__MAX_EPOCH=5)
+    cfg.TABLE.WIDTHS, cfg.TABLE.SIZES = [1.0], [48]
+    cfg.SOLVER.OPTIMIZING_METHOD, cfg.SOLVER.BASE_LR = "adamw", 3e-3
+    run_net(cfg)
+    for role in ("full", "narrowest"):
+        losses = [line["loss"] for line in steps_of(cfg) if line["role"] == role]
+        assert len(losses) == 10 and sum(losses[-2:]) < 0.8 * sum(losses[:2])
+    (row,) = QueryTable.load_json(f"{cfg.OUTPUT_DIR}/query_table.json")
+    assert 0 <= row.mask_ap <= row.mask_ap50 <= 100 and 0 <= row.box_ap <= row.box_ap50
+    picture = f"{cfg.DATA.PATH_TO_DATA_DIR}/val/00001.png"
+    detector = AdaptiveDetector.from_run(cfg.OUTPUT_DIR, device="cpu")
+    found = detector.predict(picture, subnet="1x48")
+    assert found.masks.shape == (len(found), 128, 128) and found.masks.any()
+    files = [picture, "--output", str(tmp_path / "drawn"), "--run", cfg.OUTPUT_DIR]
+    assert not main(["detect", *files, "--threshold", "0", "--device", "cpu"])
+    with Image.open(picture) as before, Image.open(tmp_path / "drawn/00001.png") as after:
+        changed = (np.asarray(before) != np.asarray(after)).any(axis=2)
+    # Masks are filled; of boxes there are lines alone.
+    assert changed[found.masks.any(axis=0)].mean() > 0.9
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mutualvideo.models.model_registry import (
 )
 from mutualvideo.models.weights.pretrained import load_weights
 from mutualvideo.models.weights.weights_file import read_checkpoint
-from mutualvideo.registry import from_outside
+from mutualvideo.registry import from_outside, is_detector
 from mutualvideo.slim import load_statistics
 
 # Keys that decide which network a checkpoint's weights fit, beside the network's own.
@@ -104,7 +104,7 @@ def load_model(
 def _require_known(cfg: CfgNode, checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Refuses a network that is not registered, and says who has it: the file cannot load it."""
     name, needs = cfg.MODEL.MODEL_NAME, checkpoint.get("needs")
-    if not needs or name in MODEL_REGISTRY.all():
+    if not needs or name in MODEL_REGISTRY.all() or is_detector(name):
         return
     named = f", which the extensions {shown(cfg.EXTENSIONS)} register" if cfg.EXTENSIONS else ""
     raise InputError(
