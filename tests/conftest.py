@@ -59,9 +59,9 @@ def heard_as_before():
 def extensions_stay_out(monkeypatch):
     """What an extension adds to registries, keys, modules and paths goes with the test."""
     from mutualvideo.config import defaults, get_cfg
-    from mutualvideo.registry import DATASETS, NETWORKS
+    from mutualvideo.registry import DATASETS, DETECTORS, NETWORKS
 
-    for registry in (NETWORKS, DATASETS):
+    for registry in (NETWORKS, DETECTORS, DATASETS):
         monkeypatch.setattr(registry, "_obj_map", registry.all())
     monkeypatch.setattr(defaults, "_C", get_cfg())
     before = list(sys.path)

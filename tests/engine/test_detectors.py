@@ -147,8 +147,8 @@ def test_others_take_steps_too(small, name):
     assert full["subnet"] == "1x48" and 0 < full["loss"] < 100 and 0 < narrowest["loss"] < 100
 
 
-def test_masks_are_learnt_scored_and_drawn(small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(DETECTORS, "_obj_map", DETECTORS.all())
+@pytest.mark.usefixtures("extensions_stay_out")
+def test_masks_are_learnt_scored_and_drawn(small, tmp_path, capsys):
     DETECTORS.register()(SmallMaskRCNN)
     cfg = small(MODEL__MODEL_NAME="SmallMaskRCNN", MUTUAL__NUM_RANDOM=0, SOLVER__MAX_EPOCH=5)
     cfg.TABLE.WIDTHS, cfg.TABLE.SIZES = [1.0], [48]
