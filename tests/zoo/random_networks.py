@@ -1,17 +1,58 @@
 """Networks that are composed at random of the operations that channels are followed through."""
 
+import random
+
 import torch
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-# One step: which operation, which of the tensors so far, and two numbers that it may use.
-STEPS = st.lists(
-    st.tuples(*(st.integers(0, n) for n in (19, 5, 5, 3))),
-    min_size=2,
-    max_size=7,
-)
+# The highest of each number of a step: which operation, which of the tensors so far it takes (one
+# operation in seven takes both), and a number that it may use.
+_HIGHEST = (19, 5, 5, 3)
+_TWO = (7, 8, 9)
 _COUNTS = (16, 24, 32, 48)
+
+
+def programs(count, seed=0):
+    """(``count`` lists of steps, what they hold together, as :func:`_meetings` tells it).
+
+    Each is the one of twenty at random in which the most operations meet that never met before:
+    three hundred hold what two thousand of the first that come do not.
+    """
+    draw, chosen, seen = random.Random(seed), [], set()
+    for _ in range(count):
+        candidates = [_program(draw) for _ in range(20)]
+        chosen.append(max(candidates, key=lambda steps: len(_meetings(steps) - seen)))
+        seen |= _meetings(chosen[-1])
+    return chosen, seen
+
+
+def _program(draw):
+    return [tuple(draw.randint(0, n) for n in _HIGHEST) for _ in range(draw.randint(2, 7))]
+
+
+def _meetings(steps):
+    """Which operations follow each other on the way to the answer: pairs and threes of them.
+
+    And pairs in which the second one goes with its number.
+    """
+    kinds, sources = ["stem"], [()]
+    for kind, one, other, _ in steps:
+        count = len(kinds)
+        taken = (one, other) if kind in _TWO else (one,)
+        kinds.append(kind)
+        sources.append({count - 1 - place % count for place in taken})
+    read = {len(steps), len(steps) - 1}
+    for place in range(len(steps), 0, -1):
+        if place in read:
+            read |= sources[place]
+    met = set()
+    for place in read - {0}:
+        for source in sources[place]:
+            met.add((kinds[source], kinds[place]))
+            met.add((kinds[source], kinds[place], f"number {steps[place - 1][3]}"))
+            met |= {(kinds[before], kinds[source], kinds[place]) for before in sources[source]}
+    return met
 
 
 class Composed(nn.Module):
