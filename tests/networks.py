@@ -1,6 +1,7 @@
 """Configurations and upstream twins of every registered network, shared by the tests."""
 
 from contextlib import contextmanager
+from functools import partial
 from unittest import mock
 
 import torch
@@ -10,16 +11,17 @@ from pytorchvideo.models.resnet import create_resnet
 from pytorchvideo.models.slowfast import create_slowfast
 from pytorchvideo.models.x3d import create_x3d
 from torch import nn
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from mutualvideo.config import load_cfg, takes_pictures
-from mutualvideo.models import MODEL_REGISTRY
+from mutualvideo.models import MODEL_REGISTRY, mobilenet, resnet2d
 from mutualvideo.subnet import Subnet
 
 # What makes a network small, where four frames and no dropout do not: the suite shall stay quick.
 _SMALL = {
-    "X3D": {"X3D.WIDTH_FACTOR": 2.0, "X3D.DEPTH_FACTOR": 2.2},
+    "X3D": {"X3D.WIDTH_FACTOR": 2.0, "X3D.DEPTH_FACTOR": 1.0},
     "SlowFast": {"DATA.NUM_FRAMES": 32},
-    "WideResNet": {"WIDERESNET.DEPTH": 16, "WIDERESNET.WIDEN_FACTOR": 4},
+    "WideResNet": {"WIDERESNET.DEPTH": 10, "WIDERESNET.WIDEN_FACTOR": 4},
 }
 
 
@@ -45,14 +47,21 @@ def make_cfg(name, **overrides):
 
 @contextmanager
 def few_blocks():
-    """PyTorchVideo's ResNet-50 and its SlowFast are built of 8 blocks a pathway instead of 16.
+    """ResNet-50, SlowFast and the MobileNets are built of half of their blocks or fewer.
 
-    Of every kind that there is: each stage's first one, and one that follows it.
+    Of every kind that there is: each stage's first one, and one that follows it. PyTorchVideo's
+    and torchvision's ResNet-50 have 8 instead of 16, a pathway.
     """
-    few = {50: (2, 2, 2, 2)}
+    few, v1 = {50: (2, 2, 2, 2)}, ((64, 1), (128, 2), (128, 1), (256, 2), (512, 2), (1024, 2))
+    # Expansion, channels, number of blocks, stride of the first.
+    v2 = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 2, 2], [6, 96, 1, 1], [6, 320, 1, 2]]
+    small_v2 = partial(torchvision.models.mobilenet_v2, inverted_residual_setting=v2)
     with (
         mock.patch.dict(resnet._MODEL_STAGE_DEPTH, few),
         mock.patch.dict(slowfast._MODEL_STAGE_DEPTH, few),
+        mock.patch.dict(resnet2d._RESNETS, {50: partial(ResNet, Bottleneck, few[50])}),
+        mock.patch.object(mobilenet, "_BLOCKS", v1),
+        mock.patch.object(mobilenet, "mobilenet_v2", small_v2),
     ):
         yield
 
@@ -82,7 +91,7 @@ def upstream(name, frames=4, size=64):
             input_clip_length=frames,
             input_crop_size=size,
             width_factor=2.0,
-            depth_factor=2.2,
+            depth_factor=1.0,
             head_activation=None,
         )
     if name == "ResNet":
