@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 
@@ -83,7 +85,13 @@ def write_run(folder, name):
     return model
 
 
+@pytest.fixture(scope="session")
+def opened(made):
+    """name -> what is exported, opened once: no export changes it."""
+    return functools.cache(lambda name: open_origin(made(name)[0]))
+
+
 @pytest.fixture
-def source(made):
+def source(opened):
     """That of the small X3D."""
-    return open_origin(made("X3D")[0])
+    return opened("X3D")

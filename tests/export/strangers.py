@@ -1,16 +1,33 @@
-"""Runs an exported file as somebody would who does not have mutualvideo.
+"""Runs exported files as somebody would who does not have mutualvideo, in a process of its own."""
 
-    python strangers.py FORMAT PATH CLIPS.npy RESULT.npz
-
-Writes the logits of all clips together (``together``) and of the first one (``alone``), and the
-metadata that was found in the file (``about``), with nothing but the runtime's own functions.
-"""
-
+import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
-import numpy as np
+FORMATS_OF_TORCH = ("torch_export", "pytorchvideo")
 
-sys.modules["mutualvideo"] = None
+
+def stranger(format):
+    """A process that runs :func:`answer` for files of one format, one after the other."""
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, spawn, initializer=without, initargs=(format,))
+
+
+def without(format):
+    """Neither this package nor what the format does not need can be imported here."""
+    assert "mutualvideo" not in sys.modules and "torch" not in sys.modules
+    sys.modules["mutualvideo"] = None
+    if format not in FORMATS_OF_TORCH:
+        sys.modules["torch"] = None
+
+
+def answer(format, path, clips):
+    """(logits of all clips together, of the first one, metadata in the file) of ``path``.
+
+    With nothing but the runtime's own functions.
+    """
+    logits, about = globals()[format](str(path))
+    return logits(clips), logits(clips[:1]), about
 
 
 def torch_export(path):
@@ -22,7 +39,6 @@ def torch_export(path):
 
 
 def onnx(path):
-    sys.modules["torch"] = None
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -31,7 +47,6 @@ def onnx(path):
 
 
 def openvino(path):
-    sys.modules["torch"] = None
     import openvino
 
     core = openvino.Core()
@@ -56,10 +71,3 @@ def pytorchvideo(path):
         return network(module["inputs"](torch.from_numpy(clips))).numpy()
 
     return logits, json.dumps(about)
-
-
-if __name__ == "__main__":
-    format, path, clips, result = sys.argv[1:]
-    logits, about = globals()[format](path)
-    clips = np.load(clips)
-    np.savez(result, together=logits(clips), alone=logits(clips[:1]), about=about)
