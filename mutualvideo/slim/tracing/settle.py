@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mutualvideo.errors import InputError
+from mutualvideo.slim.meta_results import Remembering
 from mutualvideo.slim.tracing.channel_blocks import make_plan
 from mutualvideo.slim.tracing.labels import Labels
 from mutualvideo.slim.tracing.outputs import described
@@ -189,7 +190,8 @@ class _Session:
     def _output(self, args):
         """Shapes of the tensors that come out, and the numbers, by path."""
         numbers = {}
-        tensors = described(self.twin(*fresh(args)), numbers)
+        with Remembering():
+            tensors = described(self.twin(*fresh(args)), numbers)
         return [(path, tuple(tensor.shape)) for path, tensor in tensors], numbers
 
     def _pin(self, conflict, width):
