@@ -25,6 +25,8 @@ KEYS = {
     "TRAIN__EVAL_PERIOD": 0,
     "LOG_PERIOD": 1,
     "MUTUAL__WIDTH_RANGE": [0.5, 1.0],
+    # Of any width, every step's sub-networks would be new ones whose costs are counted.
+    "MUTUAL__WIDTHS": [0.5, 0.7, 0.85, 1.0],
     "MUTUAL__SIZES": [40, 32],
     "MUTUAL__FRAMES": [4, 2],
     "TEST__NUM_ENSEMBLE_VIEWS": 2,

@@ -1,5 +1,6 @@
 """Runs that are ended, killed or fed with rubbish, and what they leave."""
 
+import logging
 import os
 import re
 import resource
@@ -19,7 +20,9 @@ from mutualvideo.models import read_checkpoint
 from mutualvideo.run.checkpoint import checkpoint_path, newest_checkpoint
 from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
+from tests.engine.conftest import KEYS
 from tests.engine.logged import stats_of
+from tests.networks import make_cfg
 
 CPU = Context(torch.device("cpu"))
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +43,21 @@ ALL = {
 def run(cfg):
     setup_logging(cfg.OUTPUT_DIR, True)
     return train(cfg, CPU)
+
+
+@pytest.fixture(scope="module")
+def whole(video_folder, tmp_path_factory):
+    """The configuration of a run of two epochs that nothing ended."""
+    folder = tmp_path_factory.mktemp("whole")
+    paths = {"DATA__PATH_TO_DATA_DIR": video_folder, "OUTPUT_DIR": folder}
+    cfg = make_cfg("X3D", **{**KEYS, **paths, "SOLVER__MAX_EPOCH": 2, **ALL})
+    root, threads = logging.getLogger(), torch.get_num_threads()
+    level = root.level
+    torch.set_num_threads(1)
+    run(cfg)
+    torch.set_num_threads(threads)
+    root.setLevel(level)
+    return cfg
 
 
 def lines(cfg):
@@ -84,9 +102,7 @@ def signals_after(monkeypatch, step, number):
 @pytest.mark.parametrize(
     "number, step", [(signal.SIGTERM, 0), (signal.SIGINT, 1), (signal.SIGTERM, 2)]
 )
-def test_a_signal_ends_the_run_with_a_checkpoint(tiny, tmp_path, monkeypatch, number, step):
-    wanted = tiny(OUTPUT_DIR=tmp_path / "whole", SOLVER__MAX_EPOCH=2, **ALL)
-    run(wanted)
+def test_a_signal_ends_the_run_with_a_checkpoint(tiny, whole, monkeypatch, number, step):
     cfg = tiny(SOLVER__MAX_EPOCH=2, **ALL)
     handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
     with monkeypatch.context() as patch:
@@ -96,7 +112,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(tiny, tmp_path, monkeypatch, nu
     done = divmod(step + 1, 2)
     assert newest_checkpoint(cfg.OUTPUT_DIR) == checkpoint_path(cfg.OUTPUT_DIR, *done)
     assert run(cfg) == checkpoint_path(cfg.OUTPUT_DIR, 2)
-    check_same_end(cfg, wanted)
+    check_same_end(cfg, whole)
 
 
 def test_the_last_step_is_the_end_all_the_same(tiny, monkeypatch):
@@ -105,9 +121,7 @@ def test_the_last_step_is_the_end_all_the_same(tiny, monkeypatch):
     assert run(cfg) == checkpoint_path(cfg.OUTPUT_DIR, 1)
 
 
-def test_a_time_limit_ends_the_run_with_a_checkpoint(tiny, tmp_path):
-    wanted = tiny(OUTPUT_DIR=tmp_path / "whole", SOLVER__MAX_EPOCH=2, **ALL)
-    run(wanted)
+def test_a_time_limit_ends_the_run_with_a_checkpoint(tiny, whole):
     cfg = tiny(SOLVER__MAX_EPOCH=2, TRAIN__TIME_LIMIT=1e-9, **ALL)
     ends = []
     while run(cfg) is None:
@@ -117,25 +131,25 @@ def test_a_time_limit_ends_the_run_with_a_checkpoint(tiny, tmp_path):
         "checkpoint_epoch_00001.pyth",
         "checkpoint_epoch_00001_step_000001.pyth",
     ]
-    check_same_end(cfg, wanted)
+    check_same_end(cfg, whole)
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_random_points(tiny, tmp_path):
-    changes = {"SOLVER__MAX_EPOCH": 8, "TRAIN__BATCH_SIZE": 2, "TRAIN__CHECKPOINT_STEPS": 3, **ALL}
+def test_killed_at_ten_random_points(tiny, tmp_path):
+    changes = {"SOLVER__MAX_EPOCH": 4, "TRAIN__BATCH_SIZE": 2, "TRAIN__CHECKPOINT_STEPS": 3, **ALL}
     wanted = tiny(OUTPUT_DIR=tmp_path / "whole", **changes)
     run(wanted)
     cfg = tiny(**changes)
     path = tmp_path / "tiny.yaml"
     path.write_text(cfg.dump())
     done = subprocess.run(
-        [sys.executable, "-m", "tests.engine.killed", str(path), "20", "0"],
+        [sys.executable, "-m", "tests.engine.killed", str(path), "10", "0"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    assert done.returncode == 0 and "20 killed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "10 killed" in done.stdout, done.stdout + done.stderr
     check_same_end(cfg, wanted)
 
 

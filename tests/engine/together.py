@@ -1,5 +1,6 @@
 """What every process of a group does in tests/engine/test_distributed.py, and one alone too."""
 
+import copy
 import multiprocessing
 import os
 import threading
@@ -28,10 +29,17 @@ STEPS, CLIPS, VIDEOS = 3, 8, 11
 SUBNETS = [Subnet.parse(text) for text in ("0.5x4x40", "1x2x32", "0.5x2x32")]
 
 
+# Building takes longer than a step.
+_built = []
+
+
 def network(cfg, frozen):
     """X3D with weights and statistics that are not the initial ones; no dropout."""
     torch.manual_seed(0)
-    model = build_model(cfg).train()
+    if not _built:
+        _built.append(build_model(cfg))
+    torch.manual_seed(1)
+    model = copy.deepcopy(_built[0]).train()
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)
