@@ -24,6 +24,7 @@ def small_detector(data, output, **changes):
     cfg.DETECTOR.STEM_CHANNELS, cfg.DETECTOR.PYRAMID_CHANNELS = 8, 16
     cfg.DETECTOR.ANCHOR_SIZES = [8, 16, 32]
     cfg.MUTUAL.WIDTH_RANGE, cfg.MUTUAL.SIZES = [0.25, 1.0], [48, 40, 32]
+    cfg.MUTUAL.WIDTHS = [0.25, 0.6, 1.0]  # their costs are counted
     cfg.TABLE.WIDTHS, cfg.TABLE.SIZES = [1.0, 0.25], [48, 32]
     for key, value in changes.items():
         section, leaf = key.split("__")
