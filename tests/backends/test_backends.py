@@ -31,8 +31,8 @@ KEYS = {
     "X3D": {"X3D__DEPTH_FACTOR": 0.4},
     # For what need not hold of each network.
     "small": {"X3D__DEPTH_FACTOR": 0.4, "X3D__DIM_C5": 64},
-    # A block a stage: each costs the C++ compiler seconds.
-    "smallest": {"X3D__DEPTH_FACTOR": 0.1, "X3D__DIM_C5": 64},
+    # A narrow block a stage: each costs the C++ compiler seconds.
+    "smallest": {"WIDERESNET__WIDEN_FACTOR": 1},
 }
 
 
@@ -45,7 +45,7 @@ def built():
         if name not in made:
             torch.manual_seed(0)
             keys = {"MODEL__NUM_CLASSES": 7, **KEYS.get(name, {})}
-            cfg = make_cfg("X3D" if name in ("small", "smallest") else name, **keys)
+            cfg = make_cfg({"small": "X3D", "smallest": "WideResNet"}.get(name, name), **keys)
             with few_blocks():
                 model = build_model(cfg).eval()
             randomize_norms(model)
@@ -80,11 +80,12 @@ def sliced(model, subnet, clip):
     return logits.softmax(1).numpy(), x.numpy()
 
 
-def check(built, backend, network, count):
+def check(built, backend, network, which=slice(None)):
+    """The answers of some of :func:`subnets`; the first one is the full network."""
     needs(backend)
     model, known, clip = built(network)
     made = make_backend(backend, model, "cpu")
-    for subnet in known[:count]:
+    for subnet in known[which]:
         runner = made.prepare(subnet)
         assert (runner.subnet, runner.shape) == (subnet, input_shape(model, subnet))
         for batch in (1, 2):
@@ -103,27 +104,22 @@ def check(built, backend, network, count):
     [("torch", 4), ("torch-extracted", 4), ("openvino", 2), ("onnxruntime", 1)],
 )
 def test_answers_are_the_sliced_networks(built, backend, count):
-    made = check(built, backend, "small", count)
+    made = check(built, backend, "small", slice(count))
     assert made.describe()["backend"] == backend
     assert made.describe()["threads"] == torch.get_num_threads()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("backend", [*FAST, "onnxruntime"])
 def test_all_networks(built, backend, network):
-    check(built, backend, network, None)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("network", NETWORKS)
-def test_all_networks_in_onnxruntime(built, network):
-    check(built, "onnxruntime", network, 2)
+    # What converts is asked for one at full width above, and here for a narrow one of each.
+    check(built, backend, network, slice(1, 2) if backend in NEEDS else slice(None))
 
 
 @pytest.mark.slow
 def test_compiled(built):
-    check(built, "torch-compiled", "smallest", 1)
+    check(built, "torch-compiled", "smallest", slice(1))
 
 
 @pytest.mark.parametrize("backend", ["torch-extracted", "torch", "openvino"])
@@ -218,8 +214,9 @@ def test_an_absent_package_names_its_extra():
 
 
 def test_softmax_is_torchs():
-    logits = torch.randn(3, 11, dtype=torch.float64) * 50
-    np.testing.assert_allclose(softmax(logits.numpy()), logits.softmax(1), atol=1e-6)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 11, dtype=torch.float64, generator=generator) * 50
+    np.testing.assert_allclose(softmax(logits.numpy()), logits.softmax(1), rtol=3e-5, atol=1e-6)
 
 
 def test_measuring_a_runner():
