@@ -7,7 +7,7 @@ from mutualvideo.errors import InputError
 
 # The same examples in every run. No deadline: a busy machine breaks any.
 fuzz = settings(
-    max_examples=150,
+    max_examples=75,
     deadline=None,
     derandomize=True,
     database=None,

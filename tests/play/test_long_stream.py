@@ -14,14 +14,14 @@ from mutualvideo.runtime import AdaptiveRecognizer
 from tests.runtime.test_continual_recognizer import run_with_rows  # noqa: F401
 
 # Of the camera; those that came while the network was busy are dropped.
-COUNT, FPS = 420, 30
+COUNT, FPS = 240, 30
 
 
 class Camera:
     """Live, on a clock of its own: frames come, and some were missed meanwhile.
 
     Attributes:
-        alive: (number, bytes) of all live tensors, at about every sixtieth frame.
+        alive: (number, bytes) of all live tensors, at about every thirtieth frame.
         last_s: when the last frame came that was taken.
     """
 
@@ -41,7 +41,7 @@ class Camera:
             late = random.choice([0] * 9 + [5])
             self.dropped += min(late, self._count - number - 1)
             number += late + 1
-            if number // 60 != (number - late - 1) // 60:
+            if number // 30 != (number - late - 1) // 30:
                 self.alive.append(live_tensors())
 
 
@@ -58,7 +58,7 @@ def test_a_long_stream(run_with_rows, tmp_path, filling):  # noqa: F811
     costs = [row.cost("macs_per_s") for row in recognizer.frames.rows]
     random.seed(1)
     # Changes come before, and long after, the state of the row before is full.
-    times = [0.0, *sorted(random.uniform(0, COUNT / FPS) for _ in range(20))]
+    times = [0.0, *sorted(random.uniform(0, COUNT / FPS) for _ in range(12))]
     script = BudgetScript(
         [(time_s, Budget("macs_per_s", random.choice(costs))) for time_s in times]
     )
