@@ -115,7 +115,7 @@ def soaked(run, clips):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("clips", [2000])
+@pytest.mark.parametrize("clips", [900])
 def test_soak(run_dir, clips):
     # A process of its own: what other tests left behind moves the memory of this one.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -128,7 +128,7 @@ def test_soak(run_dir, clips):
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
 def test_soak_with_a_cache_that_is_too_small(run_dir, monkeypatch):
     pytest.importorskip("openvino")
-    clips, prepared, converted = 800, [], {}
+    clips, prepared, converted = 400, [], {}
     convert = to_runtime.to_openvino
 
     def to_openvino(network, shape):
