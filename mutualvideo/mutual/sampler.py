@@ -93,7 +93,8 @@ class SubnetSampler:
                 what then repeats another is left out.
         """
         drawn = self._drawn(step)
-        return drawn if clip is None else list(dict.fromkeys(one.within(clip) for one in drawn))
+        cut = drawn if clip is None else [one.within(clip) for one in drawn]
+        return drawn if cut == drawn else list(dict.fromkeys(cut))
 
     def _drawn(self, step):
         if self.mode == "single" or step < self.alone:

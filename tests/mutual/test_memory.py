@@ -57,7 +57,7 @@ def peaks(name, batch, fresh_gradients, **settings):
 @pytest.mark.parametrize(
     "name, batch, settings",
     [
-        ("X3D", 2, {}),
+        ("X3D", 2, {"X3D__DEPTH_FACTOR": 2.2}),
         ("ResNet", 2, {}),
         ("MobileNetV2", 4, {"MODEL__DROPOUT_RATE": 0.2}),
     ],

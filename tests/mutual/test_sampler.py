@@ -115,7 +115,8 @@ def test_even_draws_need_a_grid():
         SubnetSampler(FULL, "mutual", *lists, how="evenly")
     assert SubnetSampler(FULL, "single", *lists, how="even").draw(0) == [FULL]
     one = SubnetSampler(FULL, "width_only", (1.0, 1.0), 0, [], [], 0, widths=[1.0], how="even")
-    assert one.draw(3) == [FULL, FULL]
+    assert one.draw(3) == one.draw(3, FULL) == [FULL, FULL]
+    assert one.draw(3, Subnet(1.0, 8, 112)) == [Subnet(1.0, 8, 112)]
 
 
 def test_grids():

@@ -25,7 +25,7 @@ CPU = Context(torch.device("cpu"))
 SUBNETS = ["1x4x40", "0.5x4x40", "1x2x32", "0.75x4x32", "0.5x2x32"]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121", "pytorchvideo_x3d"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet", "pytorchvideo_x3d"])
 def test_own_statistics_are_what_an_uncalibrated_network_runs_on(name):
     network, x = make_network(name), make_input(name)
     randomize_norms(network)
