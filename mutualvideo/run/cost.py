@@ -84,8 +84,8 @@ def _weighted_macs(model, counts, costs):
         key = (_channels(model, subnet.width), subnet.frames, subnet.size)
         first, total = alike.get(key, (subnet, 0))
         alike[key] = first, total + count
-    costs = costs(model, [subnet for subnet, _ in alike.values()])
-    return sum(costs[subnet].macs * count for subnet, count in alike.values())
+    found = costs(model, [subnet for subnet, _ in alike.values()])
+    return sum(found[subnet].macs * count for subnet, count in alike.values())
 
 
 def _channels(model, width):
