@@ -21,12 +21,11 @@ import torch
 from mutualvideo.backends.common.to_runtime import trace
 from mutualvideo.continual import ContinualNetwork
 from mutualvideo.continual.frame_parts import ENDLESS
-from mutualvideo.errors import InputError
 from mutualvideo.export import onnx_file, openvino_file
+from mutualvideo.export.formats import require_one_of
 from mutualvideo.export.origin import KEY, Origin, as_text
 from mutualvideo.export.parity import TOLERANCE, Difference, DifferenceError, probes
 from mutualvideo.export.subnet_file import Written, write_staged
-from mutualvideo.extras import import_extra
 from mutualvideo.files import StrPath
 from mutualvideo.runtime.continual_form import continual_network
 from mutualvideo.runtime.step_graph import StepGraph, step_to_onnx
@@ -58,12 +57,7 @@ def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -
             has no continual form, a package is missing or the file cannot be written.
         DifferenceError: if it answers differently; nothing is left of it.
     """
-    if name not in _ENDINGS:
-        raise InputError(
-            f"format {name!r}: networks in continual form are written as {', '.join(_ENDINGS)}"
-        )
-    for package in _PACKAGES[name]:
-        import_extra(package, name, f"format {name!r}")
+    require_one_of(_PACKAGES, name, "networks in continual form")
     source = _of_streams(source)
     source.row(subnet)
     graph = StepGraph(source.network(subnet), subnet).eval()

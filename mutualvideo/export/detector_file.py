@@ -21,12 +21,12 @@ from torch.nn import functional as F
 from torchvision.models.detection import MaskRCNN
 
 from mutualvideo.detection.detector import extract_detector
-from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
+from mutualvideo.errors import CALIBRATE_BY_TOOLS
 from mutualvideo.export import onnx_file, openvino_file
+from mutualvideo.export.formats import require_one_of
 from mutualvideo.export.origin import KEY, as_text, package_versions
 from mutualvideo.export.parity import TOLERANCE, DifferenceError
 from mutualvideo.export.subnet_file import Written, write_staged
-from mutualvideo.extras import import_extra
 from mutualvideo.files import StrPath
 from mutualvideo.runtime.adaptive_detector import AdaptiveDetector
 from mutualvideo.slim import require_calibrated
@@ -88,10 +88,7 @@ def export_detector(
         DifferenceError: if it finds other objects; nothing is left of it.
     """
     subnet = Subnet.of(subnet)
-    if name not in _ENDINGS:
-        raise InputError(f"format {name!r}: detectors are written as {', '.join(_ENDINGS)}")
-    for package in _PACKAGES[name]:
-        import_extra(package, name, f"format {name!r}")
+    require_one_of(_PACKAGES, name, "detectors")
     require_calibrated(model, subnet, "export", CALIBRATE_BY_TOOLS)
     plain = extract_detector(model, subnet, fold=True).eval().requires_grad_(False)
     graph = _Graph(plain)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from mutualvideo.errors import InputError
+from mutualvideo.extras import import_extra
 from mutualvideo.subnet import Subnet
 
 if TYPE_CHECKING:  # they need torch, the names of the formats do not
@@ -63,3 +65,20 @@ def get_format(name: str) -> FormatModule:
     module = cast(FormatModule, import_module(f"mutualvideo.export.{_MODULES[name]}"))
     module.require()
     return module
+
+
+def require_one_of(packages: Mapping[str, Sequence[str]], name: str, what: str) -> None:
+    """For what is written in fewer formats, each by packages of its own.
+
+    Args:
+        packages: ``{format: packages}``.
+        name: of the format.
+        what: is written, in the plural.
+
+    Raises:
+        InputError: if ``name`` is none of them, or one of its packages is missing.
+    """
+    if name not in packages:
+        raise InputError(f"format {name!r}: {what} are written as {', '.join(packages)}")
+    for package in packages[name]:
+        import_extra(package, name, f"format {name!r}")

@@ -77,25 +77,25 @@ def _key(value):
     raise Unknown
 
 
-def described_result(value):
+def _described(value):
     kind = type(value)
     if kind is torch.Tensor and value.device.type == "meta" and value.layout is torch.strided:
         return torch.Tensor, value.shape, value.stride(), value.dtype
     if kind is tuple or kind is list:
-        return kind, [described_result(item) for item in value]
+        return kind, [_described(item) for item in value]
     if kind in _NUMBERS:
         return None, value
     raise Unknown
 
 
-def made(described):
+def _made(described):
     kind, what, *rest = described
     if kind is torch.Tensor:
         stride, dtype = rest
         return torch.empty_strided(what, stride, dtype=dtype, device="meta")
     if kind is None:
         return what
-    return kind(made(item) for item in what)
+    return kind(_made(item) for item in what)
 
 
 class Remembering(TorchDispatchMode):
@@ -119,10 +119,10 @@ def run_once(func, args, kwargs):
     except Unknown:
         return func(*args, **kwargs)
     if key in _known:
-        return args[0] if how == IN_PLACE else made(_known[key])
+        return args[0] if how == IN_PLACE else _made(_known[key])
     out = func(*args, **kwargs)
     try:
-        result = described_result(out) if how == FRESH else None
+        result = _described(out) if how == FRESH else None
     except Unknown:
         return out
     if len(_known) >= _KEPT:

@@ -1,9 +1,8 @@
 """Counts what a pass on the meta device costs, each distinct operation once.
 
-Working out shapes in Python is what such a pass spends its time on, and a network repeats
-its blocks. An operation whose arguments have the shapes of an earlier one's is therefore
-not run again: its result is made from what is remembered, and it costs what that one cost.
-Every number is ``torch.utils.flop_counter``'s own.
+An operation whose arguments have the shapes of an earlier one's costs what that one cost, and its
+result is made from what is remembered (:mod:`mutualvideo.slim.meta_results`). Every number is
+``torch.utils.flop_counter``'s own.
 """
 
 from functools import cache
@@ -12,25 +11,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from mutualvideo.slim.meta_results import (
-    FRESH,
-    IN_PLACE,
-    Unknown,
-    described_result,
-    key_of,
-    made,
-    repeatable,
-    run_once,
-)
-
-# Operations remembered; a network has a few hundred that differ.
-_KEPT = 10_000
+from mutualvideo.slim.meta_results import Unknown, key_of, repeatable, run_once
 
 
 class MetaFlops(TorchDispatchMode):
     """Counts floating point operations of what runs inside it, under ``torch.no_grad()``.
 
-    What is remembered lives as long as the object, which may be entered again and again.
+    What operations cost is remembered as long as the object lives, which may be entered again and
+    again.
 
     Attributes:
         total: what ``FlopCounterMode.get_total_flops()`` would be.
@@ -45,33 +33,21 @@ class MetaFlops(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        how = repeatable(func)
+        repeats = repeatable(func)
+        if repeats and _costs_nothing(func):
+            return run_once(func, args, kwargs)
         try:
-            key = how and key_of(func, args, kwargs)
-            known = self._known.get(key) if key else None
+            key = repeats and key_of(func, args, kwargs)
         except Unknown:
-            key = known = None
-        if known is not None:
-            flops, results = known
-            self.total += flops
-            if how == IN_PLACE:
-                return args[0]
-            return made(results) if how == FRESH else func(*args, **kwargs)
-        if how and _costs_nothing(func):
-            flops, out = 0, run_once(func, args, kwargs)
-        else:
-            with FlopCounterMode(display=False) as counter:
-                out = func(*args, **kwargs)
-            flops = counter.get_total_flops()
-        self.total += flops
+            key = None
+        if key in self._known:
+            self.total += self._known[key]
+            return run_once(func, args, kwargs)
+        with FlopCounterMode(display=False) as counter:
+            out = func(*args, **kwargs)
+        self.total += counter.get_total_flops()
         if key:
-            try:
-                results = described_result(out) if how == FRESH else None
-            except Unknown:
-                return out
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            self._known[key] = flops, results
+            self._known[key] = counter.get_total_flops()
         return out
 
 
