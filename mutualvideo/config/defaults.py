@@ -371,21 +371,11 @@ _C.MUTUAL.FRAMES = []
 # Epochs at the start in which the full network trains alone: a teacher that knows nothing has
 # nothing to teach, and costs as much. The papers have none; it helps where epochs are few.
 _C.MUTUAL.ALONE_EPOCHS = 0
-# What the losses of a step are multiplied by: sum: 1 each, as the papers have it; mean: one over
-# their number; cost: each sub-network's by its share of the full network's multiply-adds.
-_C.MUTUAL.LOSS_WEIGHTS = "sum"
 # Epochs, after ALONE_EPOCHS, over which the losses of sub-networks grow from 0 to their full weight
 # (SlimCLR's slow start, arXiv 2212.07875, as a ramp).
 _C.MUTUAL.RAMP_EPOCHS = 0.0
 # Share of the cross-entropy on the labels in the losses of sub-networks; the rest is distillation.
 _C.MUTUAL.LABEL_SHARE = 0.0
-# Temperature that both answers are softened by in distillation (arXiv 1503.02531).
-_C.MUTUAL.TEMPERATURE = 1.0
-# kl: to the full network's answer; alpha: AlphaNet's adaptive divergence (arXiv 2102.07954).
-_C.MUTUAL.DIVERGENCE = "kl"
-# Whose answer is taught: full: the full network's in the same step; ema: that of its moving average
-# (TRAIN.EMA_DECAY), one more forward pass a step.
-_C.MUTUAL.TEACHER = "full"
 # Active channels are a multiple of this.
 _C.MUTUAL.DIVISOR = 8
 # Put the most important channels of TRAIN.CHECKPOINT_FILE_PATH first, before training starts: for

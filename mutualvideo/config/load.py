@@ -10,6 +10,7 @@ from fvcore.common.config import CfgNode
 from mutualvideo.config.defaults import get_cfg
 from mutualvideo.config.foreign_files import is_theirs, translate
 from mutualvideo.config.named_files import find_config, is_named
+from mutualvideo.config.retired_keys import is_retired, refuse_if_changed, warn_if_changed
 from mutualvideo.config.text_values import (
     Written,
     from_command_line,
@@ -126,7 +127,10 @@ def cfg_from_dict(values: Mapping[str, Any], origin: str) -> CfgNode:
     cfg = get_cfg()
     try:
         for key, value in _flatten(values):
-            _assign(cfg, key, value, origin)
+            if is_retired(key):
+                warn_if_changed(key, value, origin)
+            else:
+                _assign(cfg, key, value, origin)
     except InputError as error:
         absent = missing_extensions(values.get("EXTENSIONS"))
         raise InputError(f"{error}{absent and '; '}{absent}") from error
@@ -223,6 +227,9 @@ def _assign(cfg, key, value, origin):
     for section in sections:
         node = node.get(section) if isinstance(node, CfgNode) else None
     known = isinstance(node, CfgNode) and leaf in node and not isinstance(node[leaf], CfgNode)
+    if not known and is_retired(key):
+        refuse_if_changed(key, value, origin)
+        return
     if not known:
         key = key if len(key) <= 100 else f"{key[:100]}..."
         nearest = difflib.get_close_matches(key, _known_keys(cfg), n=1, cutoff=0.0)

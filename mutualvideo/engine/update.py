@@ -1,7 +1,6 @@
 """One optimiser step: passes, precision, clipping, and what is done when a loss is not finite."""
 
 import logging
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +10,9 @@ from mutualvideo.engine.ema import build_ema
 from mutualvideo.engine.optimizer import build_optimizer, set_learning_rate
 from mutualvideo.engine.tasks import task_of
 from mutualvideo.errors import InputError
-from mutualvideo.mutual import Passes, Teaching, loss_weights, not_finite
+from mutualvideo.mutual import Passes, Teaching, not_finite
 from mutualvideo.run.distributed import gather_to_main, sum_over_processes
-from mutualvideo.slim import set_subnet, slim_state, subnet_input, training_shape
+from mutualvideo.slim import training_shape
 
 logger = logging.getLogger(__name__)
 
@@ -70,38 +69,10 @@ class Updater:
             parallel, cfg.TRAIN.MICRO_BATCHES, precision, lambda loss: self.scaler.scale(loss)
         )
         weights = None if class_weights is None else class_weights.to(device)
-        self._teaching = self._build_teaching(cfg, weights)
-        self._weighting = cfg.MUTUAL.LOSS_WEIGHTS
+        self._teaching = Teaching(cfg.MUTUAL.LABEL_SHARE, cfg.DATA.MULTI_LABEL, weights)
         self._max_norm = cfg.SOLVER.CLIP_GRAD_L2NORM
         self._buffers = list(model.buffers())
         self._before = [buffer.clone() for buffer in self._buffers]
-
-    def _build_teaching(self, cfg, class_weights):
-        mutual = cfg.MUTUAL
-        if mutual.TEACHER not in ("full", "ema"):
-            raise InputError(f"MUTUAL.TEACHER {mutual.TEACHER}: choose full or ema")
-        if mutual.TEACHER == "ema" and self.ema is None:
-            raise InputError("MUTUAL.TEACHER ema: there is no moving average; set TRAIN.EMA_DECAY")
-        teacher = self._average_answers if mutual.TEACHER == "ema" else None
-        return Teaching(
-            mutual.DIVERGENCE,
-            mutual.TEMPERATURE,
-            mutual.LABEL_SHARE,
-            teacher,
-            cfg.DATA.MULTI_LABEL,
-            class_weights,
-        )
-
-    @torch.no_grad()
-    def _average_answers(self, clips):
-        """Logits of the moving average as the full network, on the batch's own statistics.
-
-        As the step's full network, where that has smaller clips, see :meth:`__call__`.
-        """
-        model = self.ema.module
-        full = slim_state(model).full
-        set_subnet(model, full)
-        return model(subnet_input(model, clips, full))
 
     def __call__(self, clips, targets, subnets, label_smoothing, rate, strength=1.0, norm_parts=1):
         """Takes one step at learning rate ``rate``; the rest as ``mutual_step`` takes it.
@@ -111,17 +82,14 @@ class Updater:
         The first of ``subnets`` is the full network of the step, and moves running statistics.
         """
         parts = max(1, norm_parts // self._passes.parts)
-        models = [self.model, *([] if self._teaching.teacher is None else [self.ema.module])]
-        with ExitStack() as stack:
-            for model in models:
-                stack.enter_context(training_shape(model, subnets[0], parts))
+        with training_shape(self.model, subnets[0], parts):
             return self._take(clips, targets, subnets, label_smoothing, rate, strength)
 
     def _take(self, clips, targets, subnets, label_smoothing, rate, strength):
         _copy(self._before, self._buffers)
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
-        weights = loss_weights(self._weighting, subnets, strength)
+        weights = [1.0] + [strength] * (len(subnets) - 1)
         results = self._step(
             self.model,
             clips,

@@ -8,12 +8,7 @@ from mutualvideo.mutual.step import (
     mutual_step,
     not_finite,
 )
-from mutualvideo.mutual.teaching import (
-    Teaching,
-    alpha_divergence,
-    distillation_loss,
-    loss_weights,
-)
+from mutualvideo.mutual.teaching import Teaching, distillation_loss
 
 __all__ = [
     "MODES",
@@ -21,10 +16,8 @@ __all__ = [
     "Passes",
     "SubnetSampler",
     "Teaching",
-    "alpha_divergence",
     "compile_training",
     "distillation_loss",
-    "loss_weights",
     "mutual_step",
     "not_finite",
 ]

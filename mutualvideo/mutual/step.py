@@ -139,9 +139,9 @@ def _split(nest, parts):
 
 @dataclass(frozen=True)
 class _Losses:
-    """Functions: of the full network's output and targets; from (the full network's output, clips)
-    to what it teaches; of a sub-network's output, what it is taught, and targets; of an output and
-    targets, how many answers are right."""
+    """Functions: of the full network's output and targets; from the full network's output to what
+    it teaches; of a sub-network's output, what it is taught, and targets; of an output and targets,
+    how many answers are right."""
 
     own: object
     teach: object
@@ -157,17 +157,14 @@ def _losses(loss, distill, label_smoothing, teaching):
         measure = distill or imitation_loss
         return _Losses(
             loss or own,
-            lambda output, _: teacher_of(output),
+            teacher_of,
             lambda output, answer, _: measure(output, answer),
         )
-
-    def teach(logits, clips):
-        return teaching.answer(logits if teaching.teacher is None else teaching.teacher(clips))
 
     def taught(logits, answer, targets):
         return teaching.loss(logits, answer, targets, label_smoothing)
 
-    return _Losses(own, teach, taught, teaching.correct)
+    return _Losses(own, teaching.answer, taught, teaching.correct)
 
 
 def _part(model, clips, targets, subnets, losses, passes, weights, share, last):
@@ -184,7 +181,7 @@ def _part(model, clips, targets, subnets, losses, passes, weights, share, last):
                 output = as_float(run_on(forward, subnet_input(model, clips, subnet)))
             if position == 0:
                 loss = losses.own(output, targets)
-                answer = losses.teach(output, clips) if len(subnets) > 1 else None
+                answer = losses.teach(output) if len(subnets) > 1 else None
             else:
                 loss = losses.taught(output, answer, targets)
             loss = loss * share

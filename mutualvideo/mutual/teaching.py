@@ -8,11 +8,6 @@ from torch.nn import functional as F
 from mutualvideo.errors import InputError
 from mutualvideo.mutual.any_output import count_among, count_correct, per_position
 
-DIVERGENCES = ("kl", "alpha")
-WEIGHTINGS = ("sum", "mean", "cost")
-# Bound on the importance weights of the alpha-divergence, as in the paper.
-_CLIP = 5.0
-
 
 def distillation_loss(logits, teacher):
     """KL divergence of a sub-network's answer from the full network's.
@@ -72,82 +67,32 @@ def label_loss(logits, targets, label_smoothing=0.0, multi_label=False, weights=
     return summed * (logits.shape[1] / logits.numel())
 
 
-def alpha_divergence(logits, teacher):
-    """The larger one of the divergences for alpha = -1 and 1, sample by sample.
-
-    KL to the teacher (alpha = 1) forgives a pupil that is too unsure, alpha = -1 one that is too
-    sure. The importance weights of the gradient are clipped. AlphaNet (arXiv 2102.07954), with
-    its values.
-
-    Args:
-        logits: (B, classes), the sub-network's, any floating dtype.
-        teacher: (B, classes) float32 probabilities, detached.
-
-    Returns:
-        Scalar float32, mean over the batch.
-    """
-    log_q = F.log_softmax(logits.float(), 1)
-    log_p = teacher.clamp_min(torch.finfo(torch.float32).tiny).log()
-    q = log_q.detach().exp()
-    ratio = (log_p - log_q.detach()).exp()
-    losses = []
-    for alpha in (1, -1):
-        weight = (ratio**alpha).clamp_max(_CLIP)
-        # Its gradient is that of the divergence, but for the clipping.
-        surrogate = (-1 / alpha) * (q * weight * log_q).sum(1)
-        if alpha == 1:
-            value = (teacher * (log_p - log_q.detach())).sum(1)
-        else:
-            value = (q * (weight - 1)).sum(1) / 2
-        losses.append((value, surrogate))
-    (kl, kl_way), (reverse, reverse_way) = losses
-    way = torch.where(kl >= reverse, kl_way, reverse_way)
-    value = torch.maximum(kl, reverse)
-    return (value + way - way.detach()).mean()
-
-
 @dataclass(frozen=True)
 class Teaching:
     """What the sub-networks of a step learn from; the defaults are MutualNet's.
 
     Args:
-        divergence: ``kl`` or ``alpha``, between a sub-network's answer and the teacher's.
-        temperature: both answers are softened by it; the loss is multiplied by its square
-            (arXiv 1503.02531).
         labels: share of the cross-entropy on the labels in a sub-network's loss, 0 to 1; the rest
-            is the divergence.
-        teacher: function of the full clips to logits (B, classes), or ``None``: the full network
-            in the same step.
+            is the KL divergence from the full network's answer.
         multi_label: every class is a question of its own: sigmoid and binary cross-entropy.
         class_weights: float (classes,) on the network's device, see :func:`label_loss`.
 
     Raises:
-        InputError: for a value that is out of bounds.
+        InputError: for a share that is out of bounds.
     """
 
-    divergence: str = "kl"
-    temperature: float = 1.0
     labels: float = 0.0
-    teacher: object = None
     multi_label: bool = False
     class_weights: torch.Tensor | None = None
 
     def __post_init__(self):
-        if self.divergence not in DIVERGENCES:
-            raise InputError(
-                f"MUTUAL.DIVERGENCE {self.divergence}: choose one of {', '.join(DIVERGENCES)}"
-            )
-        if not self.temperature > 0:
-            raise InputError(f"MUTUAL.TEMPERATURE must be above 0, not {self.temperature}")
         if not 0 <= self.labels <= 1:
             raise InputError(f"MUTUAL.LABEL_SHARE must be from 0 to 1, not {self.labels}")
-        if self.multi_label and self.divergence != "kl":
-            raise InputError("MUTUAL.DIVERGENCE alpha: of several labels a clip there is kl alone")
 
     def answer(self, logits):
-        """The teacher's answer, detached probabilities, of its logits (B, classes)."""
-        softened = logits.detach().float() / self.temperature
-        return softened.sigmoid() if self.multi_label else softened.softmax(1)
+        """The full network's answer, detached probabilities, of its logits (B, classes)."""
+        logits = logits.detach().float()
+        return logits.sigmoid() if self.multi_label else logits.softmax(1)
 
     def told(self, logits, targets, label_smoothing=0.0):
         """:func:`label_loss` of the full network, as this says."""
@@ -162,45 +107,13 @@ class Teaching:
 
         Args:
             logits: (B, classes) of the sub-network.
-            answer: of the teacher, from :meth:`answer`.
+            answer: of the full network, from :meth:`answer`.
             targets: labels, int64 (B,), or shares of the classes, float (B, classes).
             label_smoothing: of the part on the labels.
         """
-        measure = distillation_loss if self.divergence == "kl" else alpha_divergence
-        measure = binary_distillation_loss if self.multi_label else measure
-        taught = measure(logits / self.temperature, answer) * self.temperature**2
+        measure = binary_distillation_loss if self.multi_label else distillation_loss
+        taught = measure(logits, answer)
         if not self.labels:
             return taught
         told = self.told(logits, targets, label_smoothing)
         return (1 - self.labels) * taught + self.labels * told
-
-
-def loss_weights(weighting, subnets, strength=1.0):
-    """What the loss of each sub-network of a step is multiplied by.
-
-    Args:
-        weighting: ``sum``: 1 each, as in the papers. ``mean``: one over their number, so that the
-            step is as long as a single network's. ``cost``: the full network's is 1, that of
-            others their share of its multiply-adds (width squared x frames x area).
-        subnets: as they were drawn, the full one first.
-        strength: further factor for all but the full one, from 0 to 1.
-
-    Returns:
-        list of floats.
-
-    Raises:
-        InputError: for an unknown weighting.
-    """
-    if weighting not in WEIGHTINGS:
-        raise InputError(f"MUTUAL.LOSS_WEIGHTS {weighting}: choose one of {', '.join(WEIGHTINGS)}")
-    full, count = subnets[0], len(subnets)
-    shares = [1.0] * count
-    if weighting == "mean":
-        shares = [1 / count] * count
-    if weighting == "cost":
-        shares = [_cost(subnet) / _cost(full) for subnet in subnets]
-    return [shares[0], *(strength * share for share in shares[1:])]
-
-
-def _cost(subnet):
-    return subnet.width**2 * (subnet.frames or 1) * subnet.size**2

@@ -192,3 +192,17 @@ def test_a_typed_tab_is_a_tab(tmp_path, text):
     assert load_cfg(None, ["DATA.PATH_LABEL_SEPARATOR", text]).DATA.PATH_LABEL_SEPARATOR == "\t"
     path = write(tmp_path, f"DATA: {{PATH_LABEL_SEPARATOR: '{text}'}}\n")
     assert load_cfg(path).DATA.PATH_LABEL_SEPARATOR == "\t"
+
+
+def test_a_key_that_was_taken_out_is_refused_unless_it_changes_nothing():
+    assert load_cfg(None, ["MUTUAL.TEMPERATURE", "1", "MUTUAL.TEACHER", "full"]) == load_cfg()
+    with pytest.raises(InputError, match="command line: MUTUAL.TEMPERATURE 3: .* taken out"):
+        load_cfg(None, ["MUTUAL.TEMPERATURE", "3"])
+
+
+def test_a_network_that_was_trained_with_such_a_key_opens(caplog):
+    values = cfg_to_dict(get_cfg())
+    values["MUTUAL"] |= {"LOSS_WEIGHTS": "sum", "DIVERGENCE": "alpha"}
+    assert cfg_from_dict(values, "old.pyth") == get_cfg()
+    (record,) = caplog.records
+    assert "old.pyth: was trained with MUTUAL.DIVERGENCE" in record.getMessage()

@@ -180,7 +180,7 @@ def test_masks_are_learnt_scored_and_drawn(small, tmp_path, capsys):
         ("TRAIN.COMPILE", True),
         ("TRAIN.MICRO_BATCHES", 2),
         ("MUTUAL.SUBNET", "0.5x48"),
-        ("MUTUAL.TEACHER", "ema"),
+        ("MUTUAL.LABEL_SHARE", 0.5),
         ("BN.MOMENTUM", 0.2),
         ("DATA.TRAIN_JITTER_SCALES", [48, 64]),
         ("TABLE.STATISTICS", "own"),

@@ -1,0 +1,46 @@
+"""Keys that there were, each with the value by which networks train now.
+
+They were tried and brought nothing: docs/results.md has their figures. Runs that were made before
+carry them in their configuration, and have to open.
+"""
+
+import logging
+from typing import Any
+
+from mutualvideo.config.text_values import plain
+from mutualvideo.errors import InputError, shown
+
+logger = logging.getLogger(__name__)
+
+_RETIRED = {
+    "MUTUAL.LOSS_WEIGHTS": "sum",
+    "MUTUAL.TEMPERATURE": 1.0,
+    "MUTUAL.DIVERGENCE": "kl",
+    "MUTUAL.TEACHER": "full",
+}
+
+
+def is_retired(key: str) -> bool:
+    """Whether there was such a key."""
+    return key in _RETIRED
+
+
+def refuse_if_changed(key: str, value: Any, origin: str) -> None:
+    """Raises InputError if a retired key asks for what is not offered any more."""
+    if plain(value) != _RETIRED[key]:
+        raise InputError(
+            f"{origin}: {key} {shown(plain(value))}: the key was taken out, since it brought "
+            f"nothing (docs/results.md); leave it out, which is {shown(_RETIRED[key])}"
+        )
+
+
+def warn_if_changed(key: str, value: Any, origin: str) -> None:
+    """As :func:`refuse_if_changed`, of a network that was trained so: it opens all the same."""
+    if value != _RETIRED[key]:
+        logger.warning(
+            "%s: was trained with %s %s, which was taken out; training that goes on from it does "
+            "so without",
+            origin,
+            key,
+            shown(value),
+        )
