@@ -1,7 +1,7 @@
 """Keys that there were, each with the value by which networks train now.
 
-They were tried and brought nothing: docs/results.md has their figures. Runs that were made before
-carry them in their configuration, and have to open.
+docs/results.md says why they went. Runs that were made before carry them in their configuration, and
+have to open.
 """
 
 import logging
@@ -15,7 +15,6 @@ logger = logging.getLogger(__name__)
 _RETIRED = {
     "MUTUAL.LOSS_WEIGHTS": "sum",
     "MUTUAL.TEMPERATURE": 1.0,
-    "MUTUAL.DIVERGENCE": "kl",
     "MUTUAL.TEACHER": "full",
 }
 
@@ -29,8 +28,8 @@ def refuse_if_changed(key: str, value: Any, origin: str) -> None:
     """Raises InputError if a retired key asks for what is not offered any more."""
     if plain(value) != _RETIRED[key]:
         raise InputError(
-            f"{origin}: {key} {shown(plain(value))}: the key was taken out, since it brought "
-            f"nothing (docs/results.md); leave it out, which is {shown(_RETIRED[key])}"
+            f"{origin}: {key} {shown(plain(value))}: the key was taken out (docs/results.md says "
+            f"why); leave it out, which is {shown(_RETIRED[key])}"
         )
 
 

@@ -202,7 +202,7 @@ def test_a_key_that_was_taken_out_is_refused_unless_it_changes_nothing():
 
 def test_a_network_that_was_trained_with_such_a_key_opens(caplog):
     values = cfg_to_dict(get_cfg())
-    values["MUTUAL"] |= {"LOSS_WEIGHTS": "sum", "DIVERGENCE": "alpha"}
+    values["MUTUAL"] |= {"LOSS_WEIGHTS": "sum", "TEACHER": "ema"}
     assert cfg_from_dict(values, "old.pyth") == get_cfg()
     (record,) = caplog.records
-    assert "old.pyth: was trained with MUTUAL.DIVERGENCE" in record.getMessage()
+    assert "old.pyth: was trained with MUTUAL.TEACHER" in record.getMessage()
