@@ -1,7 +1,7 @@
 """Keys that there were, each with the value by which networks train now.
 
-docs/results.md says why they went. Runs that were made before carry them in their configuration, and
-have to open.
+docs/results.md says why they went. Runs that were made before carry them in their configuration,
+and have to open.
 """
 
 import logging
