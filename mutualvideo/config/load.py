@@ -81,7 +81,10 @@ def trace_cfg(
         last[key] = value, origin
     found = translate(last, is_foreign)
     for key, (value, origin) in found.items():
-        _assign(cfg, key, value, origin)
+        if is_retired(key):
+            refuse_if_changed(key, value, origin)
+        else:
+            _assign(cfg, key, value, origin)
     cfg.EXTENSIONS = extensions
     _complete_arch(cfg)
     return cfg, {str(key): origin for key, (_, origin) in found.items()}
@@ -227,9 +230,6 @@ def _assign(cfg, key, value, origin):
     for section in sections:
         node = node.get(section) if isinstance(node, CfgNode) else None
     known = isinstance(node, CfgNode) and leaf in node and not isinstance(node[leaf], CfgNode)
-    if not known and is_retired(key):
-        refuse_if_changed(key, value, origin)
-        return
     if not known:
         key = key if len(key) <= 100 else f"{key[:100]}..."
         nearest = difflib.get_close_matches(key, _known_keys(cfg), n=1, cutoff=0.0)

@@ -27,9 +27,6 @@ class FormatModule(Protocol):
     ENDINGS: tuple[str, ...]
     PACKAGES: tuple[str, ...]
 
-    def require(self) -> None:
-        """Raises InputError if a package is missing."""
-
     def write(self, source: Origin, subnet: Subnet, path: Path) -> None:
         """Writes the file(s) of a sub-network, metadata inside.
 
@@ -63,7 +60,7 @@ def get_format(name: str) -> FormatModule:
     if name not in _MODULES:
         raise InputError(f"format {name!r}: expected one of {', '.join(FORMATS)}")
     module = cast(FormatModule, import_module(f"mutualvideo.export.{_MODULES[name]}"))
-    module.require()
+    _require_packages(name, module.PACKAGES)
     return module
 
 
@@ -80,5 +77,9 @@ def require_one_of(packages: Mapping[str, Sequence[str]], name: str, what: str) 
     """
     if name not in packages:
         raise InputError(f"format {name!r}: {what} are written as {', '.join(packages)}")
-    for package in packages[name]:
+    _require_packages(name, packages[name])
+
+
+def _require_packages(name: str, packages: Sequence[str]) -> None:
+    for package in packages:
         import_extra(package, name, f"format {name!r}")

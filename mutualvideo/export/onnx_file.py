@@ -8,16 +8,10 @@ from mutualvideo.backends.common.to_runtime import to_onnx
 from mutualvideo.backends.onnxruntime import OnnxRuntimeRunner
 from mutualvideo.export.origin import KEY, Origin, as_text
 from mutualvideo.export.parity import Logits
-from mutualvideo.extras import import_extra
 from mutualvideo.subnet import Subnet
 
 ENDINGS = (".onnx",)
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-
-
-def require() -> None:
-    for package in PACKAGES:
-        import_extra(package, "onnx", "format 'onnx'")
 
 
 def write(source: Origin, subnet: Subnet, path: Path) -> None:

@@ -12,15 +12,10 @@ from mutualvideo.backends.common.to_runtime import to_openvino
 from mutualvideo.backends.openvino import OpenVINORunner, core
 from mutualvideo.export.origin import KEY, Origin, as_text
 from mutualvideo.export.parity import Logits
-from mutualvideo.extras import import_extra
 from mutualvideo.subnet import Subnet
 
 ENDINGS = (".xml", ".bin")
 PACKAGES = ("openvino",)
-
-
-def require() -> None:
-    import_extra("openvino", "openvino", "format 'openvino'")
 
 
 def write(source: Origin, subnet: Subnet, path: Path) -> None:

@@ -20,10 +20,6 @@ ENDINGS = (".pt2",)
 PACKAGES = ()
 
 
-def require() -> None:
-    """torch is always there."""
-
-
 def write(source: Origin, subnet: Subnet, path: Path) -> None:
     """Writes a program of one input, ``clip``, whose batch is free; see ``formats``."""
     program = to_program(source.network(subnet), source.shape(subnet))

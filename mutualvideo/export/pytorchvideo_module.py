@@ -24,10 +24,6 @@ ENDINGS = (".pth", ".py")
 PACKAGES = ("pytorchvideo",)
 
 
-def require() -> None:
-    """PyTorchVideo is always there."""
-
-
 def write(source: Origin, subnet: Subnet, path: Path) -> None:
     """Writes state dict and module; see ``formats``.
 

@@ -13,6 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from mutualvideo.slim.meta_results import Unknown, key_of, repeatable, run_once
 
+# Operations remembered; a network has a few hundred that differ.
+_KEPT = 10_000
+
 
 class MetaFlops(TorchDispatchMode):
     """Counts floating point operations of what runs inside it, under ``torch.no_grad()``.
@@ -47,6 +50,8 @@ class MetaFlops(TorchDispatchMode):
             out = func(*args, **kwargs)
         self.total += counter.get_total_flops()
         if key:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
             self._known[key] = counter.get_total_flops()
         return out
 
