@@ -65,7 +65,9 @@ def _loaders(source, folder):
     resize_to_shards(source.parent, shards, [original / "train.csv"], workers=1, progress=False)
     (tar,) = shards.glob("*.tar")
     with tarfile.open(tar) as archive:
-        archive.extractall(files, filter="data")
+        # Before Python 3.11.4 extractall() takes no filter.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(files)
     (member,) = files.glob("*.mp4")
     _write_list(files, member)
     loaders = {}

@@ -90,7 +90,9 @@ def test_frames_of_members_are_those_of_resized_files_to_the_bit(tree, out, tmp_
     files = tmp_path / "files"
     for tar in tars(out):
         with tarfile.open(tar) as archive:
-            archive.extractall(files, filter="data")
+            # Before Python 3.11.4 extractall() takes no filter.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(files)
     for name in ("train.csv", "val.csv"):
         labels = {
             os.path.splitext(video.name)[0].replace(".", "_"): video.label
