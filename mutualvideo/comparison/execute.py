@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 
-from mutualvideo.config import trace_run
+from mutualvideo.config import get_cfg, trace_run
 from mutualvideo.config.load import cfg_to_dict, changed_keys
+from mutualvideo.config.retired_keys import says_nothing
 from mutualvideo.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -39,12 +40,18 @@ def execute(plan, output, jobs=1, arms=()):
         ``{folder of a run: why it failed}``.
 
     Raises:
-        InputError: if a run in ``output`` was made with other keys, naming them.
+        InputError: for an arm that the plan does not have, or that cannot be trained any more; if
+            a run in ``output`` was made with other keys, naming them.
     """
     for arm in arms:
         if arm not in plan.arms:
             hint = " (KEY VALUE pairs go before --arms)" if "." in arm else ""
             raise InputError(f"{plan.path}: has no arm {arm}; it has {', '.join(plan.arms)}{hint}")
+        if arm in plan.gone:
+            raise InputError(
+                f"{plan.path}: arm {arm} was trained with {plan.gone[arm]}, which was taken out "
+                "(docs/results.md says why): its results are reported, it cannot be trained"
+            )
     missing, wanted = [], [run for run in plan.runs if not arms or run.arm in arms]
     for run in wanted:
         folder = os.path.join(output, run.folder)
@@ -73,10 +80,12 @@ def _require_same(cfg, folder):
     except yaml.YAMLError:
         found = {}
     changes = changed_keys(found, cfg_to_dict(cfg))
-    for key in list(changes):
+    # A key that the run's version did not have yet had, in effect, its default.
+    changed = changed_keys(cfg_to_dict(get_cfg()), cfg_to_dict(cfg))
+    for key, (old, _) in list(changes.items()):
         from_data = key == "MODEL.NUM_CLASSES" and not cfg.MODEL.NUM_CLASSES
-        # A key of a later version has its default.
-        if key in _FREE or from_data or changes[key][0] is None:
+        later = old is None and key not in changed
+        if key in _FREE or from_data or later or says_nothing(key, old):
             del changes[key]
     if changes:
         key, (old, new) = next(iter(changes.items()))

@@ -12,7 +12,7 @@ from mutualvideo.errors import InputError, shown
 from mutualvideo.subnet import Subnet
 
 _KEYS = {"BASE", "KEYS", "SEEDS", "FOLDS", "ROWS", "ARMS", "AGAINST"}
-_ARM_KEYS = {"KEYS", "SEEDS", "EACH_ROW", "SAME"}
+_ARM_KEYS = {"KEYS", "SEEDS", "EACH_ROW", "SAME", "GONE"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Plan:
         arms: ``{name: arm}``, in the order of the file.
         same: ``{arm: {row: other arm}}``: rows that another arm's runs stand for, because they are
             the same training.
+        gone: ``{arm: what it was trained with}``: arms that are reported, and cannot be trained.
         pairs: ``[(arm, against), ...]``: differences that are reported.
         runs: list of :class:`Run`.
     """
@@ -56,6 +57,7 @@ class Plan:
     rows: tuple
     arms: tuple
     same: dict
+    gone: dict
     pairs: tuple
     runs: tuple
 
@@ -70,6 +72,8 @@ def read_plan(path, overrides=()):
     (and ``SEEDS``, if it has others), and, if it trains sub-networks alone, to ``EACH_ROW``, a list
     of them: one run for each.
     ``SAME`` of such an arm names rows that another arm trains anyway, ``{1x32: single}``.
+    ``GONE`` says what an arm was trained with that this version has no more: it stays in the
+    report, from the records that there are, and is not trained.
     ``AGAINST`` lists pairs ``[arm, other]`` whose differences are reported, ``ROWS`` the rows.
 
     Args:
@@ -96,7 +100,7 @@ def read_plan(path, overrides=()):
     if not isinstance(arms, dict) or not arms:
         raise InputError(f"{path}: ARMS is {shown(arms)}, expected arms by name")
     shared = _keys(path, "KEYS", content.get("KEYS", {}))
-    runs, same = [], {}
+    runs, same, gone = [], {}, {}
     for name, arm in arms.items():
         arm = arm or {}
         place = f"ARMS.{name}"
@@ -111,6 +115,14 @@ def read_plan(path, overrides=()):
             if other not in arms:
                 raise InputError(f"{path}: {place}.SAME names {shown(other)}, which is no arm")
         alone = _rows(path, f"{place}.EACH_ROW", arm.get("EACH_ROW", []))
+        if "GONE" in arm:
+            if not isinstance(arm["GONE"], str) or set(arm) != {"GONE"}:
+                raise InputError(
+                    f"{path}: {place} is {shown(arm)}: expected GONE alone, a text that says what "
+                    "the arm was trained with"
+                )
+            gone[name] = arm["GONE"]
+            continue
         for fold in range(folds) if folds else [None]:
             for seed in own_seeds:
                 for row in [row for row in alone if row not in same[name]] or [None]:
@@ -131,7 +143,8 @@ def read_plan(path, overrides=()):
                 f"{path}: arms are compared by which videos are right, and with DATA.MULTI_LABEL "
                 "True none is right or wrong as a whole"
             )
-    return Plan(str(path), base, rows, tuple(arms), same, tuple(map(tuple, pairs)), tuple(runs))
+    pairs = tuple(map(tuple, pairs))
+    return Plan(str(path), base, rows, tuple(arms), same, gone, pairs, tuple(runs))
 
 
 def _of_row(row):

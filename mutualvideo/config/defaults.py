@@ -376,8 +376,6 @@ _C.MUTUAL.ALONE_EPOCHS = 0
 _C.MUTUAL.RAMP_EPOCHS = 0.0
 # Share of the cross-entropy on the labels in the losses of sub-networks; the rest is distillation.
 _C.MUTUAL.LABEL_SHARE = 0.0
-# kl: to the full network's answer; alpha: AlphaNet's adaptive divergence (arXiv 2102.07954).
-_C.MUTUAL.DIVERGENCE = "kl"
 # Active channels are a multiple of this.
 _C.MUTUAL.DIVISOR = 8
 # Put the most important channels of TRAIN.CHECKPOINT_FILE_PATH first, before training starts: for

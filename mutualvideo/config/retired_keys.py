@@ -16,12 +16,18 @@ _RETIRED = {
     "MUTUAL.LOSS_WEIGHTS": "sum",
     "MUTUAL.TEMPERATURE": 1.0,
     "MUTUAL.TEACHER": "full",
+    "MUTUAL.DIVERGENCE": "kl",
 }
 
 
 def is_retired(key: str) -> bool:
     """Whether there was such a key."""
     return key in _RETIRED
+
+
+def says_nothing(key: str, value: Any) -> bool:
+    """Whether it is a retired key with the value by which networks train now."""
+    return key in _RETIRED and value == _RETIRED[key]
 
 
 def refuse_if_changed(key: str, value: Any, origin: str) -> None:

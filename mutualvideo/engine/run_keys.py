@@ -81,11 +81,6 @@ def _check_loss(cfg):
             f"MODEL.LOSS_FUNC {loss} is of videos with several labels: set DATA.MULTI_LABEL True, "
             "or MODEL.LOSS_FUNC cross_entropy"
         )
-    if several and cfg.MUTUAL.MODE != "single" and cfg.MUTUAL.DIVERGENCE == "alpha":
-        raise InputError(
-            "MUTUAL.DIVERGENCE alpha is of classes that exclude one another; with "
-            "DATA.MULTI_LABEL True set it to kl"
-        )
 
 
 def _check_choice(cfg):

@@ -69,9 +69,7 @@ class Updater:
             parallel, cfg.TRAIN.MICRO_BATCHES, precision, lambda loss: self.scaler.scale(loss)
         )
         weights = None if class_weights is None else class_weights.to(device)
-        self._teaching = Teaching(
-            cfg.MUTUAL.DIVERGENCE, cfg.MUTUAL.LABEL_SHARE, cfg.DATA.MULTI_LABEL, weights
-        )
+        self._teaching = Teaching(cfg.MUTUAL.LABEL_SHARE, cfg.DATA.MULTI_LABEL, weights)
         self._max_norm = cfg.SOLVER.CLIP_GRAD_L2NORM
         self._buffers = list(model.buffers())
         self._before = [buffer.clone() for buffer in self._buffers]

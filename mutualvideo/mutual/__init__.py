@@ -8,7 +8,7 @@ from mutualvideo.mutual.step import (
     mutual_step,
     not_finite,
 )
-from mutualvideo.mutual.teaching import Teaching, alpha_divergence, distillation_loss
+from mutualvideo.mutual.teaching import Teaching, distillation_loss
 
 __all__ = [
     "MODES",
@@ -16,7 +16,6 @@ __all__ = [
     "Passes",
     "SubnetSampler",
     "Teaching",
-    "alpha_divergence",
     "compile_training",
     "distillation_loss",
     "mutual_step",

@@ -8,10 +8,6 @@ from torch.nn import functional as F
 from mutualvideo.errors import InputError
 from mutualvideo.mutual.any_output import count_among, count_correct, per_position
 
-DIVERGENCES = ("kl", "alpha")
-# Bound on the importance weights of the alpha-divergence, as in the paper.
-_CLIP = 5.0
-
 
 def distillation_loss(logits, teacher):
     """KL divergence of a sub-network's answer from the full network's.
@@ -71,48 +67,13 @@ def label_loss(logits, targets, label_smoothing=0.0, multi_label=False, weights=
     return summed * (logits.shape[1] / logits.numel())
 
 
-def alpha_divergence(logits, teacher):
-    """The larger one of the divergences for alpha = -1 and 1, sample by sample.
-
-    KL to the teacher (alpha = 1) forgives a pupil that is too unsure, alpha = -1 one that is too
-    sure. The importance weights of the gradient are clipped. AlphaNet (arXiv 2102.07954), with
-    its values.
-
-    Args:
-        logits: (B, classes), the sub-network's, any floating dtype.
-        teacher: (B, classes) float32 probabilities, detached.
-
-    Returns:
-        Scalar float32, mean over the batch.
-    """
-    log_q = F.log_softmax(logits.float(), 1)
-    log_p = teacher.clamp_min(torch.finfo(torch.float32).tiny).log()
-    q = log_q.detach().exp()
-    ratio = (log_p - log_q.detach()).exp()
-    losses = []
-    for alpha in (1, -1):
-        weight = (ratio**alpha).clamp_max(_CLIP)
-        # Its gradient is that of the divergence, but for the clipping.
-        surrogate = (-1 / alpha) * (q * weight * log_q).sum(1)
-        if alpha == 1:
-            value = (teacher * (log_p - log_q.detach())).sum(1)
-        else:
-            value = (q * (weight - 1)).sum(1) / 2
-        losses.append((value, surrogate))
-    (kl, kl_way), (reverse, reverse_way) = losses
-    way = torch.where(kl >= reverse, kl_way, reverse_way)
-    value = torch.maximum(kl, reverse)
-    return (value + way - way.detach()).mean()
-
-
 @dataclass(frozen=True)
 class Teaching:
     """What the sub-networks of a step learn from; the defaults are MutualNet's.
 
     Args:
-        divergence: ``kl`` or ``alpha``, between a sub-network's answer and the full network's.
         labels: share of the cross-entropy on the labels in a sub-network's loss, 0 to 1; the rest
-            is the divergence.
+            is the divergence from the full network's answer.
         multi_label: every class is a question of its own: sigmoid and binary cross-entropy.
         class_weights: float (classes,) on the network's device, see :func:`label_loss`.
 
@@ -120,20 +81,13 @@ class Teaching:
         InputError: for a value that is out of bounds.
     """
 
-    divergence: str = "kl"
     labels: float = 0.0
     multi_label: bool = False
     class_weights: torch.Tensor | None = None
 
     def __post_init__(self):
-        if self.divergence not in DIVERGENCES:
-            raise InputError(
-                f"MUTUAL.DIVERGENCE {self.divergence}: choose one of {', '.join(DIVERGENCES)}"
-            )
         if not 0 <= self.labels <= 1:
             raise InputError(f"MUTUAL.LABEL_SHARE must be from 0 to 1, not {self.labels}")
-        if self.multi_label and self.divergence != "kl":
-            raise InputError("MUTUAL.DIVERGENCE alpha: of several labels a clip there is kl alone")
 
     def answer(self, logits):
         """The full network's answer, detached probabilities, of its logits (B, classes)."""
@@ -157,8 +111,7 @@ class Teaching:
             targets: labels, int64 (B,), or shares of the classes, float (B, classes).
             label_smoothing: of the part on the labels.
         """
-        measure = distillation_loss if self.divergence == "kl" else alpha_divergence
-        measure = binary_distillation_loss if self.multi_label else measure
+        measure = binary_distillation_loss if self.multi_label else distillation_loss
         taught = measure(logits, answer)
         if not self.labels:
             return taught

@@ -23,6 +23,7 @@ ARMS:
     KEYS: {{MUTUAL.MODE: single}}
   alone: {{EACH_ROW: [1x32, 0.5x20, 0.25x20], SAME: {{1x32: single}}}}
   mutual:
+  alpha: {{GONE: MUTUAL.DIVERGENCE alpha}}
 AGAINST: [[mutual, alone]]
 """
 
@@ -53,6 +54,7 @@ def test_runs(write):
     ]
     assert plan.rows == ("1x32", "0.5x20")
     assert plan.pairs == (("mutual", "alone"),)
+    assert plan.gone == {"alpha": "MUTUAL.DIVERGENCE alpha"}
 
     cfg = load_cfg(plan.base, plan.runs[3].overrides)
     assert (cfg.RNG_SEED, cfg.SOLVER.MAX_EPOCH, cfg.TRAIN.BATCH_SIZE) == (3, 7, 32)
@@ -77,6 +79,7 @@ def test_runs(write):
         ("BASE: BASE_FILE\nARMS: {a: {}}\nAGAINST: [[a, b]]", r"AGAINST contains \['a', 'b'\]"),
         ("BASE: BASE_FILE\nARMS: {a: {SAME: {1x32: b}}}", "SAME names 'b', which is no arm"),
         ("BASE: BASE_FILE\nARMS: {a: {KEYS: {MUTUAL.MOOD: 1}}}", "unknown key MUTUAL.MOOD"),
+        ("BASE: BASE_FILE\nARMS: {a: {GONE: x, KEYS: {}}}", "ARMS.a is .*expected GONE alone"),
         ("BASE: nowhere.yaml\nARMS: {a: {}}", "nowhere.yaml"),
         ("BASE: [", "cannot be read as a plan"),
         ("- 1", "expected a plan"),

@@ -36,7 +36,7 @@ RECORDS = [record(*key, row, right) for key, rows in RIGHT.items() for row, righ
 PAIRS = (("mutual", "single"), ("mutual", "alone"))
 PLAN = Plan(
     "plan.yaml", "base.yaml", (), ("single", "alone", "mutual"), {"alone": {"1x32": "single"}},
-    PAIRS, (),
+    {}, PAIRS, (),
 )  # fmt: skip
 
 

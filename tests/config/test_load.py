@@ -195,9 +195,12 @@ def test_a_typed_tab_is_a_tab(tmp_path, text):
 
 
 def test_a_key_that_was_taken_out_is_refused_unless_it_changes_nothing():
-    assert load_cfg(None, ["MUTUAL.TEMPERATURE", "1", "MUTUAL.TEACHER", "full"]) == load_cfg()
+    harmless = "MUTUAL.TEMPERATURE 1 MUTUAL.TEACHER full MUTUAL.DIVERGENCE kl".split()
+    assert load_cfg(None, harmless) == load_cfg()
     with pytest.raises(InputError, match="command line: MUTUAL.TEMPERATURE 3: .* taken out"):
         load_cfg(None, ["MUTUAL.TEMPERATURE", "3"])
+    with pytest.raises(InputError, match="command line: MUTUAL.DIVERGENCE 'alpha': .* taken out"):
+        load_cfg(None, ["MUTUAL.DIVERGENCE", "alpha"])
 
 
 def test_a_network_that_was_trained_with_such_a_key_opens(caplog):

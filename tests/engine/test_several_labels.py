@@ -186,7 +186,6 @@ def test_a_dry_run_knows_them(several, capsys):
     [
         ({"MODEL__LOSS_FUNC": "cross_entropy"}, "set MODEL.LOSS_FUNC bce_logit"),
         ({"DATA__MULTI_LABEL": False}, "set DATA.MULTI_LABEL True, or MODEL.LOSS_FUNC cross"),
-        ({"MUTUAL__DIVERGENCE": "alpha"}, "MUTUAL.DIVERGENCE alpha .* set it to kl"),
         ({"DATA__ENSEMBLE_METHOD": "mean"}, "DATA.ENSEMBLE_METHOD mean: choose sum or max"),
         ({"MODEL__LOSS_FUNC": "hinge"}, "choose cross_entropy, or of several labels a video bce_"),
     ],

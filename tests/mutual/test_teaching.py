@@ -6,7 +6,7 @@ from torch.distributions import Bernoulli, kl_divergence
 from torch.nn import functional as F
 
 from mutualvideo.errors import InputError
-from mutualvideo.mutual import Teaching, alpha_divergence, distillation_loss
+from mutualvideo.mutual import Teaching, distillation_loss
 
 
 @pytest.fixture
@@ -23,45 +23,6 @@ def test_distillation_loss_is_the_kl_divergence():
     wanted = (p * (p.log() - q.log())).sum(1).mean()
     torch.testing.assert_close(distillation_loss(student, teacher).double(), wanted)
     assert distillation_loss(teacher.log(), teacher).abs() < 1e-6
-
-
-def test_alpha_divergence(answers):
-    """The larger of D(1) and D(-1), with the gradient -1/alpha E_q[min(w, 5) grad log q]."""
-    student, teacher = answers
-    p = teacher.double().softmax(1)
-    logits = student.detach().double().requires_grad_()
-    log_q = logits.log_softmax(1)
-    q = log_q.detach().exp()
-    total = 0
-    for i in range(len(p)):
-        forward = (p[i] * (p[i] / q[i]).log()).sum()
-        backward = (q[i] * ((q[i] / p[i]).clamp(max=5) - 1)).sum() / 2
-        if forward >= backward:
-            way = -(q[i] * (p[i] / q[i]).clamp(max=5) * log_q[i]).sum()
-        else:
-            way = (q[i] * (q[i] / p[i]).clamp(max=5) * log_q[i]).sum()
-        total = total + max(forward, backward) + way - way.detach()
-    (total / len(p)).backward()
-
-    found = alpha_divergence(student, teacher.softmax(1))
-    found.backward()
-    torch.testing.assert_close(found.double(), (total / len(p)).detach())
-    torch.testing.assert_close(student.grad.double(), logits.grad, rtol=1e-4, atol=1e-6)
-
-
-def test_alpha_divergence_without_clipping_has_the_gradient_of_kl():
-    """Close to the teacher no weight reaches the bound, and where KL is the larger one it rules."""
-    torch.manual_seed(1)
-    teacher = torch.randn(8, 6)
-    student = (teacher + 0.2 * torch.randn(8, 6)).requires_grad_()
-    p = teacher.softmax(1)
-    alpha_divergence(student, p).backward()
-    kl = (p * (p.log() - student.detach().log_softmax(1))).sum(1)
-    q = student.detach().softmax(1)
-    larger = kl > ((q / p - 1) * q).sum(1) / 2
-    wanted = (q - p) / len(p)  # of KL to the teacher, through the softmax
-    assert larger.any()
-    torch.testing.assert_close(student.grad[larger], wanted[larger], rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("labels", [0.0, 0.25, 1.0])
@@ -81,8 +42,6 @@ def test_share_of_the_labels(answers, labels):
 def test_what_is_out_of_bounds_is_refused(wrong):
     with pytest.raises(InputError, match="MUTUAL.LABEL_SHARE must be from 0 to 1"):
         Teaching(labels=wrong)
-    with pytest.raises(InputError, match="MUTUAL.DIVERGENCE js: choose one of kl, alpha"):
-        Teaching("js")
 
 
 def test_with_several_labels_every_class_is_a_question_of_its_own():
