@@ -11,7 +11,7 @@ from mutualvideo.config.named_files import is_named
 from mutualvideo.errors import InputError, shown
 from mutualvideo.subnet import Subnet
 
-_KEYS = {"BASE", "KEYS", "SEEDS", "FOLDS", "ROWS", "ARMS", "AGAINST"}
+_KEYS = {"BASE", "KEYS", "SEEDS", "FOLDS", "ROWS", "ARMS", "AGAINST", "PLOT"}
 _ARM_KEYS = {"KEYS", "SEEDS", "EACH_ROW", "SAME", "GONE"}
 
 
@@ -49,6 +49,7 @@ class Plan:
             the same training.
         gone: ``{arm: what it was trained with}``: arms that are reported, and cannot be trained.
         pairs: ``[(arm, against), ...]``: differences that are reported.
+        plotted: names of the arms that the plot shows.
         runs: list of :class:`Run`.
     """
 
@@ -59,6 +60,7 @@ class Plan:
     same: dict
     gone: dict
     pairs: tuple
+    plotted: tuple
     runs: tuple
 
 
@@ -74,7 +76,8 @@ def read_plan(path, overrides=()):
     ``SAME`` of such an arm names rows that another arm trains anyway, ``{1x32: single}``.
     ``GONE`` says what an arm was trained with that this version has no more: it stays in the
     report, from the records that there are, and is not trained.
-    ``AGAINST`` lists pairs ``[arm, other]`` whose differences are reported, ``ROWS`` the rows.
+    ``AGAINST`` lists pairs ``[arm, other]`` whose differences are reported, ``ROWS`` the rows,
+    ``PLOT`` the arms that the plot shows, if not all.
 
     Args:
         path: the YAML file.
@@ -143,8 +146,11 @@ def read_plan(path, overrides=()):
                 f"{path}: arms are compared by which videos are right, and with DATA.MULTI_LABEL "
                 "True none is right or wrong as a whole"
             )
-    pairs = tuple(map(tuple, pairs))
-    return Plan(str(path), base, rows, tuple(arms), same, gone, pairs, tuple(runs))
+    plotted = content.get("PLOT", list(arms))
+    if not isinstance(plotted, list) or not plotted or not set(plotted) <= set(arms):
+        raise InputError(f"{path}: PLOT is {shown(plotted)}, expected some of {list(arms)}")
+    pairs, plotted = tuple(map(tuple, pairs)), tuple(plotted)
+    return Plan(str(path), base, rows, tuple(arms), same, gone, pairs, plotted, tuple(runs))
 
 
 def _of_row(row):

@@ -104,9 +104,13 @@ def _fields(found):
 
 
 def plot(summary, path):
-    """Accuracy against cost of every arm, with error bars and the chance line, as PNG."""
+    """Accuracy against cost, with error bars and the chance line, as PNG.
+
+    Of the arms that the plan says (``plotted``); of all, while there are no runs of those.
+    """
     figure, axes = new_figure(path, 7.2, 4.6)
-    for number, arm in enumerate(summary.arms):
+    arms = [arm for arm in summary.arms if arm in summary.plan.plotted]
+    for number, arm in enumerate(arms or summary.arms):
         color, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         points = [(macs, summary.accuracy(arm, row)) for row, macs in summary.macs.items()]
         points = sorted((macs, found) for macs, found in points if found is not None)

@@ -77,6 +77,7 @@ def test_runs(write):
         ("BASE: BASE_FILE\nARMS: {a: {}}\nFOLDS: 1", "FOLDS is 1, expected a number from 2"),
         ("BASE: BASE_FILE\nARMS: {a: {}}\nROWS: [wide]", "ROWS: sub-network 'wide'"),
         ("BASE: BASE_FILE\nARMS: {a: {}}\nAGAINST: [[a, b]]", r"AGAINST contains \['a', 'b'\]"),
+        ("BASE: BASE_FILE\nARMS: {a: {}}\nPLOT: [b]", r"PLOT is .*b.*expected some of \['a'\]"),
         ("BASE: BASE_FILE\nARMS: {a: {SAME: {1x32: b}}}", "SAME names 'b', which is no arm"),
         ("BASE: BASE_FILE\nARMS: {a: {KEYS: {MUTUAL.MOOD: 1}}}", "unknown key MUTUAL.MOOD"),
         ("BASE: BASE_FILE\nARMS: {a: {GONE: x, KEYS: {}}}", "ARMS.a is .*expected GONE alone"),

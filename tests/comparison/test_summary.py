@@ -1,11 +1,13 @@
 """What is said of records, against means and differences worked out by hand."""
 
 import base64
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from mutualvideo.comparison import report
 from mutualvideo.comparison.plan import Plan
 from mutualvideo.comparison.records import Record, load_records, save_records
 from mutualvideo.comparison.report import json_line, markdown, plot
@@ -36,7 +38,7 @@ RECORDS = [record(*key, row, right) for key, rows in RIGHT.items() for row, righ
 PAIRS = (("mutual", "single"), ("mutual", "alone"))
 PLAN = Plan(
     "plan.yaml", "base.yaml", (), ("single", "alone", "mutual"), {"alone": {"1x32": "single"}},
-    {}, PAIRS, (),
+    {}, PAIRS, ("single", "alone", "mutual"), (),
 )  # fmt: skip
 
 
@@ -110,6 +112,22 @@ def test_report(tmp_path):
     assert content["rows"]["0.5x20"]["difference"] == 12.5
     plot(summary, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    "plotted, shown",
+    [
+        (("single", "alone", "mutual"), ["single", "alone", "mutual"]),
+        (("mutual", "alone"), ["alone", "mutual"]),
+        (("later",), ["single", "alone", "mutual"]),
+    ],
+)
+def test_arms_in_the_plot(monkeypatch, plotted, shown):
+    figures = []
+    monkeypatch.setattr(report, "save", lambda figure, *_, **__: figures.append(figure))
+    plot(Summary(dataclasses.replace(PLAN, plotted=plotted), RECORDS), "plot.png")
+    (axes,) = figures[0].axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["chance", *shown]
 
 
 def test_of_detectors_seeds_are_paired_for_no_picture_is_right_by_itself(tmp_path):
