@@ -20,7 +20,7 @@ MOVED = {
     "backends.base": "backends.common.base",
     "backends.convert": "backends.common.to_runtime",
     "benchmark.decode": "benchmark.decoding",
-    "benchmark.gpu": "benchmark.gpu_steps",
+    "benchmark.gpu": "benchmark.gpu_figures",
     "benchmark.grid": "benchmark.grid_cost",
     "benchmark.images": "benchmark.picture_loading",
     "benchmark.networks": "benchmark.network_steps",

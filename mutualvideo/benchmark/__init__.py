@@ -24,11 +24,11 @@ COMMANDS = {
     "service": "serving_batches.throughput",
     "stream": "streaming.streams",
     "images": "picture_loading.images",
-    "gpu": "gpu_steps.measure",
+    "gpu": "gpu_figures.measure",
 }
 
 
-def measurement(name: str) -> Callable[[], dict[str, dict[str, float]]]:
+def measurement(name: str) -> Callable[..., dict[str, dict[str, float]]]:
     """The function of one of ``COMMANDS``."""
     module, function = COMMANDS[name].split(".")
     return getattr(import_module(f"{__name__}.{module}"), function)

@@ -42,12 +42,13 @@ class VideoDataset(Dataset):
             the longer side. View v is clip ``v // num_crops``,
             crop ``v % num_crops``, as in PySlowFast.
 
-    A sample is a dict of ``clip``, uint8 (T, H, W, 3), of pictures (H, W, 3), and the
-    int64 scalars ``label``, ``video`` (row of the list) and ``view`` (0 in training); with
+    A sample is a dict of ``clip``, uint8 tensor (T, H, W, 3), of pictures (H, W, 3), and the
+    ints ``label``, ``video`` (row of the list) and ``view`` (0 in training); with
     ``DATA.MULTI_LABEL`` ``label`` is float32 (classes,), 1 for those that it has. In testing
     a clip is a square of ``DATA.TEST_CROP_SIZE``. In training it is a region cut out of the
-    frames, not scaled and not mirrored yet; ``mirror`` (bool) and ``seed`` (int64) say how
-    :class:`mutualvideo.data.augment.Augmentation` goes on with it on the device.
+    frames, not scaled and not mirrored yet; ``mirror`` (bool) and ``seed`` (int) say how
+    :class:`mutualvideo.data.augment.Augmentation` goes on with it on the device. (They become
+    tensors once a batch: a tensor of one number costs more than drawing it.)
 
     A video that does not decode is left out in testing. In training another one takes its
     place, drawn by (``RNG_SEED``, epoch, row), and brings its own label.
@@ -165,13 +166,13 @@ class VideoDataset(Dataset):
         return {
             "clip": clip if self._open_picture is None else clip[0],
             "label": self._label(self.videos[row]),
-            "video": torch.tensor(row),
-            "view": torch.tensor(view),
+            "video": row,
+            "view": view,
         }
 
     def _label(self, video):
         if self._num_classes is None:
-            return torch.tensor(video.label)
+            return video.label
         marks = torch.zeros(self._num_classes)
         marks[list(video.labels)] = 1
         return marks
@@ -203,8 +204,8 @@ class VideoDataset(Dataset):
                 region = self._random_region(reader, geometry, generator, shape)
         return {
             **self._sample(row, 0, region),
-            "mirror": torch.tensor(geometry.mirror),
-            "seed": torch.tensor(later_seed),
+            "mirror": geometry.mirror,
+            "seed": later_seed,
         }
 
     def _random_region(self, reader, geometry, generator, shape):
@@ -216,7 +217,7 @@ class VideoDataset(Dataset):
         top, left, height, width = geometry.region(len(rows), len(columns))
         if geometry.padding:
             rows, columns = rows[top : top + height], columns[left : left + width]
-            return torch.from_numpy(frames[:, rows[:, None], columns])
+            return torch.from_numpy(frames.take(rows, axis=1).take(columns, axis=2))
         return torch.from_numpy(frames)[:, top : top + height, left : left + width]
 
     def _views(self, row, views):

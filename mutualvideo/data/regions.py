@@ -278,7 +278,12 @@ def resample_regions(clip, size, crop_size, mirror):
         squares = clip.clone(memory_format=layout)
         # In the order of memory, where flipping is a tenth of the work.
         rows, originals = squares.movedim(1, -1), clip.movedim(1, -1)
-        for number in mirror.nonzero().flatten().tolist():
+        mirrored = mirror.nonzero().flatten()
+        if clip.is_cuda:  # a launch for each clip would take longer than the copies
+            mirrored = mirrored.to(clip.device, non_blocking=True)
+            rows.index_copy_(0, mirrored, originals.index_select(0, mirrored).flip(-2))
+            return squares
+        for number in mirrored.tolist():
             rows[number] = originals[number].flip(-2)
         return squares
     squares = torch.empty(shape, dtype=clip.dtype, device=clip.device, memory_format=layout)

@@ -26,19 +26,26 @@ import argparse
 from mutualvideo.benchmark import COMMANDS, measurement
 from mutualvideo.benchmark.remarks import remarks_to
 from mutualvideo.commands.silence import quietly
+from mutualvideo.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("command", choices=COMMANDS, metavar="WHAT", help="one of these")
+    parser.add_argument(
+        "--minutes", type=float, help="of gpu: begin nothing more after so many; names what it left"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     import simplejson
     import torch
 
+    options = {} if args.minutes is None else {"minutes": args.minutes}
+    if options and args.command != "gpu":
+        raise InputError(f"--minutes is of `benchmark gpu`; {args.command} takes no time limit")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     with quietly() as aloud, remarks_to(aloud):
-        found = measurement(args.command)()
+        found = measurement(args.command)(**options)
     for name, values in found.items():
         print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in values.items()))
     print("json_bench:", simplejson.dumps(found))

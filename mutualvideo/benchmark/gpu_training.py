@@ -1,0 +1,164 @@
+"""Training steps on a GPU: PyTorchVideo's, ours, compiled, and those of the multigrid schedule."""
+
+import math
+from contextlib import nullcontext
+from functools import partial
+
+import torch
+from pytorchvideo.models.resnet import create_resnet
+from pytorchvideo.models.slowfast import create_slowfast
+from pytorchvideo.models.x3d import create_x3d
+from torch.nn import functional as F
+
+from mutualvideo.benchmark.gpu_setup import ALPHA, BF16, LAST, configuration, forget, milliseconds
+from mutualvideo.engine.optimizer import build_optimizer
+from mutualvideo.engine.step_plan import StepPlan
+from mutualvideo.engine.train import build_sampler
+from mutualvideo.models import build_model
+from mutualvideo.mutual import Passes, compile_training, mutual_step
+
+# Of Kinetics-400, which the epochs of the schedule are made of.
+_VIDEOS = 240_000
+_OURS = "bf16 channels_last_3d"
+
+
+def eager_steps(device, size):
+    """Steps without ``torch.compile``: yields (name, what measures it)."""
+    for name in size.clips:
+        for precision in (None, BF16):
+            text = "bf16" if precision else "fp32"
+            make = partial(_theirs, name, size, precision)
+            label = f"{name} PyTorchVideo {text} default layout"
+            yield label, partial(_one, label, make, name, size, device)
+        for mode in ("single", "mutual"):
+            label = f"{name} ours {mode} {_OURS}"
+            make = partial(_ours, name, size, mode, None)
+            yield label, partial(_one, label, make, name, size, device)
+
+
+def compiled_steps(device, size):
+    """Steps under ``torch.compile``: yields (name, what measures it)."""
+    for name in ("X3D-M", "Slow 8x8"):
+        for mode in ("single", "mutual"):
+            label = f"{name} ours {mode} {_OURS} compiled"
+            make = partial(_ours, name, size, mode, size.compiler)
+            yield label, partial(_one, label, make, name, size, device)
+
+
+def multigrid_steps(device, size):
+    """Every kind of step of X3D-M's multigrid schedule: yields (name, what measures it)."""
+    yield "X3D-M multigrid", partial(_multigrid, size, device)
+
+
+def _one(label, make, name, size, device):
+    frames, pixels, count = size.clips[name]
+    clips = torch.randn(count, 3, frames, pixels, pixels, device=device)
+    return {label: _measure_step(make, clips, size.seconds)}
+
+
+def _theirs(name, size, precision, device):
+    model = _upstream(name, size).to(device).train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, nesterov=True)
+    alpha = ALPHA if name.startswith("SlowFast") else None
+
+    def step(clips, labels):
+        optimizer.zero_grad(set_to_none=True)
+        given = clips if alpha is None else [clips[:, :, ::alpha], clips]
+        with torch.autocast(device.type, precision) if precision else nullcontext():
+            loss = F.cross_entropy(model(given), labels)
+        loss.backward()
+        optimizer.step()
+
+    return step, torch.contiguous_format
+
+
+def _ours(name, size, mode, compiler, device):
+    cfg = configuration(name, size, mode)
+    model = build_model(cfg).to(device, memory_format=LAST).train()
+    # The same sub-networks in every step: under torch.compile each width is a graph of its own.
+    subnets = build_sampler(cfg).draw(0)
+    if compiler:
+        compile_training(model, subnets, len(subnets), compiler)
+    return _step_of(model, build_optimizer(model, cfg), subnets), LAST
+
+
+def _step_of(model, optimizer, subnets):
+    def step(clips, labels):
+        optimizer.zero_grad(set_to_none=True)
+        mutual_step(model, clips, labels, subnets, passes=Passes(precision=BF16))
+        optimizer.step()
+
+    return step
+
+
+def _multigrid(size, device):
+    """Milliseconds of each kind of step, and of the schedule over those of the plain one.
+
+    With as many clips a card as the plain schedule has, and its videos.
+    """
+    # Tiny pictures have no room for smaller ones.
+    tiny = ["MULTIGRID.LONG_CYCLE_FACTORS", [[0.5, 1.0]], "MULTIGRID.SHORT_CYCLE", False]
+    cfg = configuration("X3D-M multigrid", size, more=tiny if device.type == "cpu" else ())
+    plan, sampler = StepPlan(cfg, _VIDEOS), build_sampler(cfg)
+    frames, pixels, count = size.clips["X3D-M"]
+    plain = configuration("X3D-M", size)
+    shapes = {(count, None, frames, pixels): plan.plain_total}
+    kinds = {
+        (kind.clips, kind.whole, kind.whole.frames, kind.size): number
+        for kind, number in plan.all_kinds().items()
+    }
+    found, hours = {}, []
+    for steps in (shapes, kinds):
+        total = 0.0
+        for (clips, whole, long, wide), number in steps.items():
+
+            def make(device, whole=whole):
+                model = build_model(plain).to(device, memory_format=LAST).train()
+                return _step_of(model, build_optimizer(model, plain), sampler.draw(0, whole)), LAST
+
+            x = torch.randn(clips, 3, long, wide, wide, device=device)
+            values = _measure_step(make, x, size.seconds / 2)
+            if whole is not None:
+                found[f"X3D-M ours mutual {_OURS} multigrid {clips} of {long}x{wide}"] = values
+            total += values["ms"] * number
+            forget(device)
+        hours.append(total)
+    found["X3D-M multigrid schedule / plain schedule"] = {"ratio": hours[1] / hours[0]}
+    return found
+
+
+def _measure_step(make, clips, seconds):
+    device = clips.device
+    step, layout = make(device)
+    clips = clips.contiguous(memory_format=layout)
+    labels = torch.arange(len(clips), device=device) % 400
+    ms = milliseconds(lambda: step(clips, labels), seconds)
+    found = {"ms": ms, "clips_per_s": 1000 * len(clips) / ms}
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        step(clips, labels)
+        found["peak_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return found
+
+
+def _upstream(name, size):
+    """PyTorchVideo's network of the same shape; gives logits."""
+    frames, pixels, _ = size.clips[name]
+    if name.startswith("X3D"):
+        return create_x3d(
+            input_clip_length=frames,
+            input_crop_size=pixels,
+            depth_factor=size.depth,
+            head_activation=None,
+        )
+    side = math.ceil(pixels / 32)
+    if name.startswith("SlowFast"):
+        pools = (frames // ALPHA, side, side), (frames, side, side)
+        return create_slowfast(
+            slowfast_channel_reduction_ratio=(8,),
+            slowfast_fusion_conv_stride=(ALPHA, 1, 1),
+            head_pool_kernel_sizes=pools,
+        )
+    return create_resnet(
+        stem_conv_kernel_size=(1, 7, 7), head_pool_kernel_size=(frames, side, side)
+    )
