@@ -31,14 +31,14 @@ class Extracted(BackendKind):
         super().__init__(str(self.torch_device), precision, threads)
 
     def place(self, model: nn.Module) -> nn.Module:
-        from mutualvideo.backends.common.over_network import place
+        from mutualvideo.slim import place
 
         return place(model, self.torch_device)
 
     def run_network(self, network: nn.Module, subnet: Subnet, shape: Shape) -> Runner:
-        from mutualvideo.slim import weights_layout
+        from mutualvideo.slim import place
 
-        network.to(self.dtype).to(memory_format=weights_layout(network))
+        place(network.to(self.dtype), self.torch_device)
         runner = self.runner(network, subnet, shape)
         # The first call chooses kernels, which takes many times as long.
         runner(runner.blank())

@@ -40,7 +40,7 @@ class InPlace(BackendKind):
         self._lock = threading.Lock()
 
     def place(self, model: nn.Module) -> nn.Module:
-        from mutualvideo.backends.common.over_network import place
+        from mutualvideo.slim import place
 
         return place(model, self._torch_device)
 

@@ -27,7 +27,7 @@ def depthwise(device, size):
                 ms = milliseconds(run, size.seconds / 8)
                 floor = 1000 * moved[direction] / bandwidth
                 found[f"{name} {direction}"] = {"ms": ms, "floor_ms": floor, "ratio": ms / floor}
-                if layout == LAST:
+                if layout == torch.contiguous_format:  # as networks on a GPU run them
                     found[f"{name} {direction}"]["layers"] = count
     return found
 

@@ -14,14 +14,14 @@ import torchvision
 from mutualvideo.backends import make_backend
 from mutualvideo.backends.common.latency import measure_rows
 from mutualvideo.benchmark.gpu_depthwise import depthwise
-from mutualvideo.benchmark.gpu_setup import LAST, ON_GPU, TINY, configuration, forget
+from mutualvideo.benchmark.gpu_setup import ON_GPU, TINY, configuration, forget
 from mutualvideo.benchmark.gpu_training import compiled_steps, eager_steps, multigrid_steps
 from mutualvideo.benchmark.remarks import remark
 from mutualvideo.models import build_model, full_subnet
-from mutualvideo.slim import calibrate
+from mutualvideo.slim import calibrate, place
 from mutualvideo.subnet import Subnet
 
-_STEP = "X3D-M ours single bf16 channels_last_3d"
+_STEP = "X3D-M ours single bf16"
 _DEPTHWISE = "X3D-M depthwise convolutions of a step"
 
 
@@ -97,7 +97,7 @@ def _all(device, size):
 def _latency(name, device, size):
     """One clip through X3D-M at every point of the grid."""
     cfg = configuration("X3D-M", size)
-    model = build_model(cfg).to(device, memory_format=LAST).eval()
+    model = place(build_model(cfg), device).eval()
     subnets = [Subnet(*shape) for shape in itertools.product(*size.grid)]
     full = full_subnet(cfg)
     # Of noise: statistics change no times, but without any nothing answers.

@@ -16,10 +16,11 @@ from mutualvideo.engine.step_plan import StepPlan
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.models import build_model
 from mutualvideo.mutual import Passes, compile_training, mutual_step
+from mutualvideo.slim import place
 
 # Of Kinetics-400, which the epochs of the schedule are made of.
 _VIDEOS = 240_000
-_OURS = "bf16 channels_last_3d"
+_OURS = "bf16"
 
 
 def eager_steps(device, size):
@@ -74,7 +75,7 @@ def _theirs(name, size, precision, device):
 
 def _ours(name, size, mode, compiler, device):
     cfg = configuration(name, size, mode)
-    model = build_model(cfg).to(device, memory_format=LAST).train()
+    model = place(build_model(cfg), device).train()
     # The same sub-networks in every step: under torch.compile each width is a graph of its own.
     subnets = build_sampler(cfg).draw(0)
     if compiler:
@@ -113,7 +114,7 @@ def _multigrid(size, device):
         for (clips, whole, long, wide), number in steps.items():
 
             def make(device, whole=whole):
-                model = build_model(plain).to(device, memory_format=LAST).train()
+                model = place(build_model(plain), device).train()
                 return _step_of(model, build_optimizer(model, plain), sampler.draw(0, whole)), LAST
 
             x = torch.randn(clips, 3, long, wide, wide, device=device)

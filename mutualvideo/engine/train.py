@@ -45,7 +45,7 @@ from mutualvideo.run.progress import Progress
 from mutualvideo.run.reduce import means_over_processes
 from mutualvideo.run.stopping import Stop
 from mutualvideo.signals import stop_on_signals
-from mutualvideo.slim import slim_state, weights_layout
+from mutualvideo.slim import place, slim_state
 from mutualvideo.slim.subclass import require_shareable_norms
 from mutualvideo.subnet import Subnet
 
@@ -91,7 +91,7 @@ def build_trained(cfg, device):
     freeze(model, cfg)
     if cfg.MODEL.ACT_CHECKPOINT:
         recompute_blocks(model)
-    return model.to(device, memory_format=weights_layout(model))
+    return place(model, device)
 
 
 def train(cfg, context):

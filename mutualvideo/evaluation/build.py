@@ -52,8 +52,8 @@ from mutualvideo.slim import (
     count_costs,
     get_statistics,
     load_statistics,
+    place,
     set_subnet,
-    weights_layout,
 )
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.cascade import CascadeCurve
@@ -168,8 +168,7 @@ def evaluate_grid(
     require_choice(cfg.TABLE.STATISTICS)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
-    # torch's own annotation leaves out this form.
-    model.to(context.device, memory_format=weights_layout(model)).eval()  # type: ignore[call-overload]
+    place(model, context.device).eval()
     shards = (context.rank, context.world_size)
     loader = build_loader(cfg, "test", *shards)
     listing = loader.dataset.videos

@@ -26,7 +26,7 @@ from mutualvideo.models import (
 from mutualvideo.run.distributed import Context, barrier
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.tensor_file import write_tensors
-from mutualvideo.slim import get_statistics, weights_layout
+from mutualvideo.slim import get_statistics, place
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable, Row
@@ -62,8 +62,7 @@ def evaluate_detector_grid(
     subnets = grid_subnets(cfg)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
-    # torch's own annotation leaves out this form.
-    model.to(context.device, memory_format=weights_layout(model)).eval()  # type: ignore[call-overload]
+    place(model, context.device).eval()
     loader = detection_loader(cfg, "calibration", context.rank, context.world_size)
     calibrate_on(loader, model, subnets, cfg, context)
     scores = score_detector(model, data, subnets, cfg, context)

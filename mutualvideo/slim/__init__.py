@@ -5,7 +5,7 @@ from mutualvideo.slim.convert import set_subnet, set_width, slim_state, slimmabl
 from mutualvideo.slim.counting.macs import Costs, count_costs, count_macs
 from mutualvideo.slim.every_subnet import each_subnet
 from mutualvideo.slim.extract import extract
-from mutualvideo.slim.memory_format import channels_last, weights_layout
+from mutualvideo.slim.memory_format import channels_last, place, weights_layout
 from mutualvideo.slim.order import order_channels
 from mutualvideo.slim.resampling import frame_indices, input_shape, resample_clip, subnet_input
 from mutualvideo.slim.rules import Fixed, Ratio, Scaled, Segment, round_channels
@@ -41,6 +41,7 @@ __all__ = [
     "load_statistics",
     "order_channels",
     "own_statistics",
+    "place",
     "require_calibrated",
     "resample_clip",
     "round_channels",

@@ -10,7 +10,7 @@ from torch import nn
 
 from mutualvideo.backends.common.base import Backend, BackendKind, Runner, Shape, check_precision
 from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
-from mutualvideo.slim import channels_last, input_shape, require_calibrated, weights_layout
+from mutualvideo.slim import channels_last, input_shape, require_calibrated
 from mutualvideo.subnet import Subnet
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -63,11 +63,6 @@ def check_torch(backend: str, device: str | None, precision: str) -> torch.devic
     supported = [name for name in DTYPES if name != "fp16" or found.type != "cpu"]
     check_precision(precision, backend, supported)
     return found
-
-
-def place(model: nn.Module, device: torch.device) -> nn.Module:
-    """The network there, its weights in the memory layout that is fast."""
-    return model.to(device).to(memory_format=weights_layout(model))
 
 
 def torch_device(device: str | torch.device | None) -> torch.device:
