@@ -88,7 +88,7 @@ def _all(device, size):
     """(name, what measures it) of everything, the most telling first."""
     yield from eager_steps(device, size)
     yield "depthwise convolutions", partial(depthwise, device, size)
-    for backend in ("torch", "torch-cudagraph") if device.type == "cuda" else ("torch",):
+    for backend in ("torch-cudagraph", "torch") if device.type == "cuda" else ("torch",):
         yield f"latency of {backend}", partial(_latency, backend, device, size)
     yield from multigrid_steps(device, size)
     yield from compiled_steps(device, size)
