@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Extracted(BackendKind):
-    """BatchNorm folded, channels last. Other precisions than fp32 hold for weights too."""
+    """BatchNorm folded, in the fast layout. Other precisions than fp32 hold for weights too."""
 
     name = "torch-extracted"
     packages = ("torch",)

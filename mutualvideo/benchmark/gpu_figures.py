@@ -17,6 +17,7 @@ from mutualvideo.benchmark.gpu_depthwise import depthwise
 from mutualvideo.benchmark.gpu_setup import ON_GPU, TINY, configuration, forget
 from mutualvideo.benchmark.gpu_training import compiled_steps, eager_steps, multigrid_steps
 from mutualvideo.benchmark.remarks import remark
+from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet
 from mutualvideo.slim import calibrate, place
 from mutualvideo.subnet import Subnet
@@ -51,7 +52,7 @@ def measure(minutes=None):
             continue
         try:
             values = run()
-        except RuntimeError as error:  # out of memory, or a graph that does not compile
+        except (RuntimeError, InputError) as error:  # no memory, or a graph that does not compile
             text = str(error).strip() or type(error).__name__
             remark(f"{prefix}{name}: failed, {text.splitlines()[0]}")
             continue

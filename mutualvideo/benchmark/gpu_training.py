@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from mutualvideo.benchmark.gpu_setup import ALPHA, BF16, LAST, configuration, forget, milliseconds
 from mutualvideo.engine.optimizer import build_optimizer
-from mutualvideo.engine.step_plan import StepPlan
+from mutualvideo.engine.step_plan import Step, StepPlan
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.models import build_model
 from mutualvideo.mutual import Passes, compile_training, mutual_step
-from mutualvideo.slim import place
+from mutualvideo.slim import place, training_shape
 
 # Of Kinetics-400, which the epochs of the schedule are made of.
 _VIDEOS = 240_000
@@ -89,10 +89,11 @@ def _ours(name, size, mode, compiler, device):
     return _step_of(model, build_optimizer(model, cfg), subnets), LAST
 
 
-def _step_of(model, optimizer, subnets):
+def _step_of(model, optimizer, subnets, norm_parts=1):
     def step(clips, labels):
         optimizer.zero_grad(set_to_none=True)
-        mutual_step(model, clips, labels, subnets, passes=Passes(precision=BF16))
+        with training_shape(model, subnets[0], norm_parts):
+            mutual_step(model, clips, labels, subnets, passes=Passes(precision=BF16))
         optimizer.step()
 
     return step
@@ -109,28 +110,28 @@ def _multigrid(size, device):
     plan, sampler = StepPlan(cfg, _VIDEOS), build_sampler(cfg)
     frames, pixels, count = size.clips["X3D-M"]
     plain = configuration("X3D-M", size)
-    shapes = {(count, None, frames, pixels): plan.plain_total}
-    kinds = {
-        (kind.clips, kind.whole, kind.whole.frames, kind.size): number
-        for kind, number in plan.all_kinds().items()
-    }
-    found, hours = {}, []
-    for steps in (shapes, kinds):
-        total = 0.0
-        for (clips, whole, long, wide), number in steps.items():
+    found, whole_run = {}, {}
+    plain_kind = Step(count)
+    for kind, number in [(plain_kind, plan.plain_total), *plan.all_kinds().items()]:
 
-            def make(device, whole=whole):
-                model = place(build_model(plain), device).train()
-                return _step_of(model, build_optimizer(model, plain), sampler.draw(0, whole)), LAST
+        def make(device, kind=kind):
+            model = place(build_model(plain), device).train()
+            subnets = sampler.draw(0, kind.whole)
+            return _step_of(model, build_optimizer(model, plain), subnets, kind.norm_parts), LAST
 
-            x = torch.randn(clips, 3, long, wide, wide, device=device)
-            values = _measure_step(make, x, size.seconds / 2)
-            if whole is not None:
-                found[f"X3D-M ours mutual {_OURS} multigrid {clips} of {long}x{wide}"] = values
-            total += values["ms"] * number
-            forget(device)
-        hours.append(total)
-    found["X3D-M multigrid schedule / plain schedule"] = {"ratio": hours[1] / hours[0]}
+        long = frames if kind.whole is None else kind.whole.frames
+        wide = kind.size or pixels
+        x = torch.randn(kind.clips, 3, long, wide, wide, device=device)
+        values = _measure_step(make, x, size.seconds / 2)
+        if kind is not plain_kind:
+            parts = f", normalised in {kind.norm_parts}" if kind.norm_parts > 1 else ""
+            name = f"X3D-M ours mutual {_OURS} multigrid {kind.clips} of {long}x{wide}{parts}"
+            found[name] = values
+        schedule = "plain" if kind is plain_kind else "multigrid"
+        whole_run[schedule] = whole_run.get(schedule, 0.0) + values["ms"] * number
+        forget(device)
+    ratio = whole_run["multigrid"] / whole_run["plain"]
+    found["X3D-M multigrid schedule / plain schedule"] = {"ratio": ratio}
     return found
 
 

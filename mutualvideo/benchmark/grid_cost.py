@@ -14,7 +14,7 @@ from mutualvideo.data.prepare.toy import make_toy_dataset
 from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
 from mutualvideo.models import build_model
 from mutualvideo.run.distributed import Context
-from mutualvideo.slim import set_subnet, subnet_input
+from mutualvideo.slim import place, set_subnet, subnet_input
 from mutualvideo.subnet import Subnet
 
 WIDTHS, FRAMES, SIZES = (1.0, 0.75, 0.5), (8, 4), (112, 96)
@@ -70,7 +70,7 @@ def _configuration(folder, workers, clips, crops):
 
 def _measure(cfg, context, turns, name):
     subnets = [Subnet(*shape) for shape in itertools.product(WIDTHS, FRAMES, SIZES)]
-    model = build_model(cfg).to(context.device, memory_format=torch.channels_last_3d).eval()
+    model = place(build_model(cfg), context.device).eval()
     calibrate_from(build_loader(cfg, "calibration"), model, subnets, cfg, context)
     loader = build_loader(cfg, "test")
 

@@ -2,8 +2,8 @@
 
 Channels last, but for depthwise 3x3x3 convolutions on a GPU. Measured: on a CPU these are 3 to 7
 times faster with channels last; on an H100 in bfloat16 they are 3 to 9 times slower, and their
-gradients 7 to 21 times, which made a training step of X3D-M five times as long
-(docs/performance.md).
+gradients 7 to 21 times, which made a training step of X3D-M take five times as
+long as PyTorchVideo's (docs/performance.md).
 """
 
 import torch
@@ -30,7 +30,7 @@ def weights_layout(network, device="cpu"):
     of_clips = [module for module in network.modules() if isinstance(module, nn.Conv3d)]
     if not of_clips:
         return torch.channels_last
-    depthwise = any(1 < conv.groups == conv.weight.shape[0] for conv in of_clips)
+    depthwise = any(conv.groups > 1 and conv.weight.shape[1] == 1 for conv in of_clips)
     if depthwise and torch.device(device).type == "cuda":
         return torch.contiguous_format
     return torch.channels_last_3d
@@ -40,7 +40,7 @@ def place(network, device):
     """``network`` on ``device``, weights in its :func:`weights_layout` there, and clips too.
 
     Clips come with their channels last; where that is not the layout they are copied into it on
-    their way in, and every layer goes on with what it gets.
+    their way in, and every layer goes on with what it gets. The last call holds.
 
     Args:
         network: any; changed in place.
@@ -51,10 +51,19 @@ def place(network, device):
     """
     layout = weights_layout(network, device)
     network.to(device).to(memory_format=layout)
+    hooks = network._forward_pre_hooks  # torch has no other way to find one again
+    for key in [key for key, hook in hooks.items() if hook is _contiguous]:
+        del hooks[key]
     if layout == torch.contiguous_format:
         network.register_forward_pre_hook(_contiguous)
     return network
 
 
 def _contiguous(network, inputs):
-    return tuple(one.contiguous() if isinstance(one, torch.Tensor) else one for one in inputs)
+    return tuple(map(_in_order, inputs))
+
+
+def _in_order(value):
+    if isinstance(value, list | tuple):
+        return type(value)(map(_in_order, value))
+    return value.contiguous() if isinstance(value, torch.Tensor) else value

@@ -44,6 +44,8 @@ def test_where_channels_last_is_slow_every_layer_gets_the_default_layout(monkeyp
     clip = channels_last(torch.randn(2, 3, 4, 64, 64))
     monkeypatch.setattr(memory_format, "weights_layout", lambda *_: torch.contiguous_format)
     assert place(placed, "cpu") is placed
+    hooks = len(placed._forward_pre_hooks)
+    assert len(place(placed, "cpu")._forward_pre_hooks) == hooks
     # The moving average is a copy.
     for model in (placed, copy.deepcopy(placed)):
         seen = []
@@ -62,8 +64,11 @@ def test_where_channels_last_is_slow_every_layer_gets_the_default_layout(monkeyp
         assert len(seen) > 20 and all(seen)
 
 
-def test_on_a_cpu_nothing_is_copied_on_its_way_in():
-    model = place(_network(X3D), "cpu")
+def test_on_a_cpu_nothing_is_copied_on_its_way_in(monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(memory_format, "weights_layout", lambda *_: torch.contiguous_format)
+        model = place(_network(X3D), "cpu")
+    place(model, "cpu")
     seen = []
     first = next(layer for layer in model.modules() if isinstance(layer, nn.Conv3d))
     first.register_forward_pre_hook(lambda _, x: seen.append(x[0]))

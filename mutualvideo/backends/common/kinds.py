@@ -101,7 +101,7 @@ def make_backend(
         name: one of :func:`backend_names`, or another that :func:`backend_kind` takes.
 
             - ``torch``: the network itself, switched in place; one copy of the weights.
-            - ``torch-extracted``: sub-networks cut out, BatchNorm folded, channels last.
+            - ``torch-extracted``: sub-networks cut out, BatchNorm folded.
             - ``torch-compiled``: these through ``torch.compile``.
             - ``torch-cudagraph``: these as CUDA graphs; CUDA only.
             - ``openvino``, ``onnxruntime``: these converted.

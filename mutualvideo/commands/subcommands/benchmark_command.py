@@ -32,7 +32,9 @@ from mutualvideo.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("command", choices=COMMANDS, metavar="WHAT", help="one of these")
     parser.add_argument(
-        "--minutes", type=float, help="of gpu: begin nothing more after so many; names what it left"
+        "--minutes",
+        type=float,
+        help="of gpu: begin nothing more after so many; lists what it left out",
     )
 
 
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
 
     options = {} if args.minutes is None else {"minutes": args.minutes}
     if options and args.command != "gpu":
-        raise InputError(f"--minutes is of `benchmark gpu`; {args.command} takes no time limit")
+        raise InputError(f"--minutes applies only to `benchmark gpu`, not to {args.command}")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     with quietly() as aloud, remarks_to(aloud):
         found = measurement(args.command)(**options)
