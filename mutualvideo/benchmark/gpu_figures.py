@@ -15,7 +15,7 @@ from mutualvideo.backends import make_backend
 from mutualvideo.backends.common.latency import measure_rows
 from mutualvideo.benchmark.gpu_depthwise import depthwise
 from mutualvideo.benchmark.gpu_setup import ON_GPU, TINY, configuration, forget
-from mutualvideo.benchmark.gpu_training import compiled_steps, eager_steps, multigrid_steps
+from mutualvideo.benchmark.gpu_training import compiled_steps, eager_steps, multigrid
 from mutualvideo.benchmark.remarks import remark
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet
@@ -91,7 +91,7 @@ def _all(device, size):
     yield "depthwise convolutions", partial(depthwise, device, size)
     for backend in ("torch-cudagraph", "torch") if device.type == "cuda" else ("torch",):
         yield f"latency of {backend}", partial(_latency, backend, device, size)
-    yield from multigrid_steps(device, size)
+    yield "X3D-M multigrid", partial(multigrid, device, size)
     yield from compiled_steps(device, size)
 
 

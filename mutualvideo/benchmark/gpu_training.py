@@ -21,7 +21,6 @@ from mutualvideo.slim import place, training_shape
 
 # Of Kinetics-400, which the epochs of the schedule are made of.
 _VIDEOS = 240_000
-_OURS = "bf16"
 
 
 def eager_steps(device, size):
@@ -38,7 +37,7 @@ def eager_steps(device, size):
             label = f"{name} PyTorchVideo {text} default layout{more}"
             yield label, partial(_one, label, make, name, size, device, times)
         for mode in ("single", "mutual"):
-            label = f"{name} ours {mode} {_OURS}{more}"
+            label = f"{name} ours {mode} bf16{more}"
             make = partial(_ours, name, size, mode, None)
             yield label, partial(_one, label, make, name, size, device, times)
 
@@ -47,14 +46,9 @@ def compiled_steps(device, size):
     """Steps under ``torch.compile``: yields (name, what measures it)."""
     for name in ("X3D-M", "Slow 8x8"):
         for mode in ("single", "mutual"):
-            label = f"{name} ours {mode} {_OURS} compiled"
+            label = f"{name} ours {mode} bf16 compiled"
             make = partial(_ours, name, size, mode, size.compiler)
             yield label, partial(_one, label, make, name, size, device)
-
-
-def multigrid_steps(device, size):
-    """Every kind of step of X3D-M's multigrid schedule: yields (name, what measures it)."""
-    yield "X3D-M multigrid", partial(_multigrid, size, device)
 
 
 def _one(label, make, name, size, device, times=1):
@@ -79,53 +73,46 @@ def _theirs(name, size, precision, device):
     return step, torch.contiguous_format
 
 
-def _ours(name, size, mode, compiler, device):
+def _ours(name, size, mode, compiler, device, whole=None, norm_parts=1):
     cfg = configuration(name, size, mode)
     model = place(build_model(cfg), device).train()
+    optimizer = build_optimizer(model, cfg)
     # The same sub-networks in every step: under torch.compile each width is a graph of its own.
-    subnets = build_sampler(cfg).draw(0)
+    subnets = build_sampler(cfg).draw(0, whole)
     if compiler:
         compile_training(model, subnets, len(subnets), compiler)
-    return _step_of(model, build_optimizer(model, cfg), subnets), LAST
 
-
-def _step_of(model, optimizer, subnets, norm_parts=1):
     def step(clips, labels):
         optimizer.zero_grad(set_to_none=True)
         with training_shape(model, subnets[0], norm_parts):
             mutual_step(model, clips, labels, subnets, passes=Passes(precision=BF16))
         optimizer.step()
 
-    return step
+    return step, LAST
 
 
-def _multigrid(size, device):
-    """Milliseconds of each kind of step, and of the schedule over those of the plain one.
+def multigrid(device, size):
+    """Every kind of step of X3D-M's multigrid schedule, and all of its steps over the plain ones.
 
     With as many clips a card as the plain schedule has, and its videos.
     """
     # Tiny pictures have no room for smaller ones.
     tiny = ["MULTIGRID.LONG_CYCLE_FACTORS", [[0.5, 1.0]], "MULTIGRID.SHORT_CYCLE", False]
     cfg = configuration("X3D-M multigrid", size, more=tiny if device.type == "cpu" else ())
-    plan, sampler = StepPlan(cfg, _VIDEOS), build_sampler(cfg)
+    plan = StepPlan(cfg, _VIDEOS)
     frames, pixels, count = size.clips["X3D-M"]
-    plain = configuration("X3D-M", size)
     found, whole_run = {}, {}
     plain_kind = Step(count)
     for kind, number in [(plain_kind, plan.plain_total), *plan.all_kinds().items()]:
-
-        def make(device, kind=kind):
-            model = place(build_model(plain), device).train()
-            subnets = sampler.draw(0, kind.whole)
-            return _step_of(model, build_optimizer(model, plain), subnets, kind.norm_parts), LAST
-
+        shape = {"whole": kind.whole, "norm_parts": kind.norm_parts}
+        make = partial(_ours, "X3D-M", size, "mutual", None, **shape)
         long = frames if kind.whole is None else kind.whole.frames
         wide = kind.size or pixels
         x = torch.randn(kind.clips, 3, long, wide, wide, device=device)
         values = _measure_step(make, x, size.seconds / 2)
         if kind is not plain_kind:
             parts = f", normalised in {kind.norm_parts}" if kind.norm_parts > 1 else ""
-            name = f"X3D-M ours mutual {_OURS} multigrid {kind.clips} of {long}x{wide}{parts}"
+            name = f"X3D-M ours mutual bf16 multigrid {kind.clips} of {long}x{wide}{parts}"
             found[name] = values
         schedule = "plain" if kind is plain_kind else "multigrid"
         whole_run[schedule] = whole_run.get(schedule, 0.0) + values["ms"] * number
