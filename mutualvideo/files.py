@@ -35,14 +35,7 @@ def atomic_path(path, durable=False):
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        if path.is_dir():
-            raise IsADirectoryError("it is a folder")
-    except OSError as error:
-        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    try:
+        _create(temporary, path)
         yield temporary
         if durable:
             _sync(temporary)
@@ -57,7 +50,19 @@ def atomic_path(path, durable=False):
             f"{path}: cannot be written ({error.strerror}); what was there before is as it was"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # An interrupt may have come while the file was being made.
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+
+
+def _create(temporary, path):
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _sync(path):
