@@ -57,12 +57,8 @@ class Updater:
         self.optimizer = build_optimizer(model, cfg)
         self.ema = build_ema(model, cfg)
         precision = autocast_dtype(cfg)
-        if precision is torch.bfloat16 and device.type == "cpu":
-            # Seen with torch 2.15 on an AMD EPYC: of convolutions of a few pixels.
-            logger.warning(
-                "bfloat16 on a CPU: gradients of small convolutions may be wrong there (oneDNN); "
-                "TRAIN.PRECISION float16 is not affected"
-            )
+        if precision is torch.bfloat16:
+            _check_bfloat16(device)
         # bfloat16 has the range of float32 and needs no scaling.
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
         self._passes = Passes(
@@ -142,6 +138,23 @@ def autocast_dtype(cfg):
             f"TRAIN.PRECISION {cfg.TRAIN.PRECISION}: choose one of {', '.join(_TYPES)}"
         )
     return _TYPES[cfg.TRAIN.PRECISION] if cfg.TRAIN.MIXED_PRECISION else None
+
+
+def _check_bfloat16(device):
+    if device.type == "cpu":
+        # Seen with torch 2.15 on an AMD EPYC: of convolutions of a few pixels.
+        logger.warning(
+            "bfloat16 on a CPU: gradients of small convolutions may be wrong there (oneDNN); "
+            "TRAIN.PRECISION float16 is not affected"
+        )
+    elif device.type == "cuda":
+        with torch.cuda.device(device):
+            if not torch.cuda.is_bf16_supported(including_emulation=False):
+                # torch would emulate it, far more slowly than it computes in float32.
+                raise InputError(
+                    f"TRAIN.PRECISION bfloat16: {torch.cuda.get_device_name(device)} has none; set "
+                    "TRAIN.PRECISION float16 or TRAIN.MIXED_PRECISION False"
+                )
 
 
 @torch.no_grad()

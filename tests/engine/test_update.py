@@ -1,7 +1,9 @@
 """Steps of the optimiser: what they change, and what they leave alone when something is wrong."""
 
+import contextlib
 import copy
 import math
+from unittest import mock
 
 import pytest
 import torch
@@ -116,6 +118,20 @@ def test_bfloat16_on_a_cpu_is_warned_of(make, caplog):
     assert "oneDNN" not in caplog.text
     make(TRAIN__MIXED_PRECISION=True, TRAIN__PRECISION="bfloat16")
     assert "oneDNN" in caplog.text
+
+
+def test_bfloat16_is_refused_on_a_gpu_that_has_none(tiny, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
+    has = mock.Mock(return_value=True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", has)
+    cfg, gpu = tiny(TRAIN__MIXED_PRECISION=True), torch.device("cuda")
+    Updater(cfg, gpu, build_model(cfg))
+    # Otherwise torch says yes where it emulates.
+    has.assert_called_once_with(including_emulation=False)
+    has.return_value = False
+    with pytest.raises(InputError, match="Tesla V100 has none; set TRAIN.PRECISION float16"):
+        Updater(cfg, gpu, build_model(cfg))
 
 
 def test_an_overflow_in_float16_lowers_the_scale_and_is_no_fault(make):
