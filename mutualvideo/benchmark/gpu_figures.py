@@ -58,14 +58,22 @@ def measure(minutes=None):
             continue
         finally:
             forget(device)
-        for one, figures in values.items():
-            found[one] = {key: _rounded(value) for key, value in figures.items()}
-            text = ", ".join(f"{key} {value:g}" for key, value in found[one].items())
-            remark(f"{prefix}{one}: {text}")
+        found |= _said(values, prefix)
+    found |= _said(_share(found), prefix)
     if left_out:
         remark(f"left out after {minutes:g} minutes: {'; '.join(left_out)}")
-    found |= _share(found)
     return {f"{prefix}{name}": values for name, values in found.items()}
+
+
+def _said(values, prefix):
+    """Prints figures as they come in, and returns them, rounded."""
+    rounded = {
+        name: {key: _rounded(value) for key, value in figures.items()}
+        for name, figures in values.items()
+    }
+    for name, figures in rounded.items():
+        remark(f"{prefix}{name}: " + ", ".join(f"{key} {v:g}" for key, v in figures.items()))
+    return rounded
 
 
 def about(device):
@@ -117,8 +125,7 @@ def _share(found):
         return {}
     ms, floor = (sum(one[key] * one["layers"] for one in layers) for key in ("ms", "floor_ms"))
     share = ms / found[_STEP]["ms"]
-    values = {"ms": ms, "floor_ms": floor, "ratio": ms / floor, "share_of_step": share}
-    return {_DEPTHWISE: {key: _rounded(value) for key, value in values.items()}}
+    return {_DEPTHWISE: {"ms": ms, "floor_ms": floor, "ratio": ms / floor, "share_of_step": share}}
 
 
 def _rounded(value):

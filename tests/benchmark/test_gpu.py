@@ -71,6 +71,7 @@ def test_without_a_gpu_it_runs_and_says_so(monkeypatch, capsys):
     assert "no GPU." in out and "NO figures of a GPU" in out
     found = json.loads(out.split("json_bench: ")[1])
     assert all(name.startswith("tiny, CPU: ") for name in found)
+    assert all(out.count(f"\n{name}: ") == 1 for name in found)
     names = {name.removeprefix("tiny, CPU: ") for name in found}
     for network in ("X3D-M", "X3D-S", "Slow 8x8", "SlowFast 4x16"):
         for variant in (

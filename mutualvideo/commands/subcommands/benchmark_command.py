@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads", flush=True)
     with quietly() as aloud, remarks_to(aloud):
         found = measurement(args.command)(**options)
-    for name, values in found.items():
+    # Those of a GPU were printed one by one, for a machine that is taken away may not get this far.
+    for name, values in found.items() if args.command != "gpu" else ():
         print(f"{name}: " + ", ".join(f"{key} {value:g}" for key, value in values.items()))
     print("json_bench:", simplejson.dumps(found))
