@@ -73,6 +73,27 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Share:
+    """Channels of which the forward takes pieces of unequal size: these keep their proportions.
+
+    A forward that takes a third of the channels that arrive then takes the same channels at every
+    width, which it would not if each piece were rounded by itself.
+
+    ``unit``: the largest number of channels that all pieces are a multiple of; it is rounded.
+    ``parts``: all pieces together are a multiple of so many units.
+    ``multiple``: of each unit's channels, because a grouped convolution reads so many at a time.
+    """
+
+    unit: int
+    parts: int
+    multiple: int = 1
+
+    def active(self, channels, width, divisor):
+        step = math.lcm(divisor // math.gcd(divisor, self.parts), self.multiple)
+        return round_channels(self.unit, width, step) * (channels // self.unit)
+
+
+@dataclass(frozen=True)
 class Segment:
     """One part of a channel concatenation: its full channel count and the rule it follows.
 
@@ -81,7 +102,7 @@ class Segment:
     """
 
     channels: int
-    rule: Scaled | Fixed | Ratio = Scaled()
+    rule: Scaled | Fixed | Ratio | Share = Scaled()
     times: int | Fraction = 1
 
     @property

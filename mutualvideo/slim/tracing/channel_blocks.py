@@ -13,6 +13,7 @@ import numpy as np
 from mutualvideo.errors import InputError
 from mutualvideo.slim.rules import Fixed, Mixed, Scaled, Segment, Segments
 from mutualvideo.slim.tracing.labels import FREE
+from mutualvideo.slim.tracing.pieces import rules_of_pieces
 
 _COMBINED = "its output is combined with channels that are all there at every width"
 
@@ -30,6 +31,8 @@ class Plan:
         number: int32 (labels,): the block of every canonical label, -1 for whole ones.
         place: int32 (labels,): which of the block's channels it is.
         kept: ``{layer: reason}`` of layers of which some channels never become inactive.
+        loose: pairs of (channels, rule) of blocks that the forward takes apart and that keep no
+            proportions to one another.
         locked: bool (blocks,): their channels may not be exchanged, for the sake of the answers.
         moving: names of the operations that take channels apart or move them.
         share: of multiply-adds that follow the width.
@@ -47,6 +50,7 @@ class Plan:
     number: np.ndarray
     place: np.ndarray
     kept: dict
+    loose: set = field(default_factory=set)
     locked: np.ndarray = None
     moving: set = field(default_factory=set)
     share: float = 1.0
@@ -86,13 +90,14 @@ def _Unplanned():
     return None
 
 
-def make_plan(labels, reads, rules):
+def make_plan(labels, reads, rules, width, divisor):
     """Blocks, rules and segments of all layers.
 
     Args:
         labels: :class:`~.labels.Labels`.
         reads: ``{layer: labels}`` that layers read.
         rules: ``{layer: rule}`` that the caller gave.
+        width, divisor: the narrowest width, and what layers' channels are multiples of.
 
     Raises:
         InputError: if two rules of the caller contradict each other, or what was found.
@@ -105,11 +110,15 @@ def make_plan(labels, reads, rules):
     number, place, members = _blocks(labels, vectors, labels.pinned())
     multiples = _multiples(labels, number, place, members)
     if multiples is None:  # a window read channels of several blocks, and pinned them
-        return make_plan(labels, reads, rules)
+        return make_plan(labels, reads, rules, width, divisor)
     kept = _reasons(labels, vectors)
-    chosen = _rules(labels, vectors, rules, number, members, multiples, kept)
+    chosen, unbound = _rules(labels, vectors, rules, number, members, multiples, kept)
+    sizes = [len(channels) for channels in members]
+    found, loose = rules_of_pieces(labels, number, sizes, multiples, unbound, width, divisor)
+    chosen = [found.get(block, rule) for block, rule in enumerate(chosen)]
     blocks = list(zip(members, chosen, strict=True))
-    plan = Plan({}, {}, labels, reads, blocks, number, place, kept)
+    loose = {(sizes[block], chosen[block]) for block in loose}
+    plan = Plan({}, {}, labels, reads, blocks, number, place, kept, loose)
     for name, vector in vectors.items():
         plan.outputs[name] = _segments(vector, number, place, blocks)
     for name, vector in reads.items():
@@ -198,7 +207,7 @@ def _reasons(labels, vectors):
 
 
 def _rules(labels, vectors, rules, number, members, multiples, kept):
-    """The rule of every block."""
+    """The rule of every block, and the set of those that are pinned or the caller's."""
     given = [{} for _ in members]
     for name in sorted(rules.keys() & vectors.keys()):
         rule = rules[name]
@@ -212,7 +221,7 @@ def _rules(labels, vectors, rules, number, members, multiples, kept):
                 f"rules={{{name!r}: Fixed()}}"
             )
     pinned = set(labels.pinned().tolist())
-    chosen = []
+    chosen, unbound = [], set()
     for block, channels in enumerate(members):
         asked = given[block]
         others = {name: rule for name, rule in asked.items() if rule != Fixed()}
@@ -224,6 +233,7 @@ def _rules(labels, vectors, rules, number, members, multiples, kept):
                     f"helps: rules={{{name!r}: Fixed()}}"
                 )
             chosen.append(Fixed())
+            unbound.add(block)
             continue
         if len(set(others.values())) > 1:
             (one, a), (other, b) = list(others.items())[:2]
@@ -232,8 +242,10 @@ def _rules(labels, vectors, rules, number, members, multiples, kept):
                 f"them one rule; what helps: rules={{{one!r}: Fixed(), {other!r}: Fixed()}}"
             )
         rule = next(iter(others.values()), None)
+        if rule is not None:
+            unbound.add(block)
         chosen.append(Scaled(int(multiples[block])) if rule is None else rule)
-    return chosen
+    return chosen, unbound
 
 
 def _segments(vector, number, place, blocks):

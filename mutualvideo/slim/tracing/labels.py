@@ -17,12 +17,13 @@ class Labels:
         pins: list of (labels, reason): channels that must be there at every width.
         windows: list of (labels, size): a layer reads these ``size`` at a time.
         starts: labels at which a block of channels begins, because a split does.
+        cuts: the labels of every tensor that was taken apart along its channels.
         parameters: names of those sources that are parameters, not layers.
     """
 
     def __init__(self):
         self.sources, self.pins, self.windows = {}, [], []
-        self.starts, self.parameters = set(), set()
+        self.starts, self.parameters, self._cuts = set(), set(), {}
         self._canonical = np.array([WHOLE, FREE], np.int32)
         self._pinned = np.zeros(_FIRST, bool)
 
@@ -86,17 +87,22 @@ class Labels:
         return len(new) > 0
 
     def cut(self, labels, pieces):
-        """A split put neighbouring channels into different pieces: their blocks are not one.
+        """A tensor was split: neighbouring channels in different pieces are not in one block.
 
         Args:
             labels: int (n,).
             pieces: int (n,): the number of the piece that each went to.
         """
+        self._cuts[labels.tobytes()] = labels
         labels = self.canonical(labels)
         order = np.lexsort((pieces, labels))
         labels, pieces = labels[order], pieces[order]
         parted = (np.diff(labels) == 1) & (np.diff(pieces) != 0) & (labels[1:] >= _FIRST)
         self.starts.update(labels[1:][parted].tolist())
+
+    @property
+    def cuts(self):
+        return list(self._cuts.values())
 
     def window(self, labels, size):
         """A layer reads these channels ``size`` at a time."""

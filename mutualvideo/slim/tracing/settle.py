@@ -14,6 +14,7 @@ from mutualvideo.slim.meta_results import Remembering
 from mutualvideo.slim.tracing.channel_blocks import make_plan
 from mutualvideo.slim.tracing.labels import Labels
 from mutualvideo.slim.tracing.outputs import described
+from mutualvideo.slim.tracing.pieces import changes
 from mutualvideo.slim.tracing.proof import Conflict, prove
 from mutualvideo.slim.tracing.trace import Trace, fresh, trace
 from mutualvideo.slim.twin_base import slim_layers
@@ -128,14 +129,14 @@ class _Session:
             one.found.reads = {name: self.reads[name] for name in one.found.reads}
 
     def settle(self, rules):
-        low, high = self.state.width_range
+        (low, high), divisor = self.state.width_range, self.state.divisor
         shares = [0, 0.5, 1, *(_MORE if self.labels.starts else ())]
-        widths = list(dict.fromkeys(low + (high - low) * share for share in shares))
+        some = [low + (high - low) * share for share in shares]
         while True:
-            plan = make_plan(self.labels, self.reads, rules)
+            plan = make_plan(self.labels, self.reads, rules, low, divisor)
             self.tell(self.twin, plan)
             try:
-                for width in widths:
+                for width in dict.fromkeys([*some, *changes(plan.loose, (low, high), divisor)]):
                     self._prove(width, plan, width == low)
             except Conflict as conflict:
                 self._pin(conflict, width)
