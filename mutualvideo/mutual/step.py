@@ -14,8 +14,9 @@ from mutualvideo.mutual.any_output import (
     teacher_of,
 )
 from mutualvideo.mutual.teaching import Teaching
-from mutualvideo.slim import set_subnet, slim_state, subnet_input
+from mutualvideo.slim import set_subnet, slim_state, subnet_input, training_shape
 from mutualvideo.slim.resampling import batch_length, run_on
+from mutualvideo.subnet import Subnet
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def mutual_step(
     The full network learns from the targets; every other sub-network, on an input of its own
     made on the device from the full clips, learns from the full network's soft output. Each
     backward pass runs at once, so peak memory is the full network's. A loss that is NaN or
-    infinite makes gradients NaN, in all processes.
+    infinite makes gradients NaN, in all processes. The full network's pass alone moves running
+    statistics.
 
     Args:
         model: the slimmable network, in training mode, gradients zeroed.
@@ -85,7 +87,8 @@ def mutual_step(
             :func:`~mutualvideo.slim.subnet_input` takes it.
         targets: labels, int64 (B,), or shares of the classes, float (B, classes), or dense
             labels, int64 (B, ...); with a loss of the caller's, any nest of tensors.
-        subnets: as :meth:`SubnetSampler.draw` gives them; the first is the full network.
+        subnets: as :meth:`SubnetSampler.draw` gives them, or as text; the first is the full
+            network, at the widest width.
         label_smoothing: of the full network's cross-entropy.
         passes: :class:`Passes`.
         loss: the full network's, a function of (output, targets) that gives a scalar, a mean
@@ -101,9 +104,16 @@ def mutual_step(
         list of :class:`PassResult`, one for each sub-network, in order, of all clips.
 
     Raises:
-        InputError: if there are fewer clips than parts, or a sub-network cannot imitate an
-            output of another shape.
+        InputError: if there are fewer clips than parts, the first sub-network is not at the widest
+            width, or a sub-network cannot imitate an output of another shape.
     """
+    state, subnets = slim_state(model), list(map(Subnet.of, subnets))
+    if not subnets or round(state.width_range[1], 4) != subnets[0].width:
+        raise InputError(
+            f"mutual_step(): the first sub-network teaches the others and learns from the labels: "
+            f"it must be at the widest width, {state.width_range[1]:g}, not "
+            f"{subnets[0] if subnets else 'missing'}"
+        )
     parts, count = passes.parts, batch_length(clips)
     losses = _losses(loss, distill, label_smoothing, teaching)
     if not 1 <= parts <= count:
@@ -114,10 +124,11 @@ def mutual_step(
     weights = weights or [1.0] * len(subnets)
     found = []
     pairs = zip(_split(clips, parts), _split(targets, parts), strict=True)
-    for number, (some, wanted) in enumerate(pairs, 1):
-        share, last = batch_length(some) / count, number == parts
-        found.append(_part(model, some, wanted, subnets, losses, passes, weights, share, last))
-    set_subnet(model, slim_state(model).full or subnets[0])
+    with training_shape(model, subnets[0], state.norm_parts):
+        for number, (some, wanted) in enumerate(pairs, 1):
+            share, last = batch_length(some) / count, number == parts
+            found.append(_part(model, some, wanted, subnets, losses, passes, weights, share, last))
+    set_subnet(model, state.full or subnets[0])
     return [
         PassResult(of_one[0].subnet, sum(r.loss for r in of_one), sum(r.correct for r in of_one))
         for of_one in zip(*found, strict=True)

@@ -68,11 +68,15 @@ class BatchNormTwin(Twin):
                 whole.index_copy_(0, index, part)  # a prefix is a view, these are copies
 
     def _collected(self, x):
-        """The statistics that calibration is collecting, which ``F.batch_norm`` updates."""
+        """What calibration collects, for ``F.batch_norm`` to update, and the momentum to do it by.
+
+        Every use counts as its batch does: a norm may be used several times in a pass.
+        """
         # The first batch has weight 1, so what they start from does not matter.
         like = x if self.running_mean is None else self.running_mean  # float32 under autocast
         zeros = tuple(like.new_zeros(x.shape[1]) for _ in range(2))
-        return self.statistics.setdefault(self.slim.subnet, zeros)
+        found = self.statistics.setdefault(self.slim.subnet, zeros)
+        return found, self.slim.calibration.share_of_use(self)
 
     def normalization(self, x):
         """Arguments of ``F.batch_norm`` for ``x``, unless the full network trains.
@@ -83,8 +87,8 @@ class BatchNormTwin(Twin):
             (mean, var, weight, bias, use the batch's statistics, momentum).
         """
         arriving = x.shape[1]
-        if self.slim.calibration_momentum is not None:
-            collected, momentum = self._collected(x), self.slim.calibration_momentum
+        if self.slim.calibration is not None:
+            collected, momentum = self._collected(x)
             if not self.slim.over_processes:
                 return *collected, *self._affine(arriving), True, momentum
             mean, var, unbiased = sync_norm.batch_moments(x)

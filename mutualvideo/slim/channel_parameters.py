@@ -2,7 +2,8 @@
 
 FrozenBatchNorm, LayerScale, PReLU and modules of the user's own read them as attributes. Such a
 module's class is exchanged for one that gives, in place of each, the part of it that belongs to
-the active channels. They keep their names and values.
+the active channels. They keep their names and values. What a module writes to its buffers in
+training, as a norm does to its running statistics, lasts if it is the full network that trains.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch.fx import GraphModule
 
 from mutualvideo.slim.rules import Segments
 from mutualvideo.slim.tracing.shadow import along
+from mutualvideo.slim.twin_base import Twin
 
 
 def channel_parameters(model, chosen):
@@ -21,7 +23,7 @@ def channel_parameters(model, chosen):
     found = {}
     for name in chosen:
         module = model.get_submodule(name)
-        if isinstance(module, (GraphModule, torch.jit.ScriptModule)) or hasattr(module, "slim"):
+        if isinstance(module, (GraphModule, torch.jit.ScriptModule, Twin)):
             continue
         own = {**module._parameters, **module._buffers}
         for leaf, tensor in own.items():
@@ -64,12 +66,22 @@ class Lender:
             return value
         observer = self.slim.observer
         if observer is None:
-            return loan.take(value, self.slim)
+            return self._taken(name, value, loan)
         with observer.silence():
-            value = loan.take(value, self.slim)
+            value = self._taken(name, value, loan)
             labels = observer.book.makes(loan.source, loan.segments.entries)
             observer.set(value, along(labels, loan.dim, value.dim()))
         return value
+
+    def __setattr__(self, name, value):
+        lent = name in self.__dict__.get("loans", {}) and name in self._buffers
+        if not (lent and self.training and not self.slim.is_full):
+            super().__setattr__(name, value)
+
+    def _taken(self, name, value, loan):
+        part = loan.take(value, self.slim)
+        written = name in self._buffers and self.training and not self.slim.is_full
+        return part.clone() if written else part
 
     def active_parameters(self):
         """How many numbers of its own parameters are in use."""
@@ -93,7 +105,8 @@ def _lending(own):
 
 def lend(module, loans, state):
     """Makes ``module`` give ``loans``, ``{own name: Loan}``."""
-    module.__class__ = _lending(type(module))
+    if not isinstance(module, Lender):
+        module.__class__ = _lending(type(module))
     module.__dict__["slim"], module.__dict__["loans"] = state, loans
 
 

@@ -191,7 +191,10 @@ def tell_plan(network, plan, layers, parameters, told):
     loans = {}
     for source, (module, own, dim) in parameters(network).items():
         made = plan.outputs.get(source)
-        if made is not None and not all(part.rule == Fixed() for part in made.parts):
+        if made is None:
+            made = Segments([Segment(max(getattr(module, own).shape), Fixed())])
+        whole = all(part.rule == Fixed() for part in made.parts)
+        if not whole or own in module._buffers:  # which training may write to
             loans.setdefault(id(module), (module, {}))[1][own] = Loan(made, dim, source)
     for module, own in loans.values():
         lend(module, own, network.slim_state)

@@ -7,6 +7,23 @@ import torch
 from mutualvideo.errors import InputError, shown
 
 
+class Calibration:
+    """How much each batch counts in the statistics that are being collected.
+
+    Attributes:
+        weight: of the batch at hand.
+    """
+
+    def __init__(self):
+        self.weight, self._totals = 0, {}
+
+    def share_of_use(self, norm):
+        """The share of this use in what ``norm`` has seen as the current sub-network, with it."""
+        key = norm, norm.slim.subnet
+        self._totals[key] = self._totals.get(key, 0) + self.weight
+        return self.weight / self._totals[key]
+
+
 class SlimState:
     """What a slimmable network is executing as, shared by all of its layers.
 
@@ -27,8 +44,7 @@ class SlimState:
         shapes_only: slimmable() is looking at shapes: layers need not compute.
         running: ``{thread: serial}`` of the forward passes that are running, so that a switch
             in the midst of one is noticed.
-        calibration_momentum: while calibrating, the weight of the batch at hand in the
-            statistics of the current sub-network; else ``None``.
+        calibration: while calibrating, the :class:`Calibration`; else ``None``.
         over_processes: BatchNorm takes the batches of all processes together, in training and
             while calibrating; all of them must run the same passes.
         norm_parts: in how many parts BatchNorm normalises a batch of training, each by itself.
@@ -56,7 +72,7 @@ class SlimState:
         self.serial = 0
         self.full = None
         self.plan = None
-        self.calibration_momentum = None
+        self.calibration = None
         self.over_processes = False
         self.norm_parts = 1
         self.recomputing = False

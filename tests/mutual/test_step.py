@@ -60,6 +60,33 @@ def test_gradients_are_the_sum_over_subnetworks(batch):
         torch.testing.assert_close(mine.grad.double(), exact.grad, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("first", [FULL, Subnet(1, 2, 8)])
+def test_the_first_sub_network_moves_running_statistics_whether_full_is_told_or_not(batch, first):
+    clips, labels = batch
+    told, untold = network(), network()
+    untold.slim_state.full = None
+    plain = copy.deepcopy(untold)
+    for model in (told, untold):
+        mutual_step(model, clips, labels, [first, *SUBNETS[1:]])
+    plain.train()(resample_clip(clips, first.frames, first.size))  # of width 1 and no sub-network
+    for model in (told, untold):
+        assert model[1].num_batches_tracked == 1
+        torch.testing.assert_close(model[1].running_mean, plain[1].running_mean)
+        torch.testing.assert_close(model[1].running_var, plain[1].running_var)
+    assert told.slim_state.full == FULL and untold.slim_state.full is None
+
+
+def test_only_the_widest_teaches_and_text_names_sub_networks(batch):
+    clips, labels = batch
+    with pytest.raises(InputError, match="must be at the widest width, 1, not 0.5x2x8"):
+        mutual_step(network(), clips, labels, [SUBNETS[1], FULL])
+    one, other = network(), network()
+    results = mutual_step(one, clips, labels, [str(subnet) for subnet in SUBNETS])
+    wanted = mutual_step(other, clips, labels, SUBNETS)
+    assert [r.subnet for r in results] == SUBNETS
+    assert [float(r.loss) for r in results] == [float(r.loss) for r in wanted]
+
+
 def test_teacher_gets_no_gradient_from_its_pupils(batch):
     clips, labels = batch
     alone, taught = network(norm=False), network(norm=False)

@@ -14,6 +14,7 @@ from mutualvideo.slim import (
     load_statistics,
     require_calibrated,
     set_subnet,
+    slimmable,
     subnet_input,
 )
 from mutualvideo.subnet import Subnet
@@ -91,6 +92,37 @@ def test_batches_weigh_as_many_clips_as_they_have(model, clips):
         convs = [extract(model, HALF).blocks[0].conv(c).transpose(0, 1).flatten(1) for c in uneven]
     wanted = (4 * convs[0].mean(1) + 1 * convs[1].mean(1)) / 5
     torch.testing.assert_close(mean, wanted, rtol=1e-4, atol=1e-5)
+
+
+class OneHeadForAllLevels(nn.Module):
+    """A convolution and its norm run on two levels of a pyramid, as detectors' heads do."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.conv = nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3, padding=1)
+        self.norm, self.fc = nn.BatchNorm2d(16), nn.Linear(16, 5)
+
+    def levels(self, x):
+        return self.stem(x), nn.functional.max_pool2d(self.stem(x), 4) * 3
+
+    def forward(self, x):
+        return sum(self.fc(self.norm(self.conv(one)).mean((2, 3))) for one in self.levels(x))
+
+
+def test_a_norm_that_a_pass_uses_twice_collects_both():
+    model, subnet = OneHeadForAllLevels(), Subnet(0.5, None, 16)
+    slimmable(model)
+    batches = [torch.randn(4, 3, 16, 16), torch.randn(2, 3, 16, 16) + 1]
+    calibrate(model, subnet, batches)
+    mean, var = model.norm.statistics[subnet]
+    plain = extract(model, subnet)
+    # torch's own: the mean over all calls. Batches of four and of two: the first one twice.
+    plain.norm = nn.BatchNorm2d(8, momentum=None)
+    with torch.no_grad():
+        for x in (batches[0], *batches):
+            plain.train()(x)
+    torch.testing.assert_close(mean, plain.norm.running_mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(var, plain.norm.running_var, rtol=1e-4, atol=1e-5)
 
 
 def test_round_trip_through_a_file(model, clips, tmp_path):

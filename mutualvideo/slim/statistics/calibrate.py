@@ -12,6 +12,7 @@ from mutualvideo.slim.convert import slim_state
 from mutualvideo.slim.every_subnet import each_subnet
 from mutualvideo.slim.network_protocol import tell_subnet
 from mutualvideo.slim.resampling import batch_length, run_on
+from mutualvideo.slim.state import Calibration
 from mutualvideo.slim.statistics.sync_norm import count_over_processes
 from mutualvideo.subnet import Subnet
 
@@ -27,7 +28,7 @@ def as_before(model):
     try:
         yield state
     finally:
-        state.calibration_momentum, state.over_processes = None, over_processes
+        state.calibration, state.over_processes = None, over_processes
         for module, mode in modes:
             module.training = mode
         state.select(width, subnet)
@@ -40,7 +41,7 @@ def calibrate(model, subnets, clips, over_processes=False):
 
     The statistics of each are reset, then are the mean over the batches of the batch mean
     and of the unbiased batch variance, each batch weighted by its number of clips: what a
-    BatchNorm with ``momentum=None`` collects. Dropout is off, there are no gradients, no
+    BatchNorm with ``momentum=None`` collects, also of one that a pass uses several times. Dropout is off, there are no gradients, no
     weight changes, and the full network's running statistics are not touched. Called twice
     with the same clips it gives the same statistics.
 
@@ -48,8 +49,8 @@ def calibrate(model, subnets, clips, over_processes=False):
 
     Args:
         model: a slimmable network.
-        subnets: the sub-networks to calibrate.
-        clips: iterable of full-size batches, float32 (B, C, T, H, W) or (B, C, H, W), on the
+        subnets: the sub-networks to calibrate, or one.
+        clips: iterable of full-size batches, without labels, float32 (B, C, T, H, W) or (B, C, H, W), on the
             model's device, or nests of tensors as :func:`~mutualvideo.slim.subnet_input` takes
             them; each is read once and derived for every sub-network.
         over_processes: the processes of ``torch.distributed`` calibrate together: what each of
@@ -78,6 +79,7 @@ def collect(model, subnets, batches, each, count_of=batch_length, over_processes
         InputError: as :func:`calibrate` does.
     """
     slim_state(model)  # of what is no slimmable network: an error in words
+    subnets = [subnets] if isinstance(subnets, (Subnet, str)) else subnets
     subnets = list(dict.fromkeys(map(Subnet.of, subnets)))
     norms = [norm for _, norm in batch_norms(model)]
     with as_before(model) as state:
@@ -86,17 +88,17 @@ def collect(model, subnets, batches, each, count_of=batch_length, over_processes
         for norm in norms:
             for subnet in subnets:
                 norm.statistics.pop(subnet, None)
-        total = 0
+        state.calibration = Calibration()
         for batch in batches:
             count = count_of(batch)
             if over_processes:
                 first = next(t for t in tree_leaves(batch) if torch.is_tensor(t))
                 count = count_over_processes(count, first.device)
-            total += count
-            state.calibration_momentum = count / total
+            state.calibration.weight = count
             for _, x in each(model, batch, subnets):
                 run_on(model, x)
-    if total == 0:
+        given = state.calibration.weight > 0
+    if not given:
         raise InputError("calibrate(): no clips were given, so there is nothing to average")
 
 

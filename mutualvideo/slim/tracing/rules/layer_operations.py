@@ -6,7 +6,7 @@ import torch
 from mutualvideo.slim.tracing.labels import FREE, WHOLE
 from mutualvideo.slim.tracing.rules.call import Unfollowed
 from mutualvideo.slim.tracing.rules.combining import combine
-from mutualvideo.slim.tracing.shadow import aligned, flat, is_free, is_labelled, varying
+from mutualvideo.slim.tracing.shadow import along, aligned, flat, is_free, is_labelled, varying
 
 
 def over_space(spatial):
@@ -52,9 +52,10 @@ def over_channels(dim_of):
             return [None, *rest]
         if call.name == "native_layer_norm" and not is_labelled(shadow):
             raise Unfollowed("scales whole channels")
-        view = [1] * len(shape)
-        view[dim] = -1
-        return [torch.from_numpy(ours.astype(np.int32)).view(view), *rest]
+        ours = ours.astype(np.int32)
+        # The statistics of a batch, which it gives too.
+        rest = [along(ours, 0, 1) if t.shape == ours.shape else None for t in call.results[1:]]
+        return [along(ours, dim, len(shape)), *rest]
 
     return rule
 
