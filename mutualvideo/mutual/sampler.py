@@ -143,8 +143,13 @@ class SubnetSampler:
 
 
 def default_sizes(full):
-    """Seven to four sevenths of ``full`` pixels, in multiples of 8: 224, 192, 160, 128."""
-    return [full] + [max(32, round(full * part / 7 / 8) * 8) for part in (6, 5, 4)]
+    """Seven to four sevenths of ``full`` pixels: 224, 192, 160, 128 and 32, 28, 24, 20.
+
+    In multiples of 8, from 32; of 32 pixels and less, in multiples of 4.
+    """
+    least, step = (32, 8) if full > 32 else (4, 4)
+    smaller = (max(least, round(full * part / 7 / step) * step) for part in (6, 5, 4))
+    return [full] + [min(full, size) for size in smaller]
 
 
 def default_frames(full):

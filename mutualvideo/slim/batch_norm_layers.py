@@ -62,10 +62,8 @@ class BatchNormTwin(Twin):
         momentum = 1 / float(self.num_batches_tracked) if momentum is None else momentum
         parts = self._running(arriving)
         yield *parts, momentum
-        if self.in_segments is not None and arriving != self.num_features:
-            index = self._arriving_index(arriving, parts[0].device)
-            for whole, part in zip((self.running_mean, self.running_var), parts, strict=True):
-                whole.index_copy_(0, index, part)  # a prefix is a view, these are copies
+        for whole, part in zip((self.running_mean, self.running_var), parts, strict=True):
+            self._put_back(whole, part)
 
     def _collected(self, x):
         """What calibration collects, for ``F.batch_norm`` to update, and the momentum to do it by.

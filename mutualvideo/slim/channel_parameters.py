@@ -88,6 +88,11 @@ class Lender:
         own = [name for name, tensor in self._parameters.items() if tensor is not None]
         return sum(getattr(self, name).numel() for name in own)
 
+    def __reduce_ex__(self, protocol):
+        # Pickle looks for classes by name, and this one is made.
+        _, _, *state = super().__reduce_ex__(protocol)
+        return _blank_lender, (self.static,), *state
+
     def to_static(self):
         taken = {name: getattr(self, name).detach().clone() for name in self.loans}
         kept = {n: self._parameters[n].requires_grad for n in taken if n in self._parameters}
@@ -101,6 +106,12 @@ class Lender:
 @cache
 def _lending(own):
     return type(f"Slim{own.__name__}", (Lender, own), {"static": own})
+
+
+def _blank_lender(own):
+    """One without attributes, for pickle to fill."""
+    kind = _lending(own)
+    return kind.__new__(kind)
 
 
 def lend(module, loans, state):

@@ -61,7 +61,7 @@ class ConvTwin(Twin):
         return dense(weight, self.weight), bias, groups  # or every convolution would copy it
 
     def forward(self, x):
-        weight, bias, groups = self.in_use(x.shape[1])
+        weight, bias, groups = self.in_use(x.shape[self.dim_of_channels(x)])
         padding = self.padding
         if self.padding_mode != "zeros":
             x = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode)

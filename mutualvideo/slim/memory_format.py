@@ -8,6 +8,7 @@ long as PyTorchVideo's (docs/performance.md).
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 
 def channels_last(tensor):
@@ -60,10 +61,8 @@ def place(network, device):
 
 
 def _contiguous(network, inputs):
-    return tuple(map(_in_order, inputs))
+    return tree_map(_in_order, inputs)
 
 
 def _in_order(value):
-    if isinstance(value, list | tuple):
-        return type(value)(map(_in_order, value))
     return value.contiguous() if isinstance(value, torch.Tensor) else value

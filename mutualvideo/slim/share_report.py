@@ -22,14 +22,18 @@ class SlimmableReport:
     whole: dict
 
     def __str__(self):
-        lines = [f"{self.share:.0%} of the multiply-adds follow the width"]
-        for title, layers in (("keep channels", self.kept), ("are left whole", self.whole)):
+        lines = [
+            f"{self.share:.0%} of the multiply-adds follow the width: those of layers that read or "
+            "make fewer channels"
+        ]
+        titles = ("keeps channels", "keep channels"), ("is left whole", "are left whole")
+        for title, layers in zip(titles, (self.kept, self.whole), strict=True):
             by_reason = {}
             for name, reason in layers.items():
                 by_reason.setdefault(reason, []).append(name)
             for reason, names in by_reason.items():
                 more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-                lines.append(f"{', '.join(names[:3])}{more} {title}: {reason}")
+                lines.append(f"{', '.join(names[:3])}{more} {title[len(names) > 1]}: {reason}")
         return "\n".join(lines)
 
 

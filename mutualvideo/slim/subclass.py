@@ -25,14 +25,22 @@ class _Lent:
         return super().__getattribute__(name)
 
     def forward(self, x, *args, **kwargs):
-        lent = self._lend(x)
+        return self._run_with(self._lend(x), x, *args, **kwargs)
+
+    def _run_with(self, lent, *args, **kwargs):
+        """The subclass's own forward while it reads ``lent``, a dict; ``None``: nothing is lent."""
         if lent is None:
-            return self.static.forward(self, x, *args, **kwargs)
+            return self.static.forward(self, *args, **kwargs)
         self.__dict__["_lent"] = lent
         try:
-            return self.static.forward(self, x, *args, **kwargs)
+            return self.static.forward(self, *args, **kwargs)
         finally:
             del self.__dict__["_lent"]
+
+    def __reduce_ex__(self, protocol):
+        # Pickle looks for classes by name, and this one is made.
+        _, _, *state = super().__reduce_ex__(protocol)
+        return _blank_twin, (self.static, plain_class(self)), *state
 
 
 class _LentConv(_Lent):
@@ -49,13 +57,14 @@ class _LentConv(_Lent):
             setattr(self, name, tensor)
 
     def _lend(self, x):
-        weight, bias, groups = self.in_use(x.shape[1])
+        arriving = x.shape[self.dim_of_channels(x)]
+        weight, bias, groups = self.in_use(arriving)
         return {
             **{name: self._take_output(tensor) for name, tensor in self._own_parameters()},
             "weight": weight,
             "bias": bias,
             "groups": groups,
-            "in_channels": x.shape[1],
+            "in_channels": arriving,
             "out_channels": weight.shape[0],
         }
 
@@ -85,13 +94,24 @@ def _cannot_share(layer):
 
 
 class _LentBatchNorm(_Lent):
-    def _lend(self, x):
+    def forward(self, x, *args, **kwargs):
+        arriving, moves = x.shape[1], self.training and self.slim.is_full
         if self.training and self.slim.over_processes:
             # What it would be lent are constants to its gradient.
             raise InputError(_cannot_share(self))
-        if self.training and self.slim.is_full and not self.slim.recomputing:
-            return None
-        mean, var, weight, bias, by_batch, momentum = self.normalization(x)
+        if not moves or self.slim.recomputing:
+            return super().forward(x, *args, **kwargs)
+        if arriving == self.num_features or self.running_mean is None:
+            return self._run_with(None, x, *args, **kwargs)
+        # The widest network of a range that ends below 1.
+        with self._moving(arriving) as (mean, var, momentum):
+            lent = self._lent_with(arriving, mean, var, *self._affine(arriving), True, momentum)
+            return self._run_with(lent, x, *args, **kwargs)
+
+    def _lend(self, x):
+        return self._lent_with(x.shape[1], *self.normalization(x))
+
+    def _lent_with(self, arriving, mean, var, weight, bias, by_batch, momentum):
         return {
             "weight": weight,
             "bias": bias,
@@ -101,7 +121,7 @@ class _LentBatchNorm(_Lent):
             "num_batches_tracked": None,
             "momentum": momentum,
             "training": by_batch,
-            "num_features": x.shape[1],
+            "num_features": arriving,
         }
 
 
@@ -183,11 +203,15 @@ class _LentGroupNorm(_Lent):
         return {"weight": weight, "bias": bias, "num_groups": groups, "num_channels": x.shape[1]}
 
 
+# Dimensions of an input that is no batch.
+_UNBATCHED = {nn.InstanceNorm1d: 2, nn.InstanceNorm2d: 3, nn.InstanceNorm3d: 4}
+
+
 class InstanceNormTwin(LayerNormTwin):
     """InstanceNorm: every channel by itself."""
 
     def dim_of_channels(self, x):
-        return 1
+        return 0 if x.dim() == _UNBATCHED[plain_class(self)] else 1
 
     def _affine(self, arriving):
         affine = self.weight, self.bias
@@ -210,8 +234,16 @@ class InstanceNormTwin(LayerNormTwin):
 
 
 class _LentInstanceNorm(_Lent):
+    def forward(self, x, *args, **kwargs):
+        lent = self._lend(x)
+        out = self._run_with(lent, x, *args, **kwargs)
+        if self.training and self.slim.is_full and self.running_mean is not None:
+            for name in ("running_mean", "running_var"):
+                self._put_back(getattr(self, name), lent[name])
+        return out
+
     def _lend(self, x):
-        arriving = x.shape[1]
+        arriving = x.shape[self.dim_of_channels(x)]
         weight, bias = self.in_use(arriving)
         mean, var = self.running(arriving)
         if mean is not None and self.training and not self.slim.is_full:
@@ -290,3 +322,9 @@ def twin_of(own, plain):
     """The twin of ``own``: the torch layer ``plain``, or a subclass with its own forward."""
     kind = LENT.get(plain) or next(kind for kind in _KINDS if issubclass(TWINS[plain], kind))
     return type(f"Slim{own.__name__}", (_KINDS[kind], kind, own), {"static": own})
+
+
+def _blank_twin(own, plain):
+    """One without attributes, for pickle to fill."""
+    kind = twin_of(own, plain)
+    return kind.__new__(kind)

@@ -95,6 +95,12 @@ class Twin:
             return prefix(tensor, arriving, dim)
         return tensor.index_select(dim, self._arriving_index(arriving, tensor.device))
 
+    def _put_back(self, whole, part):
+        """Writes ``part``, which :meth:`_take_input` gave of ``whole`` along dimension 0, back."""
+        if self.in_segments is not None and len(part) != len(whole):
+            # A prefix is a view, these are copies.
+            whole.index_copy_(0, self._arriving_index(len(part), part.device), part)
+
     def _arriving_index(self, arriving, device):
         """Positions, among all input channels, of those of a concatenation that arrive."""
         index = self.in_segments.index(self.slim.width, self.slim.divisor, device)

@@ -17,7 +17,7 @@ def follow_move(call, args=None):
     shape = call.shapes[0]
     func = call.func
     if call.written is not None:
-        func = getattr(getattr(torch.ops.aten, call.name), func._overloadname)
+        func = _without_writing(func, call.name)
     if num_entries(shape) > LIMIT:
         raise Unfollowed("has too many entries to be followed")
     arguments = [shadow.expand(shape) if value is tensor else value for value in call.args]
@@ -33,6 +33,15 @@ def follow_move(call, args=None):
         moved = func(*arguments, **kwargs)
     moved = [moved] if isinstance(moved, torch.Tensor) else list(moved)
     return [after_move(call, compress(one)) for one in moved]
+
+
+def _without_writing(func, name):
+    """The operation ``name`` that takes what ``func``, its form in place, takes."""
+    found = getattr(torch.ops.aten, name)
+    wanted = [(a.name, str(a.type)) for a in func._schema.arguments]
+    overloads = [getattr(found, overload) for overload in found.overloads()]
+    same = (o for o in overloads if [(a.name, str(a.type)) for a in o._schema.arguments] == wanted)
+    return next(same)
 
 
 def after_move(call, shadow):
