@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 
-from mutualvideo.config import get_cfg, trace_run
+from mutualvideo.config import get_cfg, load_cfg, trace_run
 from mutualvideo.config.load import cfg_to_dict, changed_keys
 from mutualvideo.config.retired_keys import says_nothing
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.grid import grid_subnets
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ def execute(plan, output, jobs=1, arms=()):
         ``{folder of a run: why it failed}``.
 
     Raises:
-        InputError: for an arm that the plan does not have, or that cannot be trained any more; if
-            a run in ``output`` was made with other keys, naming them.
+        InputError: for an arm that the plan does not have, or that cannot be trained any more; for
+            a row that no table has; if a run in ``output`` was made with other keys, naming them.
     """
     for arm in arms:
         if arm not in plan.arms:
@@ -52,6 +53,7 @@ def execute(plan, output, jobs=1, arms=()):
                 f"{plan.path}: arm {arm} was trained with {plan.gone[arm]}, which was taken out "
                 "(docs/results.md says why): its results are reported, it cannot be trained"
             )
+    _require_rows(plan)
     missing, wanted = [], [run for run in plan.runs if not arms or run.arm in arms]
     for run in wanted:
         folder = os.path.join(output, run.folder)
@@ -68,6 +70,23 @@ def execute(plan, output, jobs=1, arms=()):
             if reason:
                 failures[run.folder] = reason
     return failures
+
+
+def _require_rows(plan):
+    """Refuses rows that no arm's table will have, before anything is trained for them."""
+    if not plan.rows or plan.gone:
+        return
+    made = {}
+    for run in plan.runs:
+        made.setdefault((run.arm, run.alone), run)
+    configurations = (load_cfg(plan.base, run.overrides) for run in made.values())
+    there = {str(subnet) for cfg in configurations for subnet in grid_subnets(cfg)}
+    for row in plan.rows:
+        if row not in there:
+            raise InputError(
+                f"{plan.path}: ROWS has {row}, which is in no arm's table; what is there: "
+                f"{', '.join(sorted(there))}; TABLE.WIDTHS, FRAMES and SIZES of an arm say it"
+            )
 
 
 def _require_same(cfg, folder):

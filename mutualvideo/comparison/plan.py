@@ -112,11 +112,7 @@ def read_plan(path, overrides=()):
         _require_known(path, arm, _ARM_KEYS, f"{place}.")
         own = _keys(path, f"{place}.KEYS", arm.get("KEYS", {}))
         own_seeds = _numbers(path, f"{place}.SEEDS", arm.get("SEEDS", seeds))
-        same[name] = arm.get("SAME", {})
-        for row, other in same[name].items():
-            _rows(path, f"{place}.SAME", [row])
-            if other not in arms:
-                raise InputError(f"{path}: {place}.SAME names {shown(other)}, which is no arm")
+        same[name] = _same(path, f"{place}.SAME", arm.get("SAME", {}), arms)
         alone = _rows(path, f"{place}.EACH_ROW", arm.get("EACH_ROW", []))
         if "GONE" in arm:
             if not isinstance(arm["GONE"], str) or set(arm) != {"GONE"}:
@@ -134,8 +130,10 @@ def read_plan(path, overrides=()):
                     keys = {**shared, **own, "RNG_SEED": str(seed), **_of_row(row)}
                     runs.append(_run(name, seed, fold, row, keys, overrides))
     pairs = content.get("AGAINST", [])
+    if not isinstance(pairs, list):
+        raise InputError(f"{path}: AGAINST is {shown(pairs)}, expected a list of [ARM, OTHER]")
     for pair in pairs:
-        if not isinstance(pair, list) or len(pair) != 2 or not set(pair) <= set(arms):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(_is_one(o, arms) for o in pair):
             raise InputError(
                 f"{path}: AGAINST contains {shown(pair)}, expected [ARM, OTHER] of {list(arms)}"
             )
@@ -147,10 +145,24 @@ def read_plan(path, overrides=()):
                 "True none is right or wrong as a whole"
             )
     plotted = content.get("PLOT", list(arms))
-    if not isinstance(plotted, list) or not plotted or not set(plotted) <= set(arms):
+    if not isinstance(plotted, list) or not plotted or not all(_is_one(o, arms) for o in plotted):
         raise InputError(f"{path}: PLOT is {shown(plotted)}, expected some of {list(arms)}")
     pairs, plotted = tuple(map(tuple, pairs)), tuple(plotted)
     return Plan(str(path), base, rows, tuple(arms), same, gone, pairs, plotted, tuple(runs))
+
+
+def _is_one(name, arms):
+    return isinstance(name, str) and name in arms
+
+
+def _same(path, place, values, arms):
+    """``{row: other arm}``, rows as their sub-networks are written."""
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: {place} is {shown(values)}, expected ROW: ARM")
+    for other in values.values():
+        if not _is_one(other, arms):
+            raise InputError(f"{path}: {place} names {shown(other)}, which is no arm")
+    return {_rows(path, place, [row])[0]: other for row, other in values.items()}
 
 
 def _of_row(row):
@@ -175,6 +187,8 @@ def _read(path):
     try:
         with open(path, encoding="utf-8") as file:
             content = yaml.safe_load(file)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such plan, a YAML file (docs/training.md)") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(
             f"{path}: cannot be read as a plan ({' '.join(str(error).split())})"

@@ -152,9 +152,13 @@ def load_records(path):
         with open(path, newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
         return [_read(line) for line in lines]
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; run the plan first, or give --runs, a folder of finished runs"
+        ) from None
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path}: cannot be read as the results of a comparison ({error!r}); run the plan first"
+            f"{path}: cannot be read as the results of a comparison ({error!r}); run the plan again"
         ) from None
 
 

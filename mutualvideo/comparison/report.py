@@ -85,9 +85,9 @@ def json_line(difference):
     content = {
         "arm": difference.arm,
         "against": difference.against,
-        "runs": difference.mean.runs,
+        "runs": 0 if difference.mean is None else difference.mean.runs,
         "full": next(iter(rows.values())),
-        "mean": _fields(difference.mean),
+        "mean": None if difference.mean is None else _fields(difference.mean),
         "rows": rows,
         "budgets": [
             {"macs": budget, "row": mine, "against": theirs, **_fields(found)}

@@ -17,7 +17,7 @@ class Difference:
     Attributes:
         arm, against: their names.
         rows: ``{row: Estimate}`` of the rows that both have, the most expensive first.
-        mean: Estimate of the mean over these rows.
+        mean: Estimate of the mean over these rows; ``None`` if they have no run in common.
         budgets: ``[(macs, row of arm, row of the other, Estimate), ...]``: the best row of each
             within a budget, by its mean accuracy.
     """
@@ -30,7 +30,7 @@ class Difference:
 
 
 class Summary:
-    """The records of a plan, by arm, row and run.
+    """The records of a plan, by arm, row and run. Those of runs that it has not are left out.
 
     Args:
         plan: :class:`~mutualvideo.comparison.plan.Plan`.
@@ -40,11 +40,16 @@ class Summary:
         macs: ``{row: multiply-adds}``, the most expensive first.
 
     Raises:
-        InputError: if there are none, or runs of a fold were tested on other lists.
+        InputError: if there are none, runs of a fold were tested on other lists, or seeds of an arm
+            trained for other numbers of epochs.
     """
 
     def __init__(self, plan, records):
-        self.plan, self._records = plan, list(records)
+        mine = {(r.arm, r.seed, -1 if r.fold is None else r.fold, r.alone or "") for r in plan.runs}
+        self.plan = plan
+        self._records = [
+            r for r in records if r.arm in plan.gone or (r.arm, r.seed, r.fold, r.alone) in mine
+        ]
         self._found = defaultdict(dict)  # (arm, row) -> {(seed, fold): Record}
         for record in self._records:
             if not plan.rows or record.row in plan.rows:
@@ -80,6 +85,15 @@ class Summary:
                         "others: evaluate them on the same"
                     )
 
+        for (arm, row), runs in self._found.items():
+            epochs = {run: record.epochs for run, record in runs.items()}
+            if len(set(epochs.values())) > 1:
+                told = ", ".join(f"{e} (seed {seed})" for (seed, _), e in epochs.items())
+                raise InputError(
+                    f"{self.plan.path}: runs of {arm}, {row}, trained for other numbers of epochs: "
+                    f"{told}: take the old ones' lines out of runs.csv"
+                )
+
     def accuracy(self, arm, row):
         """:class:`Estimate` of ``measure``, or ``None`` where the arm has no such row."""
         runs = self._found.get((arm, row))
@@ -102,16 +116,15 @@ class Summary:
             return None
         by_row = {row: self._pairs((arm, row), (against, row)) for row in rows}
         common = set.intersection(*(set(pairs) for pairs in by_row.values()))
-        mean = estimate(
-            [
-                self._values(run, np.mean([by_row[row][run] for row in rows], axis=0))
-                for run in sorted(common)
-            ]
-        )
+        means = [
+            self._values(run, np.mean([by_row[row][run] for row in rows], axis=0))
+            for run in sorted(common)
+        ]
         found = {
             row: estimate([self._values(run, values) for run, values in pairs.items()])
             for row, pairs in by_row.items()
         }
+        mean = estimate(means) if means else None
         return Difference(arm, against, found, mean, tuple(self._budgets(arm, against)))
 
     def costs(self, arm):

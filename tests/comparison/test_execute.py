@@ -61,6 +61,16 @@ def test_what_is_there_is_not_trained_again(carried_out):
     assert (runs / "mutual/seed0/results.json").stat().st_mtime_ns == made
 
 
+def test_a_row_that_no_table_will_have_is_refused_before_anything_is_trained(carried_out, tmp_path):
+    plan, _, keys, _ = carried_out
+    odd = plan.with_name("rows.yaml")
+    text = plan.read_text().replace("  alpha: {GONE: MUTUAL.DIVERGENCE alpha}\n", "")
+    odd.write_text(text.replace("[[mutual, alpha]]", "[[mutual, misled]]") + "ROWS: [1x32, 0.5x32]")
+    with pytest.raises(InputError, match="ROWS has 0.5x32, which is in no arm's table.* 1x32"):
+        execute(read_plan(odd, keys), str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_runs_that_were_made_otherwise_are_refused(carried_out):
     plan, runs, keys, _ = carried_out
     with pytest.raises(InputError, match="seed0: was made with SOLVER.BASE_LR 0.05, the plan"):

@@ -21,7 +21,7 @@ ARMS:
   single:
     SEEDS: [5]
     KEYS: {{MUTUAL.MODE: single}}
-  alone: {{EACH_ROW: [1x32, 0.5x20, 0.25x20], SAME: {{1x32: single}}}}
+  alone: {{EACH_ROW: [1x32, 0.5x20, 0.25x20], SAME: {{1.0x32: single}}}}
   mutual:
   alpha: {{GONE: MUTUAL.DIVERGENCE alpha}}
 AGAINST: [[mutual, alone]]
@@ -81,6 +81,10 @@ def test_runs(write):
         ("BASE: BASE_FILE\nARMS: {a: {SAME: {1x32: b}}}", "SAME names 'b', which is no arm"),
         ("BASE: BASE_FILE\nARMS: {a: {KEYS: {MUTUAL.MOOD: 1}}}", "unknown key MUTUAL.MOOD"),
         ("BASE: BASE_FILE\nARMS: {a: {GONE: x, KEYS: {}}}", "ARMS.a is .*expected GONE alone"),
+        ("BASE: BASE_FILE\nARMS: {a: {SAME: }}", "SAME is .*expected ROW: ARM"),
+        ("BASE: BASE_FILE\nARMS: {a: {}}\nAGAINST:", "AGAINST is .*expected a list"),
+        ("BASE: BASE_FILE\nARMS: {a: {}}\nAGAINST: [[a, [a]]]", "AGAINST contains"),
+        ("BASE: BASE_FILE\nARMS: {a: {}}\nPLOT: [[a]]", "PLOT is"),
         ("BASE: nowhere.yaml\nARMS: {a: {}}", "nowhere.yaml"),
         ("BASE: [", "cannot be read as a plan"),
         ("- 1", "expected a plan"),

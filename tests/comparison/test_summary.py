@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mutualvideo.comparison import report
-from mutualvideo.comparison.plan import Plan
+from mutualvideo.comparison.plan import Plan, Run
 from mutualvideo.comparison.records import Record, load_records, save_records
 from mutualvideo.comparison.report import json_line, markdown, plot
 from mutualvideo.comparison.summary import Summary
@@ -35,10 +35,11 @@ def record(arm, seed, row, right, manifest="m"):
 
 
 RECORDS = [record(*key, row, right) for key, rows in RIGHT.items() for row, right in rows.items()]
+RUNS = tuple(Run(one.arm, one.seed, None, one.alone or None, "", ()) for one in RECORDS)
 PAIRS = (("mutual", "single"), ("mutual", "alone"))
 PLAN = Plan(
     "plan.yaml", "base.yaml", (), ("single", "alone", "mutual"), {"alone": {"1x32": "single"}},
-    {}, PAIRS, ("single", "alone", "mutual"), (),
+    {}, PAIRS, ("single", "alone", "mutual"), RUNS,
 )  # fmt: skip
 
 
@@ -73,6 +74,34 @@ def test_cost_of_networks_trained_alone_is_their_sum():
     # Two of its own, and the one that another arm trained.
     assert summary.costs("alone")["macs"] == 300
     assert summary.costs("alone")["cpu_seconds"] == 6
+
+
+def test_runs_that_the_plan_does_not_have_are_left_out():
+    of_seed_0 = [run for run in RUNS if run.seed == 0]
+    short = dataclasses.replace(PLAN, runs=tuple(of_seed_0))
+    assert Summary(short, RECORDS).accuracy("mutual", "1x32").runs == 1
+    gone = dataclasses.replace(short, runs=(), gone={"mutual": "a key"})
+    assert Summary(gone, RECORDS).arms == ["mutual"]
+
+
+def test_seeds_of_other_numbers_of_epochs_are_refused():
+    found = [dataclasses.replace(one, epochs=9 if one.seed else 5) for one in RECORDS]
+    with pytest.raises(InputError, match=r"trained for other numbers of epochs: 5 \(seed 0\), 9"):
+        Summary(PLAN, found)
+
+
+def test_rows_without_a_run_in_common_have_no_mean():
+    apart = [
+        one
+        for one in RECORDS
+        if (one.row, one.seed) in (("1x32", 0), ("0.5x32", 1)) or one.arm == "mutual"
+    ]
+    summary = Summary(PLAN, apart)
+    found = summary.difference("mutual", "alone")
+    assert found.mean is None and found.rows.keys() == {"1x32", "0.5x32"}
+    assert "mean of these rows" in markdown(summary, [found])
+    content = json.loads(json_line(found).removeprefix("json_compare: "))
+    assert (content["mean"], content["runs"]) == (None, 0)
 
 
 def test_other_lists_are_refused():
@@ -139,7 +168,8 @@ def test_of_detectors_seeds_are_paired_for_no_picture_is_right_by_itself(tmp_pat
     ]
     save_records(records, tmp_path / "runs.csv")
     records = load_records(tmp_path / "runs.csv")
-    summary = Summary(PLAN, records)
+    runs = tuple(Run(one.arm, one.seed, None, None, "", ()) for one in records)
+    summary = Summary(dataclasses.replace(PLAN, runs=runs), records)
     assert summary.measure == "box AP" and summary.chance is None
     difference = summary.difference("mutual", "single").rows["1x96"]
     # 10, 8, 12: Student's t with 2 degrees of freedom.

@@ -41,18 +41,19 @@ def calibrate(model, subnets, clips, over_processes=False):
 
     The statistics of each are reset, then are the mean over the batches of the batch mean
     and of the unbiased batch variance, each batch weighted by its number of clips: what a
-    BatchNorm with ``momentum=None`` collects, also of one that a pass uses several times. Dropout is off, there are no gradients, no
-    weight changes, and the full network's running statistics are not touched. Called twice
-    with the same clips it gives the same statistics.
+    BatchNorm with ``momentum=None`` collects, also one that a pass uses several times. Dropout is
+    off, there are no gradients, no weight changes, and the full network's running statistics are
+    not touched. Called twice with the same clips it gives the same statistics.
 
     Reference: US-Net (arXiv 1903.05134) section 3.3; MutualNet (arXiv 2105.07085) section 3.3.
 
     Args:
         model: a slimmable network.
         subnets: the sub-networks to calibrate, or one.
-        clips: iterable of full-size batches, without labels, float32 (B, C, T, H, W) or (B, C, H, W), on the
-            model's device, or nests of tensors as :func:`~mutualvideo.slim.subnet_input` takes
-            them; each is read once and derived for every sub-network.
+        clips: iterable of full-size batches, without labels, float32 (B, C, T, H, W) or
+            (B, C, H, W), on the model's device, or nests of tensors as
+            :func:`~mutualvideo.slim.subnet_input` takes them; each is read once and derived for
+            every sub-network.
         over_processes: the processes of ``torch.distributed`` calibrate together: what each of
             them gives is a part of the batch, whose statistics are those of all parts, so that
             every process gets what one alone gets for the whole batches. All must give as many

@@ -6,7 +6,7 @@ import torch
 from mutualvideo.slim.tracing.labels import FREE, WHOLE
 from mutualvideo.slim.tracing.rules.call import Unfollowed
 from mutualvideo.slim.tracing.rules.combining import combine
-from mutualvideo.slim.tracing.shadow import along, aligned, flat, is_free, is_labelled, varying
+from mutualvideo.slim.tracing.shadow import aligned, along, flat, is_free, is_labelled, varying
 
 
 def over_space(spatial):
