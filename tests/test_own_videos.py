@@ -115,3 +115,66 @@ def test_a_folder_that_is_none(tmp_path):
         own_run(tmp_path, CONFIG)
     with pytest.raises(InputError, match="give --cfg, or a folder"):
         main(["train"])
+
+
+def test_another_configuration_keeps_its_recipe_and_reads_the_folder(tmp_path):
+    folder, mine = folder_of(tmp_path / "videos", 20), tmp_path / "mine.yaml"
+    mine.write_text(
+        "_BASE_: Clips/X3D_S_mutual\nMODEL: {NUM_CLASSES: 6}\nSOLVER: {MAX_EPOCH: 3}\n"
+        "TRAIN: {BATCH_SIZE: 7}\n"
+    )
+    cfg, chosen = own_run(folder, mine, ["TABLE.LATENCY", "False"], free_bytes=10 * GIB)
+    assert (cfg.TRAIN.BATCH_SIZE, cfg.SOLVER.MAX_EPOCH) == (7, 3)
+    file = load_cfg(mine)
+    for key in ("BASE_LR", "WARMUP_EPOCHS", "COSINE_END_LR"):
+        assert cfg.SOLVER[key] == file.SOLVER[key]
+    assert (cfg.TRAIN.DATASET, cfg.TEST.DATASET) == ("videofolder", "videofolder")
+    assert cfg.MODEL.NUM_CLASSES == 2
+    assert "TRAIN.DATASET" in [one.key for one in chosen]
+    # Lists are read as before.
+    (folder / "train.csv").write_text("jump/0.mp4 0\n")
+    (folder / "val.csv").write_text("jump/1.mp4 0\n")
+    assert own_run(folder, mine)[0].TRAIN.DATASET == "kinetics"
+
+
+def test_a_run_that_has_begun_keeps_what_was_chosen(tmp_path, monkeypatch):
+    folder, run = folder_of(tmp_path / "videos", 200), tmp_path / "run"
+    keys = overrides(OUTPUT_DIR=run)
+    begun, _ = own_run(folder, CONFIG, keys, free_bytes=4 * GIB)
+    run.mkdir()
+    (run / "config.yaml").write_text(begun.dump())
+    small, _ = own_run(folder, CONFIG, keys, free_bytes=1)
+    assert small.TRAIN.BATCH_SIZE == 4 != begun.TRAIN.BATCH_SIZE  # nothing is there to go on with
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints/checkpoint_epoch_00001.pyth").touch()
+    found, chosen = own_run(folder, CONFIG, keys, free_bytes=1)
+    assert f"TRAIN.BATCH_SIZE {begun.TRAIN.BATCH_SIZE}: the run in {run} has it" in map(str, chosen)
+    assert found == begun
+    given, _ = own_run(folder, CONFIG, [*keys, "TRAIN.BATCH_SIZE", "8"], free_bytes=1)
+    assert given.TRAIN.BATCH_SIZE == 8 and given.SOLVER.BASE_LR == begun.SOLVER.BASE_LR
+
+
+def test_print_config_of_a_folder_trains_nothing(tmp_path, capsys, monkeypatch):
+    folder = folder_of(tmp_path / "videos", 20)
+    monkeypatch.chdir(tmp_path)
+    main(["train", str(folder), *overrides(), "--print-config"])
+    out = capsys.readouterr().out
+    assert "as in training" in out and not out.startswith("MODEL.NUM_CLASSES 2")
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["FOLDER", "SOLVER.MAX_EPOCH"], "SOLVER.MAX_EPOCH: this override has no value"),
+        (["FOLDER", "--cfg", "Own/X3D_S_finetune", "TRAIN.X"], "TRAIN.X: this override has no"),
+        (["FOLDER", "TRAIN.DATASET=x"], "TRAIN.DATASET=x: this override has no value"),
+        (["SOLVER.MAX_EPOCH"], "SOLVER.MAX_EPOCH: this override has no value"),
+        (["nowhere", "SOLVER.MAX_EPOCH", "1"], "nowhere: no such folder"),
+        (["nowhere", "--cfg", "Own/X3D_S_finetune"], "nowhere: no such folder"),
+        (["SOLVER.MAX_EPOCH", "1"], "give --cfg, or a folder"),
+    ],
+)
+def test_arguments_that_are_no_pairs(tmp_path, arguments, words):
+    with pytest.raises(InputError, match=words):
+        main(["train", *(str(tmp_path) if text == "FOLDER" else text for text in arguments)])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from fvcore.common.config import CfgNode
 
 from mutualvideo.commands.latest_run import FOLDER
@@ -18,6 +19,7 @@ from mutualvideo.engine.train import build_trained
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
 from mutualvideo.models import full_subnet
+from mutualvideo.run.checkpoint import newest_checkpoint
 from mutualvideo.slim import input_shape, set_subnet
 
 # Clips that are seen in a training, as far as the numbers of epochs allow.
@@ -25,6 +27,11 @@ _CLIPS, _EPOCHS, _EPOCHS_KEY = 60_000, (15, 60), "SOLVER.MAX_EPOCH"
 _BATCHES = (64, 32, 16, 8, 4)
 # Rates of configurations are for their own batch, and follow it in proportion (arXiv 1706.02677).
 _RATES = ("SOLVER.BASE_LR", "SOLVER.WARMUP_START_LR", "SOLVER.COSINE_END_LR")
+# What follows from memory and videos where nobody decided it.
+_RECIPE = (
+    "TRAIN.BATCH_SIZE", "TEST.BATCH_SIZE", *_RATES, _EPOCHS_KEY, "TRAIN.EVAL_PERIOD",
+    "SOLVER.WARMUP_EPOCHS",
+)  # fmt: skip
 # Of the memory that is free: a CPU has other things to keep there.
 _SHARE = {"cuda": 0.8, "cpu": 0.4}
 # Steps of an epoch that there should be.
@@ -54,9 +61,10 @@ def own_run(
 ) -> tuple[CfgNode, list[Choice]]:
     """The configuration of a training on the videos in ``folder``.
 
-    Batch and learning rate follow from the memory, epochs from the number of videos, processes that
-    decode from the cores, the place of the run from the folder's name. What ``overrides`` give
-    stays as given.
+    Processes that decode follow from the cores, the place of the run from the folder's name, and
+    under a configuration of ``Own``, which is made for it, batch and learning rate from the memory
+    and epochs from the number of videos. What ``overrides`` give stays as given, and so does the
+    recipe of another configuration. A run that has begun goes on with what was chosen then.
 
     Args:
         folder: one folder a class, see :func:`~mutualvideo.data.sources.videofolder.videofolder`.
@@ -76,6 +84,13 @@ def own_run(
         raise InputError(f"{folder}: no such folder; name one that holds a folder for each class")
     given = dict(zip(overrides[::2], overrides[1::2], strict=True))
     where = ["DATA.PATH_TO_DATA_DIR", str(folder)]
+    kinds = _kinds(folder, trace_run(config, [*where, *overrides])[0], given)
+    where += [text for one in kinds for text in (one.key, str(one.value))]
+    place = given.get("OUTPUT_DIR") or os.path.join(FOLDER, Path(folder).resolve().name)
+    begun = _begun(place)
+    decided = given
+    if begun is not None or Path(config).parent.name != "Own":
+        decided = {**dict.fromkeys(_RECIPE, ""), **given}
     # Its own epochs: the warm-up is a share of them.
     own = [text for key, value in given.items() if key != _EPOCHS_KEY for text in (key, value)]
     asked, _ = trace_run(config, [*where, *overrides])
@@ -85,31 +100,50 @@ def own_run(
     checked = len(read_videos(cfg.TRAIN.DATASET, cfg, "val").videos)
     what = f"folders of classes; {videos} videos to train on, {checked} to validate on"
     chosen = [Choice("MODEL.NUM_CLASSES", cfg.MODEL.NUM_CLASSES, what)]
-    before = cfg.TRAIN.BATCH_SIZE
-    if "TRAIN.BATCH_SIZE" not in given:
+    if begun is not None:
+        chosen += [one for one in begun if one.key not in given]
+    if "TRAIN.BATCH_SIZE" not in decided:
         free = free_memory(device) if free_bytes is None else free_bytes
-        size, why = _batch_size(cfg, videos, free, torch.device(device).type)
-        chosen.append(Choice("TRAIN.BATCH_SIZE", size, why))
-        if "TEST.BATCH_SIZE" not in given:
-            chosen.append(Choice("TEST.BATCH_SIZE", size, "as in training"))
-        for key in _RATES:
-            section, leaf = key.split(".")
-            rate = cfg[section][leaf]
-            if key not in given and rate and size != before:
-                value = float(f"{rate * size / before:.3g}")
-                why = f"{rate:g} for {before} clips a step, in proportion"
-                chosen.append(Choice(key, value, why))
-    chosen += _epochs(cfg, videos, given, asked.SOLVER.MAX_EPOCH)
+        chosen += _batch(cfg, videos, free, torch.device(device).type, decided)
+    chosen += _epochs(cfg, videos, decided, asked.SOLVER.MAX_EPOCH)
     if "DATA_LOADER.NUM_WORKERS" not in given:
         cores = os.cpu_count() or 1
         workers = max(1, min(cfg.DATA_LOADER.NUM_WORKERS, cores - 1))
         chosen.append(Choice("DATA_LOADER.NUM_WORKERS", workers, f"{cores} CPU cores"))
     if "OUTPUT_DIR" not in given:
-        place = os.path.join(FOLDER, Path(folder).resolve().name)
         chosen.append(Choice("OUTPUT_DIR", place, "called after the videos' folder"))
     found = [text for one in chosen[1:] for text in (one.key, str(one.value))]
     cfg, _ = trace_run(config, [*where, *found, *overrides])
-    return settle_classes(cfg), chosen
+    return settle_classes(cfg), [chosen[0], *kinds, *chosen[1:]]
+
+
+def _kinds(folder: StrPath, cfg: CfgNode, given: Mapping[str, str]) -> list[Choice]:
+    """That folders are classes, where a configuration would look for lists and there are none."""
+    lists = any(name.endswith((".csv", ".txt")) for name in os.listdir(folder))
+    if lists or cfg.TRAIN.DATASET != "kinetics":
+        return []
+    why = "the folder holds no list, its folders are classes"
+    found = [
+        Choice(key, "videofolder", why)
+        for key in ("TRAIN.DATASET", "TEST.DATASET")
+        if key not in given
+    ]
+    if "MODEL.NUM_CLASSES" not in given and cfg.MODEL.NUM_CLASSES:
+        found.append(Choice("MODEL.NUM_CLASSES", 0, "as many as there are folders"))
+    return found
+
+
+def _begun(place: str) -> list[Choice] | None:
+    """What the run in ``place`` that is to go on trains by; ``None``: there is none."""
+    if newest_checkpoint(place) is None:
+        return None
+    try:
+        with open(os.path.join(place, "config.yaml"), encoding="utf-8") as file:
+            kept = yaml.safe_load(file)
+        values = {key: kept[key.split(".")[0]][key.split(".")[1]] for key in _RECIPE}
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return None
+    return [Choice(key, value, f"the run in {place} has it") for key, value in values.items()]
 
 
 def free_memory(device: str | torch.device) -> int:
@@ -154,6 +188,25 @@ def _batch_size(cfg: CfgNode, videos: int, free: int, kind: str) -> tuple[int, s
     return size, memory
 
 
+def _batch(
+    cfg: CfgNode, videos: int, free: int, kind: str, given: Mapping[str, str]
+) -> list[Choice]:
+    """Clips a step, and the rates that go with them."""
+    before = cfg.TRAIN.BATCH_SIZE
+    size, why = _batch_size(cfg, videos, free, kind)
+    chosen = [Choice("TRAIN.BATCH_SIZE", size, why)]
+    if "TEST.BATCH_SIZE" not in given:
+        chosen.append(Choice("TEST.BATCH_SIZE", size, "as in training"))
+    for key in _RATES:
+        section, leaf = key.split(".")
+        rate = cfg[section][leaf]
+        if key not in given and rate and size != before:
+            value = float(f"{rate * size / before:.3g}")
+            why = f"{rate:g} for {before} clips a step, in proportion"
+            chosen.append(Choice(key, value, why))
+    return chosen
+
+
 def _epochs(cfg: CfgNode, videos: int, given: Mapping[str, str], asked: int) -> list[Choice]:
     """Epochs by the number of videos unless they are given, and what goes with them.
 
@@ -163,10 +216,12 @@ def _epochs(cfg: CfgNode, videos: int, given: Mapping[str, str], asked: int) -> 
     if _EPOCHS_KEY not in given:
         fewest, most = _EPOCHS
         epochs = min(most, max(fewest, round(_CLIPS / videos)))
-        chosen.append(Choice(_EPOCHS_KEY, epochs, f"{epochs * videos:,} clips are seen"))
+        chosen.append(Choice(_EPOCHS_KEY, epochs, f"{epochs * videos:,} clips in all"))
     if "TRAIN.EVAL_PERIOD" not in given and cfg.TRAIN.EVAL_PERIOD:
         period = max(1, epochs // 10)
-        chosen.append(Choice("TRAIN.EVAL_PERIOD", period, f"{epochs // period} validations"))
+        times = epochs // period
+        why = f"{times} validation{'s' * (times != 1)}"
+        chosen.append(Choice("TRAIN.EVAL_PERIOD", period, why))
     if "SOLVER.WARMUP_EPOCHS" not in given and cfg.SOLVER.WARMUP_EPOCHS:
         warm_up = round(cfg.SOLVER.WARMUP_EPOCHS * epochs / cfg.SOLVER.MAX_EPOCH, 1)
         chosen.append(Choice("SOLVER.WARMUP_EPOCHS", warm_up, "the same share of the epochs"))

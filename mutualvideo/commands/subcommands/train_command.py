@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,25 +43,40 @@ def run(args: argparse.Namespace) -> None:
     from mutualvideo.errors import InputError
 
     bare = list(args.overrides)
-    if len(bare) % 2 and (args.cfg is None or os.path.isdir(bare[0])):
-        folder, overrides = bare[0], in_pairs(args.opts) + bare[1:]
-        return run_net(_of_folder(folder, args.cfg, overrides), args.dry_run)
-    if args.cfg is None:
+    if bare and _is_folder(bare[0], args.cfg is None or len(bare) % 2 == 1):
+        overrides = in_pairs(args.opts) + in_pairs(bare[1:])
+        cfg, origins = _of_folder(bare[0], args.cfg, overrides, not args.print_config)
+    elif args.cfg is None:
+        in_pairs(bare)
         raise InputError("give --cfg, or a folder that holds a folder of videos for each class")
-    cfg, origins = trace_run(args.cfg, in_pairs(args.opts) + in_pairs(bare))
+    else:
+        cfg, origins = trace_run(args.cfg, in_pairs(args.opts) + in_pairs(bare))
     if args.print_config:
         return print(format_cfg(cfg, origins), end="")
     return run_net(cfg, args.dry_run)
 
 
-def _of_folder(folder: str, config: str | None, overrides: list[str]) -> CfgNode:
-    """The configuration of a training on one's own videos; says what it chose, and why."""
+def _is_folder(text: str, may_be_missing: bool) -> bool:
+    """Whether the first argument is the videos' folder, which may be misspelt, not a key."""
+    looks_like_a_key = re.fullmatch("[A-Z0-9_.]+", text.partition("=")[0]) is not None
+    return os.path.isdir(text) or may_be_missing and not looks_like_a_key
+
+
+def _of_folder(
+    folder: str, config: str | None, overrides: list[str], aloud: bool
+) -> tuple[CfgNode, dict[str, str]]:
+    """The configuration of a training on one's own videos, and who gave each value.
+
+    Says what it chose, and why, if ``aloud``.
+    """
     import torch
 
     from mutualvideo.commands.own_videos import own_run
+    from mutualvideo.config import trace_run
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     cfg, chosen = own_run(folder, config or OWN, overrides, device)
-    for choice in chosen:
+    for choice in chosen if aloud else ():
         print(choice)
-    return cfg
+    _, origins = trace_run(config or OWN, ["DATA.PATH_TO_DATA_DIR", folder, *overrides])
+    return cfg, {**origins, **{choice.key: choice.why for choice in chosen}}
