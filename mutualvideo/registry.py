@@ -1,5 +1,6 @@
 """Networks, detectors and data sets by their names. Each puts itself in, from its own file."""
 
+import inspect
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -31,11 +32,14 @@ class Registry(_Registry):
         notebook) replaces it.
 
         Raises:
-            InputError: if another one has the name.
+            InputError: if another one has the name, or a class lacks methods that it needs.
         """
         if obj is None:
             return self.register
         name = getattr(obj, "name", None) or obj.__name__
+        if inspect.isabstract(obj):
+            lacks = ", ".join(sorted(obj.__abstractmethods__))
+            raise InputError(f"{self._name} {name}: the class {obj.__name__} lacks {lacks}")
         before = self._obj_map.get(name)
         if before is not None and _place(before) != _place(obj):
             raise InputError(

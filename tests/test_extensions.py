@@ -48,6 +48,12 @@ def network_file(tmp_path):
     return path
 
 
+def test_a_network_that_lacks_a_method_is_refused_where_it_is_registered(network_file):
+    network_file.write_text(NETWORK.replace("def build(", "def biuld("))
+    with pytest.raises(InputError, match="network Plain: the class PlainNetwork lacks build"):
+        load_extensions([network_file])
+
+
 def test_a_file_named_on_the_command_line(network_file, monkeypatch):
     monkeypatch.chdir(network_file.parent)
     cfg = load_cfg(None, [*OVERRIDES, "EXTENSIONS", "['plain_network.py']", "PLAIN.CHANNELS", "32"])

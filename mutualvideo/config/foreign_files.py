@@ -87,8 +87,8 @@ class _Translation:
             f"{what}: {', '.join(keys)}"
             for what, keys in (
                 ("that change nothing here", self.free),
-                ("that say what is so here anyway", self.so_anyway),
-                ("as they are meant there", self.taken),
+                ("whose values hold here anyway", self.so_anyway),
+                ("that were translated", self.taken),
             )
             if keys
         ]

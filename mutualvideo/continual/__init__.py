@@ -9,6 +9,7 @@ CPU take several times as long as pictures; its layers skip steps by ``if``, whi
 graph can; and it has no squeeze-excitation over a running window.
 """
 
+import mutualvideo.quiet_fvcore  # noqa: F401
 from mutualvideo.continual.continual_network import ContinualNetwork
 from mutualvideo.continual.frame_stream import FrameAnswer, FrameStream
 from mutualvideo.continual.stream_statistics import calibrate_streams

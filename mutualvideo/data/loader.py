@@ -226,7 +226,8 @@ class ClipLoader:
         example = next(iter(self.bad.values()))
         raise DecodeError(
             f"{len(self.bad)} of {total} videos do not decode, DATA.MAX_BAD_FRACTION allows "
-            f"{self._max_bad:g} of them; {example}; list them all with `mutualvideo check`"
+            f"{self._max_bad:g} of them; {example}; list them all with "
+            "`mutualvideo check --csv LIST_OR_FOLDER`"
         )
 
 

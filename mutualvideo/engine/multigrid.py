@@ -200,11 +200,11 @@ def _check(cfg):
     steps = solver.STEPS
     rises = all(a < b for a, b in itertools.pairwise(steps))
     if grid.LONG_CYCLE and not (
-        len(steps) > 1 and steps[0] == 0 and rises and steps[-1] <= solver.MAX_EPOCH
+        len(steps) > 1 and steps[0] == 0 and rises and steps[-1] < solver.MAX_EPOCH
     ):
         raise InputError(
             "MULTIGRID.LONG_CYCLE runs through its shapes between any two of SOLVER.STEPS, epochs "
-            f"from 0 to at most SOLVER.MAX_EPOCH {solver.MAX_EPOCH}, got {steps}: give at least "
+            f"from 0 to below SOLVER.MAX_EPOCH {solver.MAX_EPOCH}, got {steps}: give at least "
             "two, such as two fifths and four fifths of them after the 0 (also where "
             "SOLVER.LR_POLICY cosine does not read them)"
         )

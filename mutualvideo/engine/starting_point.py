@@ -45,6 +45,6 @@ def load_initial(cfg, model):
         if not path:
             raise InputError(
                 "MUTUAL.ORDER_CHANNELS puts the important channels of trained weights first: name "
-                "their file in TRAIN.CHECKPOINT_FILE_PATH"
+                "their file in TRAIN.CHECKPOINT_FILE_PATH, or set MUTUAL.ORDER_CHANNELS False"
             )
         logger.info("ordered the channels of %d sets of layers", task.order(model))

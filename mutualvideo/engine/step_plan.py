@@ -172,7 +172,8 @@ class StepPlan:
         for factor, size in phase.turns:
             cfg.DATA.TRAIN_CROP_SIZE = size
             whole = whole_subnet(cfg)
-            key = f"MULTIGRID: clips of {phase.frames} frames and {size} pixels"
+            factors = "LONG_CYCLE_FACTORS or SHORT_CYCLE_FACTORS"
+            key = f"MULTIGRID.{factors}: clips of {phase.frames} frames and {size} pixels"
             require_runnable(self._cfg, whole, key)
             found.append(Step(factor * cfg.TRAIN.BATCH_SIZE, size, whole, parts))
         return found

@@ -58,7 +58,7 @@ def open_container(content):
     """
     path = content.path
     if not content.exists():
-        raise DecodeError(f"{path}: no such video file; correct the list or its prefix")
+        raise DecodeError(f"{path}: no such video file; correct the name, or the list or prefix")
     try:
         container = av.open(content.open())
     except (av.FFmpegError, OSError) as error:

@@ -1,14 +1,9 @@
 """Backbones: ordinary networks by their builders, made slimmable by the registry."""
 
-import warnings
 from importlib import import_module
 from pkgutil import iter_modules
 
-with warnings.catch_warnings():
-    # fvcore scripts two losses while it is imported; nobody here uses them.
-    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
-    import fvcore.nn  # noqa: F401
-
+import mutualvideo.quiet_fvcore  # noqa: F401
 from mutualvideo.models.alone import train_alone
 from mutualvideo.models.blocks import recompute_blocks
 from mutualvideo.models.frozen_stages import freeze

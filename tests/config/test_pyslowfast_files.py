@@ -303,7 +303,7 @@ def test_what_absent_keys_of_its_files_mean(tmp_path, caplog):
     assert (cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE, cfg.DATA.TEST_CROP_SIZE) == (8, 8, 256)
     assert cfg.TRAIN.PRECISION == "float16" and cfg.DATA.PATH_TO_DATA_DIR == ""
     assert cfg.RESNET.NUM_BLOCK_TEMP_KERNEL == [[3], [4], [6], [3]]
-    assert "as they are meant there: DATA.NUM_FRAMES 8" in caplog.text
+    assert "that were translated: DATA.NUM_FRAMES 8" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "NUM_GPUS: 2\nTENSORBOARD: {ENABLE: True}\n"])

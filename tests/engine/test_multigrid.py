@@ -170,7 +170,7 @@ def test_pictures_and_sizes_too_small_and_lists_too_short():
     with pytest.raises(InputError, match="MULTIGRID is of clips, and .* ImageResNet takes pict"):
         build_schedule(make_cfg("ImageResNet", **BOTH, MODEL__DROPOUT_RATE=0))
     plan = StepPlan(make_cfg("X3D", DATA__TRAIN_CROP_SIZE=48, SOLVER__STEPS=[0, 2], **BOTH), 10_000)
-    with pytest.raises(InputError, match="MULTIGRID: clips of 1 frames and 24 pixels: X3D takes"):
+    with pytest.raises(InputError, match="CYCLE_FACTORS: clips of 1 frames and 24 pixels"):
         plan.all_kinds()
     with pytest.raises(InputError, match="holds 100 videos, fewer than the 1024 clips of a step"):
         StepPlan(kinetics(), 100)

@@ -8,6 +8,7 @@ import av
 
 from mutualvideo.data.annotations import read_annotations
 from mutualvideo.data.prepare.jobs import Failure, run_jobs
+from mutualvideo.data.prepare.video_tree import separate_folders, videos_below
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
 from mutualvideo.media import DecodeError, VideoReader
@@ -55,6 +56,31 @@ def check_list(
     rows = [(v.name, v.written_labels, as_text(reasons[v.path])) for v in wrong]
     write_rows(bad, rows)
     return len(videos), len(wrong)
+
+
+def check_folder(folder, output, workers=None, timeout=None, progress=None):
+    """Decode every video below a folder; write ``bad.csv`` (path, folder it is in, reason).
+
+    Args:
+        folder: of videos, in folders of their classes or not.
+        output: another folder, made if need be.
+        workers, timeout, progress: see :func:`mutualvideo.data.prepare.jobs.run_jobs`.
+
+    Returns:
+        (videos below the folder, bad ones among them).
+
+    Raises:
+        InputError: if there is no video, or the output cannot be written or lies in the folder.
+    """
+    folder, output = separate_folders(folder, output, "--csv")
+    bad = output / "bad.csv"
+    with atomic_path(bad) as temporary:  # asked now, not after hours
+        temporary.write_text("")
+    paths = {str(folder / name): name for name in videos_below(folder)}
+    reasons = run_jobs(check_video, paths, workers, timeout, "check", progress=progress)
+    found = [(paths[path], as_text(reason)) for path, reason in reasons if reason is not None]
+    write_rows(bad, sorted((str(name), str(name.parent), reason) for name, reason in found))
+    return len(paths), len(found)
 
 
 def check_video(path):

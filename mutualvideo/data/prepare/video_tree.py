@@ -31,35 +31,46 @@ STATE, BAD = "resize.json", "bad.csv"
 _LEFTOVER = re.compile(r"\..+\.\d+\.(mp4|tar)")
 
 
-def separate_folders(source, output):
-    """Both as real paths.
+def separate_folders(source, output, option="--input"):
+    """Both as real paths; ``option`` is what the source was given by.
 
     Raises:
         InputError: if the source is no folder, or one lies in the other.
     """
     source, output = Path(os.path.realpath(source)), Path(os.path.realpath(output))
     if not source.is_dir():
-        raise InputError(f"{source}: no such folder; --input is the folder of the videos")
+        raise InputError(f"{source}: no such folder; {option} is the folder of the videos")
     if source == output or source in output.parents or output in source.parents:
-        raise InputError(f"{output}: --output must lie outside --input ({source})")
+        raise InputError(f"{output}: --output must lie outside {option} ({source})")
     return source, output
 
 
 def find_targets(source):
     """{relative path of a video: relative path of what it becomes}, in the order of names."""
-    found, visited = {}, set()
+    found = {}
+    for path in videos_below(source):
+        become(found, path, path.with_suffix(".mp4"), source)
+    return {path: target for target, path in found.items()}
+
+
+def videos_below(source):
+    """Paths of the videos below ``source``, relative to it, in the order of names.
+
+    Raises:
+        InputError: if there is none.
+    """
+    found, visited = [], set()
     for folder, folders, names in os.walk(source, followlinks=True):
         real = os.path.realpath(folder)
         folders[:] = sorted(n for n in folders if not n.startswith(".")) * (real not in visited)
         visited.add(real)
         for name in sorted(names):
             path = (Path(folder) / name).relative_to(source)
-            if path.suffix.lower() not in EXTENSIONS or name.startswith("."):
-                continue
-            become(found, path, path.with_suffix(".mp4"), source)
+            if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
+                found.append(path)
     if not found:
         raise InputError(f"{source}: holds no video ({' '.join(EXTENSIONS)})")
-    return {path: target for target, path in found.items()}
+    return found
 
 
 def become(found, path, target, source):

@@ -109,8 +109,8 @@ def _require_known(cfg: CfgNode, checkpoint: dict[str, Any], path: str | os.Path
     named = f", which the extensions {shown(cfg.EXTENSIONS)} register" if cfg.EXTENSIONS else ""
     raise InputError(
         f"{path}: needs the network {name} of the module {shown(needs)}{named}; a checkpoint "
-        "cannot load it: name the file or module yourself, by EXTENSIONS, --extension or "
-        "mutualvideo.load_extensions(), or import it first"
+        "cannot load it: name the file or module yourself, by --extension on a command line, "
+        "EXTENSIONS in a configuration or mutualvideo.load_extensions(), or import it first"
     )
 
 

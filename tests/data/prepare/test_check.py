@@ -100,6 +100,20 @@ def test_good_and_bad_lists(folder, monkeypatch):
     assert all(os.path.exists(video.path) for video in good)
 
 
+def test_a_folder_of_classes(folder, tmp_path):
+    videos = tmp_path / "videos"
+    for name in ("jump", "wave"):
+        (videos / name).mkdir(parents=True)
+        encode(videos / name / "good.mp4", range(0, 30, 3))
+    (videos / "wave/bad.mp4").write_text("not a video")
+    (videos / "wave/notes.txt").write_text("no video")
+    assert check.check_folder(videos, tmp_path / "out", workers=1) == (3, 1)
+    (line,) = (tmp_path / "out/bad.csv").read_text().splitlines()
+    assert line.startswith("wave/bad.mp4,wave,cannot be opened as a video")
+    with pytest.raises(InputError, match="must lie outside --csv"):
+        check.check_folder(videos, videos / "out")
+
+
 def test_several_labels_stay_as_they_are(folder):
     listed = folder / "in put/some.csv"
     listed.write_text("c.mp4 1,7\nd.mp4 2,5\n")
