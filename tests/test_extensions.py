@@ -51,7 +51,7 @@ def network_file(tmp_path):
 def test_a_network_that_lacks_a_method_is_refused_where_it_is_registered(network_file):
     network_file.write_text(NETWORK.replace("def build(", "def biuld("))
     with pytest.raises(InputError, match="network Plain: the class PlainNetwork lacks build"):
-        load_extensions([network_file])
+        load_extensions([str(network_file)])
 
 
 def test_a_file_named_on_the_command_line(network_file, monkeypatch):
