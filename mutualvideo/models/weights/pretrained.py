@@ -17,7 +17,7 @@ from mutualvideo.slim import batch_norms
 logger = logging.getLogger(__name__)
 
 _State = Mapping[str, torch.Tensor]
-_AS_IS = "as here"
+_AS_IS = "as is"
 _PREFIX = "module."  # of networks saved from inside DataParallel
 # What statistics are before the first batch.
 _INITIAL = {"running_mean": 0, "running_var": 1, "num_batches_tracked": 0}
@@ -30,7 +30,7 @@ class Loaded:
     Attributes:
         format: whose names were translated, by the formats of the registered networks:
             ``"PySlowFast"``, ``"MutualNet"`` or ``"torchvision ResNet"`` (in a video network);
-            ``"as here"`` where none had to be.
+            ``"as is"`` where none had to be.
         skipped: names in the file that were not used.
         reset: names in the network, of BatchNorm statistics that the file does not have,
             which are at their initial values now.
