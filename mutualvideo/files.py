@@ -55,6 +55,17 @@ def atomic_path(path, durable=False):
             temporary.unlink(missing_ok=True)
 
 
+def require_writable(path):
+    """Raises as :func:`atomic_path` does if ``path`` cannot be made; it stays as it is."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        _create(temporary, path)
+    finally:
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+
+
 def _create(temporary, path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

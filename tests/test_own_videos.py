@@ -178,3 +178,16 @@ def test_print_config_of_a_folder_trains_nothing(tmp_path, capsys, monkeypatch):
 def test_arguments_that_are_no_pairs(tmp_path, arguments, words):
     with pytest.raises(InputError, match=words):
         main(["train", *(str(tmp_path) if text == "FOLDER" else text for text in arguments)])
+
+
+def test_a_run_on_other_videos_is_not_taken_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [folder_of(tmp_path / name / "clips", 20) for name in ("a", "b")]
+    begun, _ = own_run(folders[0], CONFIG, overrides(), free_bytes=GIB)
+    run = tmp_path / begun.OUTPUT_DIR
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints/checkpoint_epoch_00001.pyth").touch()
+    (run / "config.yaml").write_text(begun.dump())
+    assert own_run(folders[0], CONFIG, overrides(), free_bytes=1)[0] == begun
+    with pytest.raises(InputError, match="output/clips: holds a run on .*a/clips: give OUTPUT_DIR"):
+        own_run(folders[1], CONFIG, overrides(), free_bytes=GIB)

@@ -87,7 +87,7 @@ def own_run(
     kinds = _kinds(folder, trace_run(config, [*where, *overrides])[0], given)
     where += [text for one in kinds for text in (one.key, str(one.value))]
     place = given.get("OUTPUT_DIR") or os.path.join(FOLDER, Path(folder).resolve().name)
-    begun = _begun(place)
+    begun = _begun(place, folder if "OUTPUT_DIR" not in given else None)
     decided = given
     if begun is not None or Path(config).parent.name != "Own":
         decided = {**dict.fromkeys(_RECIPE, ""), **given}
@@ -133,16 +133,23 @@ def _kinds(folder: StrPath, cfg: CfgNode, given: Mapping[str, str]) -> list[Choi
     return found
 
 
-def _begun(place: str) -> list[Choice] | None:
-    """What the run in ``place`` that is to go on trains by; ``None``: there is none."""
+def _begun(place: str, folder: StrPath | None) -> list[Choice] | None:
+    """What the run in ``place`` that is to go on trains by; ``None``: there is none.
+
+    Raises:
+        InputError: if it is one on other videos than those in ``folder``.
+    """
     if newest_checkpoint(place) is None:
         return None
     try:
         with open(os.path.join(place, "config.yaml"), encoding="utf-8") as file:
             kept = yaml.safe_load(file)
         values = {key: kept[key.split(".")[0]][key.split(".")[1]] for key in _RECIPE}
+        theirs = str(kept["DATA"]["PATH_TO_DATA_DIR"])
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
         return None
+    if folder is not None and os.path.realpath(theirs) != os.path.realpath(folder):
+        raise InputError(f"{place}: holds a run on {theirs}: give OUTPUT_DIR another folder")
     return [Choice(key, value, f"the run in {place} has it") for key, value in values.items()]
 
 

@@ -99,3 +99,9 @@ def _numbers(text, count):
             "for each class"
         )
     return found
+
+
+def class_names(dataset):
+    """Names of the classes of what a loader reads, by label; ``None``: the data do not say."""
+    found = getattr(dataset, "classes", None)
+    return [name for _, name in sorted(found.items())] if isinstance(found, dict) else found

@@ -101,6 +101,11 @@ class PicturesByKey(Dataset):
     def __init__(self, pictures: CocoPictures, seed: int, training: bool) -> None:
         self.pictures, self._seed, self._training = pictures, seed, training
 
+    @property
+    def classes(self) -> dict[int, str]:
+        """``{label: name}``."""
+        return self.pictures.classes
+
     def __len__(self) -> int:
         return len(self.pictures)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from mutualvideo.config import get_cfg, takes_pictures
+from mutualvideo.data.class_count import class_names
 from mutualvideo.engine.kept_memory import kept_bytes as _kept_bytes
 from mutualvideo.engine.optimizer import learning_rate
 from mutualvideo.engine.starting_point import load_initial, newest_of
@@ -119,7 +120,8 @@ def _dry_run(cfg, context, say, doing):
         load_initial(cfg, model)
     weights = task.class_weights(cfg, loader.dataset) if told else None
     updater = Updater(cfg, context.device, model, class_weights=weights)
-    progress = Progress() if newest is None else resume(*newest, cfg, updater)
+    classes = class_names(loader.dataset) if told else None
+    progress = Progress() if newest is None else resume(*newest, cfg, updater, classes)
     first = sampler.alone  # before, the full network is alone
     draws = [sampler.draw(first + step) for step in range(_DRAWS)]
     with heard("counting multiply-adds", doing):

@@ -7,6 +7,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from mutualvideo.data.class_count import class_names
 from mutualvideo.engine.best import Best
 from mutualvideo.engine.curves import plot_training
 from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
@@ -160,7 +161,7 @@ class _Training:
             compile_training(model, sampler.grid(), cfg.TRAIN.COMPILE_GRAPHS, steps=self._shapes())
         self.progress = Progress()
         if newest is not None:
-            self.progress = resume(*newest, cfg, self.updater)
+            self.progress = resume(*newest, cfg, self.updater, class_names(self.loader.dataset))
             if self.progress.step > self.plan.steps_of(self.progress.epoch):
                 raise InputError(
                     f"{newest[0]}: {self.progress.step} steps of an epoch are done, which has "
@@ -239,7 +240,9 @@ class _Training:
         if self.context.is_main and self.best.is_due(done):
 
             def save(path):
-                save_checkpoint(self.cfg, self.updater, self.progress, path)
+                save_checkpoint(
+                    self.cfg, self.updater, self.progress, path, class_names(self.loader.dataset)
+                )
 
             self.best.judge(done, score, save)
         return validated
@@ -267,7 +270,9 @@ class _Training:
         require_finite(self.model, self.cfg.OUTPUT_DIR)  # within an epoch too
         if self.context.is_main:
             require_same_folder(self.cfg.OUTPUT_DIR)
-            logger.info("wrote %s", save_checkpoint(self.cfg, self.updater, whole))
+            classes = class_names(self.loader.dataset)
+            path = save_checkpoint(self.cfg, self.updater, whole, classes=classes)
+            logger.info("wrote %s", path)
             steps = self._number()
             macs = training_macs(self.model, self.sampler, steps, 0, self._clips_of, self._costs)
             self.cost.save(self.progress.epoch, steps, macs)

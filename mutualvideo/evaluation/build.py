@@ -15,6 +15,7 @@ from mutualvideo.backends import make_backend
 from mutualvideo.backends.common.latency import about_latency, measure_rows
 from mutualvideo.budget import format_macs
 from mutualvideo.data.annotations import Video
+from mutualvideo.data.class_count import class_names
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
@@ -42,7 +43,7 @@ from mutualvideo.models.network import Curve
 from mutualvideo.models.weights.zoo import PREFIX as ZOO_PREFIX
 from mutualvideo.registry import is_detector
 from mutualvideo.run.bars import tracked
-from mutualvideo.run.checkpoint import save_weights
+from mutualvideo.run.checkpoint import require_same_classes, save_weights
 from mutualvideo.run.distributed import Context, barrier
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.resume import Work, work_key
@@ -172,6 +173,7 @@ def evaluate_grid(
     shards = (context.rank, context.world_size)
     loader = build_loader(cfg, "test", *shards)
     listing = loader.dataset.videos
+    require_same_classes(path, checkpoint, class_names(loader.dataset))
     key = work_key(cfg, fingerprint(path), manifest(listing), subnets, context.world_size)
     work = Work(cfg.OUTPUT_DIR, key, context.rank)
     if work.get("statistics") is None:

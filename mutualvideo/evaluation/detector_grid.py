@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from fvcore.common.config import CfgNode
 
+from mutualvideo.data.class_count import class_names
 from mutualvideo.detection.coco_pictures import CocoPictures
 from mutualvideo.detection.coco_splits import detection_loader, read_split
 from mutualvideo.detection.detector_costs import detector_costs
@@ -23,6 +24,7 @@ from mutualvideo.models import (
     local_weights,
     read_checkpoint,
 )
+from mutualvideo.run.checkpoint import require_same_classes
 from mutualvideo.run.distributed import Context, barrier
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.tensor_file import write_tensors
@@ -56,6 +58,7 @@ def evaluate_detector_grid(
     checkpoint = read_checkpoint(path)
     cfg = adopt_checkpoint_cfg(cfg, checkpoint, path)
     data = read_split(cfg, "test")
+    require_same_classes(path, checkpoint, class_names(data))
     if not cfg.MODEL.NUM_CLASSES:
         cfg = cfg.clone()
         cfg.MODEL.NUM_CLASSES = data.num_classes

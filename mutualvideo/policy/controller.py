@@ -92,11 +92,7 @@ class Controller:
                 row answers and :attr:`late` says so.)
         """
         given = Budget.of(budget, macs=macs, ms=ms, fps=fps)
-        if given.unit not in CLIP_UNITS:
-            raise InputError(
-                f"budget of {given}: is of a stream in continual form; that of clips is in "
-                "multiply-adds, milliseconds or clips per second"
-            )
+        require_of_clips(given)
         limit = given.per_clip
         measured = all(row.latency_ms for row in self.table)
         if limit.unit == "macs":
@@ -206,6 +202,19 @@ class Controller:
         if self.slowdown.factor is None:
             return 0
         return max((index for index in indices if self._load(index) <= TARGET), default=0)
+
+
+def require_of_clips(budget: Budget) -> None:
+    """Refuses a budget of a stream in continual form.
+
+    Raises:
+        InputError: for one.
+    """
+    if budget.unit not in CLIP_UNITS:
+        raise InputError(
+            f"budget of {budget}: is of a stream in continual form; that of clips is in "
+            "multiply-adds, milliseconds or clips per second"
+        )
 
 
 def ladder_of(table: QueryTable, cost: str) -> list[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.policy.batching import BatchLatency
-from mutualvideo.policy.controller import ladder_of
+from mutualvideo.policy.controller import ladder_of, require_of_clips
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable, Row
 
@@ -41,8 +41,10 @@ class Steps:
             Tuple of ``Row``, cheapest first, the best at the end.
 
         Raises:
-            InputError: if the budget is below the cheapest row, or its best row cannot answer.
+            InputError: if the budget is below the cheapest row, its best row cannot answer, or it
+                is one of a continual form.
         """
+        require_of_clips(budget)
         if budget.unit == "macs":
             return self._up_to(self._table.best(budget), budget.value)
         self._table.best(budget)  # below the cheapest row of the table: an error

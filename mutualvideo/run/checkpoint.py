@@ -59,7 +59,7 @@ def newest_checkpoint(output_dir):
     return found[0][1] if found else None
 
 
-def save_checkpoint(cfg, updater, progress, path=None):
+def save_checkpoint(cfg, updater, progress, path=None, classes=None):
     """Writes everything a resume needs; returns the path.
 
     The configuration travels inside, and with it the rounding rule and the width range. When it
@@ -71,6 +71,7 @@ def save_checkpoint(cfg, updater, progress, path=None):
         updater: :class:`~mutualvideo.engine.update.Updater`.
         progress: :class:`~mutualvideo.run.progress.Progress` of all processes together.
         path: where to, instead of where it is found again; then no other is removed.
+        classes: names of the classes that the data have, or ``None``.
 
     Raises:
         InputError: if it cannot be written; the ones before are as they were.
@@ -90,6 +91,8 @@ def save_checkpoint(cfg, updater, progress, path=None):
         content["needs"] = needs
     if updater.ema is not None:
         content["ema_state"] = updater.ema.state_dict()
+    if classes:
+        content["classes"] = list(classes)
     write_tensors(content, place, durable=True)
     if path is None:
         _remove_old(cfg, (progress.epoch, progress.step))
@@ -180,7 +183,7 @@ def read_newest(output_dir):
     return None
 
 
-def resume(path, content, cfg, updater):
+def resume(path, content, cfg, updater, classes=None):
     """Takes up a run where a checkpoint left it; logs the keys that were changed since.
 
     What the configuration says of optimiser, precision and moving average holds, not what it
@@ -190,12 +193,14 @@ def resume(path, content, cfg, updater):
         path, content: from :func:`read_newest`.
         cfg: the configuration.
         updater: :class:`~mutualvideo.engine.update.Updater`; its parts are overwritten.
+        classes: names of the classes that the data have now, or ``None``.
 
     Returns:
         :class:`~mutualvideo.run.progress.Progress`.
 
     Raises:
-        InputError: if it is of another architecture, or no checkpoint of training here.
+        InputError: if it is of another architecture or other classes, or no checkpoint of training
+            here.
     """
     if content.get("format") != _FORMAT:
         raise InputError(
@@ -207,6 +212,13 @@ def resume(path, content, cfg, updater):
             f"{path}: has version {shown(content.get('version'))}, this release continues 1 to "
             f"{_VERSION}; name it in TRAIN.CHECKPOINT_FILE_PATH to start from its weights"
         )
+    require_same_classes(
+        path,
+        content,
+        classes,
+        "give another OUTPUT_DIR, or name the file in TRAIN.CHECKPOINT_FILE_PATH to start from its "
+        "weights",
+    )
     adopt_checkpoint_cfg(cfg, content, path)
     if isinstance(content.get("cfg"), dict):
         theirs = cfg_from_dict(content["cfg"], path)
@@ -234,6 +246,27 @@ def resume(path, content, cfg, updater):
             "its weights"
         ) from error
     return progress
+
+
+def require_same_classes(
+    path, content, ours, remedy="give it data of its own classes, by the same names"
+):
+    """Refuses data of other classes: a network answers with the place of a class among them.
+
+    Args:
+        path, content: of a checkpoint.
+        ours: names of the classes that the data have, or ``None``.
+        remedy: what helps, in words.
+
+    Raises:
+        InputError: if both are known and differ.
+    """
+    theirs = content.get("classes")
+    if not theirs or not ours or list(theirs) == list(ours):
+        return
+    odd = next((pair for pair in zip(theirs, ours, strict=False) if pair[0] != pair[1]), None)
+    told = f"{odd[0]} where the data have {odd[1]}" if odd else f"{len(theirs)}, not {len(ours)}"
+    raise InputError(f"{path}: was trained on other classes ({told}): {remedy}")
 
 
 def _log_changes(path, before, now):

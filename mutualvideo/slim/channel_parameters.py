@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule
 
-from mutualvideo.slim.rules import Segments
+from mutualvideo.slim.rules import Fixed, Segments
 from mutualvideo.slim.tracing.shadow import along
 from mutualvideo.slim.twin_base import Twin
 
@@ -46,42 +46,91 @@ class Loan:
     dim: int
     source: str
 
+    @property
+    def is_whole(self):
+        return all(part.rule == Fixed() for part in self.segments.parts)
+
     def take(self, tensor, state):
+        whole = self.is_whole or tensor.dim() <= self.dim
+        if whole or tensor.shape[self.dim] != self.segments.entries:
+            return tensor  # nothing to cut, or the module has put something else there
         count = self.segments.active(state.width, state.divisor)
         if count == tensor.shape[self.dim]:
             return tensor
         if len(self.segments.parts) == 1:
             return tensor.narrow(self.dim, 0, count)
-        index = self.segments.index(state.width, state.divisor, tensor.device)
-        return tensor.index_select(self.dim, index)
+        return tensor.index_select(self.dim, self._index(state, tensor.device))
+
+    @torch.no_grad()
+    def put(self, part, tensor, state):
+        """Writes ``part``, of the active channels, into ``tensor``, which has all of them."""
+        tensor.index_copy_(self.dim, self._index(state, tensor.device), part.to(tensor.dtype))
+
+    def _index(self, state, device):
+        return self.segments.index(state.width, state.divisor, device)
 
 
 class Lender:
-    """Mixed in before a module's class."""
+    """Mixed in before a module's class.
+
+    While it runs in training, ``borrowed`` holds copies of buffers that it reads, and what it
+    assigns to them. They end with the pass, unless it is the full network's: then those that hold
+    the active channels alone are put back where they belong.
+    """
+
+    def forward(self, *args, **kwargs):
+        if not (self.training and self._buffers):
+            return self.static.forward(self, *args, **kwargs)
+        self.__dict__["borrowed"] = {}
+        try:
+            out = self.static.forward(self, *args, **kwargs)
+            for name, part in self.borrowed.items() if self._moves else ():
+                self.loans[name].put(part, self._buffers[name], self.slim)
+        finally:
+            del self.__dict__["borrowed"]
+        return out
 
     def __getattr__(self, name):
+        if name in self.__dict__.get("borrowed", ()):
+            return self.borrowed[name]
         value = super().__getattr__(name)
         loan = self.__dict__.get("loans", {}).get(name)
-        if loan is None or value is None:
-            return value
         observer = self.slim.observer
-        if observer is None:
-            return self._taken(name, value, loan)
+        if observer is None or not isinstance(value, torch.Tensor):
+            return self._lent(name, value, loan)
         with observer.silence():
-            value = self._taken(name, value, loan)
-            labels = observer.book.makes(loan.source, loan.segments.entries)
-            observer.set(value, along(labels, loan.dim, value.dim()))
+            value = self._lent(name, value, loan)
+            if loan is not None:
+                labels = observer.book.makes(loan.source, loan.segments.entries)
+                observer.set(value, along(labels, loan.dim, value.dim()))
         return value
 
     def __setattr__(self, name, value):
-        lent = name in self.__dict__.get("loans", {}) and name in self._buffers
-        if not (lent and self.training and not self.slim.is_full):
+        whole = self._buffers.get(name) if "borrowed" in self.__dict__ else None
+        if whole is not None and (not self._moves or self._cut(name, whole) is not whole):
+            self.borrowed[name] = value
+        else:
             super().__setattr__(name, value)
 
-    def _taken(self, name, value, loan):
-        part = loan.take(value, self.slim)
-        written = name in self._buffers and self.training and not self.slim.is_full
-        return part.clone() if written else part
+    @property
+    def _moves(self):
+        """Whether what is written to buffers lasts."""
+        return self.slim.is_full and not self.slim.recomputing
+
+    def _cut(self, name, value):
+        loan = self.loans.get(name)
+        return value if loan is None else loan.take(value, self.slim)
+
+    def _lent(self, name, value, loan):
+        part = value if loan is None or value is None else loan.take(value, self.slim)
+        if value is None or name not in self.__dict__["_buffers"]:
+            return part
+        if not self.training or (self._moves and part is value):
+            return part
+        part = part.clone()
+        if "borrowed" in self.__dict__:
+            self.borrowed[name] = part
+        return part
 
     def active_parameters(self):
         """How many numbers of its own parameters are in use."""

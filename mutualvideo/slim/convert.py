@@ -8,7 +8,7 @@ from torch import nn
 
 from mutualvideo.errors import InputError, shown
 from mutualvideo.slim.batch_norm_layers import BatchNormTwin
-from mutualvideo.slim.channel_parameters import Loan, channel_parameters, lend
+from mutualvideo.slim.channel_parameters import Lender, Loan, channel_parameters, lend
 from mutualvideo.slim.layers import TWINS
 from mutualvideo.slim.network_protocol import check_subnet, tell_subnet
 from mutualvideo.slim.rules import Fixed, Segment, Segments
@@ -129,6 +129,9 @@ def slimmable(
 
     def tell(network, plan):
         tell_plan(network, plan, layers, parameters, told)
+        for name in names:
+            if name in plan.moved and not isinstance(network.get_submodule(name), Lender):
+                lend(network.get_submodule(name), {}, network.slim_state)
 
     def parameters(network):
         return channel_parameters(network, names)

@@ -53,6 +53,8 @@ def test_rows_that_cannot_answer():
         with pytest.raises(InputError, match="0.5x2x8 was never calibrated"):
             call()
     assert subnets(steps.only(C)) == [C]
+    with pytest.raises(InputError, match="is of a stream in continual form"):
+        steps.within(Budget.parse("2G/s"))
     with pytest.raises(InputError, match="below the cheapest sub-network, 0.25x2x8 at 1.0 ms"):
         steps.within(Budget.parse("0.5ms"))
 

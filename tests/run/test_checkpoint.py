@@ -61,6 +61,27 @@ def flat(updater):
     return [tensor for state in states for tensor in state.values()]
 
 
+@pytest.mark.parametrize(
+    "now, words",
+    [
+        (["cat", "dog"], "other classes \\(jump where the data have cat\\)"),
+        (["wave", "jump"], "jump where the data have wave"),
+        (["jump", "wave", "walk"], "other classes \\(2, not 3\\)"),
+        (["jump", "wave"], None),
+        (None, None),
+    ],
+)
+def test_a_run_of_other_classes_is_not_taken_up(tiny, now, words):
+    cfg = tiny()
+    updater = stepped(cfg)
+    save_checkpoint(cfg, updater, Progress(1), classes=["jump", "wave"])
+    if words is None:
+        resume(*read_newest(cfg.OUTPUT_DIR), cfg, updater, now)
+        return
+    with pytest.raises(InputError, match=words):
+        resume(*read_newest(cfg.OUTPUT_DIR), cfg, updater, now)
+
+
 def test_what_was_saved_comes_back(saved):
     cfg, updater, path = saved
     assert os.path.basename(path) == "checkpoint_epoch_00002_step_000001.pyth"

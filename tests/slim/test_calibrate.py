@@ -141,6 +141,21 @@ def test_round_trip_through_a_file(model, clips, tmp_path):
             assert torch.equal(model(x), other(x))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_statistics_are_float32_and_follow_the_precision_of_the_network(model, clips, dtype):
+    calibrate(model, HALF, clips)
+    kept = get_statistics(model)
+    other = build_model(make_cfg("X3D", X3D__DEPTH_FACTOR=1.0)).to(dtype)
+    load_statistics(other, kept)
+    norm = other.blocks[0].norm
+    assert {t.dtype for t in norm.statistics[HALF]} == {dtype}
+    again = get_statistics(other)
+    assert {t.dtype for pair in again["subnets"][str(HALF)].values() for t in pair} == {
+        torch.float32
+    }
+    load_statistics(model, again)
+
+
 def test_uncalibrated_is_refused_by_name(model):
     require_calibrated(model, FULL, "evaluation")
     with pytest.raises(InputError, match="evaluation: sub-network 0.63x4x64 was never calibrated"):

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mutualvideo.mutual import mutual_step
 from mutualvideo.slim import extract, set_subnet, set_width, slimmable, slimmable_report
+from mutualvideo.slim.recompute import recompute
 from mutualvideo.subnet import Subnet
 
 
@@ -104,3 +106,107 @@ def test_what_is_kept_whole_after_a_first_plan_is_not_refused(layer):
     x = torch.randn(2, 3, 12, 12)
     torch.testing.assert_close(model(x), wanted(x))
     assert slimmable_report(model).kept["0"].startswith("view does something else")
+
+
+class Cumulative(OwnNorm):
+    """Counts its batches, as momentum=None does."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.register_buffer("count", torch.tensor(0))
+
+    def move(self, mean):
+        self.count += 1
+        self.running_mean += (mean - self.running_mean) / self.count
+
+
+class Joined(nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.one, self.other, self.norm = nn.Conv2d(3, 16, 3), nn.Conv2d(3, 16, 3), norm
+        self.fc = nn.Linear(32, 5)
+
+    def forward(self, x):
+        return self.fc(self.norm(torch.cat([self.one(x), self.other(x)], 1)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("norm", [InPlace, ByCopy, Data, Assigned, Functional, Cumulative])
+@pytest.mark.parametrize("joined", [False, True])
+def test_the_widest_network_of_a_range_below_1_moves_its_part(norm, joined):
+    torch.manual_seed(0)
+    model = Joined(norm(32)) if joined else network(norm)
+    slimmable(model, (0.25, 0.5)).train()
+    own = model.norm if joined else model[1]
+    x, subnet = torch.randn(4, 3, 12, 12), Subnet(0.5, None, 12)
+    set_width(model, 0.5)
+    plain = extract(model, subnet, example=x).train()
+    active = [*range(8), *range(16, 24)] if joined else list(range(16))
+    for _ in range(2):
+        torch.testing.assert_close(model(x), plain(x))
+    set_width(model, 0.25)
+    model(x + 3)
+    theirs = plain.norm if joined else plain[1]
+    for name, wanted in theirs.named_buffers():
+        found = dict(own.named_buffers())[name]
+        torch.testing.assert_close(found[active] if wanted.dim() else found, wanted)
+        if wanted.dim():
+            rest = found[[i for i in range(32) if i not in active]]
+            assert torch.equal(rest, torch.full_like(rest, float(name == "running_var")))
+
+
+@pytest.mark.parametrize("norm", [InPlace, Assigned, Cumulative])
+def test_counts_and_recomputed_passes(norm):
+    model = network(norm)
+    plain = copy.deepcopy(model).train()
+    slimmable(model, full=Subnet(1, None, 12)).train()
+    recompute(model, [model[1]])
+    x = torch.randn(4, 3, 12, 12)
+    for _ in range(2):
+        subnets = [Subnet(width, None, 12) for width in (1, 0.25, 0.6)]
+        mutual_step(model, x, torch.arange(4), subnets)
+        plain(x)
+    for name, wanted in plain[1].named_buffers():
+        torch.testing.assert_close(dict(model[1].named_buffers())[name], wanted)
+
+
+class Window(nn.Module):
+    """A buffer as long as the picture is wide, made anew when that changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("win", torch.hann_window(8))
+        self.register_buffer("seen", torch.zeros(2))
+        self.one, self.other = nn.Conv2d(3, 32, 1), nn.Conv2d(32, 4, 1)
+
+    def forward(self, x):
+        if self.win.shape[0] != x.shape[-1]:
+            self.win = torch.hann_window(x.shape[-1])
+        if self.training:
+            self.seen = torch.cat([self.seen, x.mean().detach()[None]])[-5:]
+        return self.other(self.one(x * self.win)).mean((2, 3))
+
+
+def test_buffers_that_are_no_numbers_for_channels():
+    model = Window()
+    plain = copy.deepcopy(model)
+    slimmable(model, example=torch.randn(4, 3, 8, 8))
+    for training in (False, True):
+        plain.train(training), model.train(training)
+        for size in (16, 4, 8, 12):
+            x = torch.randn(2, 3, size, size)
+            torch.testing.assert_close(model(x), plain(x))
+    assert torch.equal(model.seen, plain.seen) and len(model.seen) == 5
+    set_width(model, 0.25)
+    model(torch.randn(2, 3, 20, 20))
+    assert torch.equal(model.seen, plain.seen) and torch.equal(model.win, plain.win)
+
+
+def test_what_is_assigned_outside_of_a_pass_stays():
+    model = slimmable(network(InPlace)).train()
+    set_width(model, 0.5)
+    state = {name: torch.full_like(t, 7) for name, t in model.state_dict().items()}
+    model.load_state_dict(state, assign=True)
+    set_width(model, 1)
+    assert (model[1].running_mean == 7).all()
+    model[1].running_mean = torch.zeros(32)
+    assert (model.state_dict()["1.running_mean"] == 0).all()

@@ -10,7 +10,7 @@ from mutualvideo.data.annotations import read_annotations
 from mutualvideo.data.prepare.jobs import Failure, run_jobs
 from mutualvideo.data.prepare.video_tree import separate_folders, videos_below
 from mutualvideo.errors import InputError
-from mutualvideo.files import atomic_path
+from mutualvideo.files import atomic_path, require_writable
 from mutualvideo.media import DecodeError, VideoReader
 from mutualvideo.media.packet_index import moving_streams
 from mutualvideo.media.shards import Content
@@ -45,8 +45,7 @@ def check_list(
     for path in (good, bad, same):
         if path.resolve() == Path(csv_path).resolve():
             raise InputError(f"{path}: is the list itself; give another --output")
-        with atomic_path(path) as temporary:  # asked now, not after hours
-            temporary.write_text("")
+        require_writable(path)  # asked now, not after hours
     paths = dict.fromkeys(video.path for video in videos)
     reasons = dict(run_jobs(check_video, paths, workers, timeout, "check", progress=progress))
     wrong = [video for video in videos if reasons[video.path] is not None]
@@ -74,8 +73,7 @@ def check_folder(folder, output, workers=None, timeout=None, progress=None):
     """
     folder, output = separate_folders(folder, output, "--csv")
     bad = output / "bad.csv"
-    with atomic_path(bad) as temporary:  # asked now, not after hours
-        temporary.write_text("")
+    require_writable(bad)  # asked now, not after hours
     paths = {str(folder / name): name for name in videos_below(folder)}
     reasons = run_jobs(check_video, paths, workers, timeout, "check", progress=progress)
     found = [(paths[path], as_text(reason)) for path, reason in reasons if reason is not None]

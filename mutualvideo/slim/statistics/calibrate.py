@@ -127,7 +127,7 @@ def get_statistics(model):
     subnets = {}
     for name, norm in batch_norms(model):
         for subnet, pair in norm.statistics.items():
-            subnets.setdefault(str(subnet), {})[name] = tuple(t.cpu() for t in pair)
+            subnets.setdefault(str(subnet), {})[name] = tuple(t.float().cpu() for t in pair)
     return {"format": _FORMAT, "subnets": subnets}
 
 
@@ -183,8 +183,10 @@ def load_statistics(model, source):
                     f"{origin}: {subnet} belongs to another network: the mean and variance of "
                     f"{name} are not two float32 tensors of at most {norms[name].num_features}"
                 )
-            device = next(norms[name].parameters(), pair[0]).device
-            loaded[name][subnet] = tuple(tensor.to(device) for tensor in pair)
+            # On its device, in the precision of its own: a network may be .half().
+            like = next((t for t in norms[name].buffers() if t.is_floating_point()), None)
+            like = next(norms[name].parameters(), pair[0]) if like is None else like
+            loaded[name][subnet] = tuple(t.to(like.device, like.dtype) for t in pair)
     for name, norm in norms.items():
         norm.statistics = loaded[name]
     state = slim_state(model)

@@ -34,6 +34,7 @@ class Plan:
         loose: pairs of (channels, rule) of blocks that the forward takes apart and that keep no
             proportions to one another.
         locked: bool (blocks,): their channels may not be exchanged, for the sake of the answers.
+        moved: modules that write to buffers of theirs in training.
         moving: names of the operations that take channels apart or move them.
         share: of multiply-adds that follow the width.
         whole_modules: ``{module: reason}`` of those that are left as they are.
@@ -51,6 +52,7 @@ class Plan:
     place: np.ndarray
     kept: dict
     loose: set = field(default_factory=set)
+    moved: set = field(default_factory=set)
     locked: np.ndarray = None
     moving: set = field(default_factory=set)
     share: float = 1.0

@@ -1,6 +1,7 @@
 """Traces a network, makes a plan, proves it, and pins what does not hold, until all of it does."""
 
 import random
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +87,7 @@ class _Session:
         self.twin, self.state, self.tell = twin, convert(twin), tell
         self.state.shapes_only = True
         self.parameters, self.labels, self.passes = parameters(twin), Labels(), []
+        self.moved = set()
         self.on_meta = all(t.is_meta for t in tree_leaves(args) if isinstance(t, torch.Tensor))
 
     def _observe(self, flow):
@@ -94,8 +96,9 @@ class _Session:
     def trace(self, args, training, may_attend):
         self.state.width = 1.0  # whole, even where the widest width allowed is less
         self.twin.train(training)
-        with _same_chances(), _NoAttention(self, may_attend):
+        with _same_start(self.twin) as written, _same_chances(), _NoAttention(self, may_attend):
             found = trace(self.twin, args, self.labels, self.parameters, self._observe)
+        self.moved |= written if training else set()
         self.passes.append(Pass(args, training, found))
 
     def more_passes(self, may_attend):
@@ -134,6 +137,7 @@ class _Session:
         some = [low + (high - low) * share for share in shares]
         while True:
             plan = make_plan(self.labels, self.reads, rules, low, divisor)
+            plan.moved = self.moved
             self.tell(self.twin, plan)
             try:
                 for width in dict.fromkeys([*some, *changes(plan.loose, (low, high), divisor)]):
@@ -159,7 +163,7 @@ class _Session:
             self.state.select(width)
             self.twin.train(one.training)
             values = not self.on_meta
-            with _same_chances():
+            with _same_start(self.twin), _same_chances():
                 prove(self.twin, one.args, one.found, plan, self.parameters, self._observe, values)
         if narrowest and self.on_meta:
             self._prove_another_batch(width)
@@ -235,6 +239,30 @@ class _Session:
             if shadow is not None
         ]
         return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+
+@contextmanager
+def _same_start(model):
+    """Buffers that a pass replaces come back; yields a set: of modules that wrote to theirs."""
+    written = set()
+    before = [
+        (name, module, own, tensor, _version(tensor))
+        for name, module in model.named_modules()
+        for own, tensor in module._buffers.items()
+        if tensor is not None
+    ]
+    try:
+        yield written
+    finally:
+        for name, module, own, tensor, version in before:
+            if module._buffers.get(own) is not tensor or _version(tensor) != version:
+                written.add(name)
+            module._buffers[own] = tensor
+
+
+def _version(tensor):
+    """Rises when it is written to; tensors of inference do not tell."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def _locked(plan, events):

@@ -114,6 +114,26 @@ def test_a_folder_of_classes(folder, tmp_path):
         check.check_folder(videos, videos / "out")
 
 
+def test_nothing_is_written_before_something_is_known(folder, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    before = {name: f"of before, {name}" for name in ("good.csv", "bad.csv", "list.csv")}
+    for name, text in before.items():
+        (out / name).write_text(text)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(check, "run_jobs", interrupted)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.csv").write_text("a.mp4 0\n")
+    with pytest.raises(InputError, match="holds no video"):
+        check.check_folder(tmp_path / "empty", out)
+    with pytest.raises(KeyboardInterrupt):
+        check.check_list(tmp_path / "list.csv", out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == before
+
+
 def test_several_labels_stay_as_they_are(folder):
     listed = folder / "in put/some.csv"
     listed.write_text("c.mp4 1,7\nd.mp4 2,5\n")
