@@ -87,13 +87,14 @@ def own_run(
     kinds = _kinds(folder, trace_run(config, [*where, *overrides])[0], given)
     where += [text for one in kinds for text in (one.key, str(one.value))]
     place = given.get("OUTPUT_DIR") or os.path.join(FOLDER, Path(folder).resolve().name)
-    begun = _begun(place, folder if "OUTPUT_DIR" not in given else None)
-    decided = given
+    asked, _ = trace_run(config, [*where, *overrides])
+    begun, decided = None, given
+    if asked.TRAIN.AUTO_RESUME:
+        begun = _begun(place, folder if "OUTPUT_DIR" not in given else None)
     if begun is not None or Path(config).parent.name != "Own":
         decided = {**dict.fromkeys(_RECIPE, ""), **given}
     # Its own epochs: the warm-up is a share of them.
     own = [text for key, value in given.items() if key != _EPOCHS_KEY for text in (key, value)]
-    asked, _ = trace_run(config, [*where, *overrides])
     cfg, _ = trace_run(config, [*where, *own])
     cfg = settle_classes(cfg)
     videos = len(read_videos(cfg.TRAIN.DATASET, cfg, "train").videos)
@@ -149,7 +150,10 @@ def _begun(place: str, folder: StrPath | None) -> list[Choice] | None:
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
         return None
     if folder is not None and os.path.realpath(theirs) != os.path.realpath(folder):
-        raise InputError(f"{place}: holds a run on {theirs}: give OUTPUT_DIR another folder")
+        raise InputError(
+            f"{place}: holds a run on {theirs}: give OUTPUT_DIR another folder, or, if these are "
+            f"the same videos and it is to go on, OUTPUT_DIR {place}"
+        )
     return [Choice(key, value, f"the run in {place} has it") for key, value in values.items()]
 
 

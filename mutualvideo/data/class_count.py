@@ -102,6 +102,6 @@ def _numbers(text, count):
 
 
 def class_names(dataset):
-    """Names of the classes of what a loader reads, by label; ``None``: the data do not say."""
+    """``{label: name}`` of the classes of what a loader reads; ``None``: the data do not say."""
     found = getattr(dataset, "classes", None)
-    return [name for _, name in sorted(found.items())] if isinstance(found, dict) else found
+    return dict(enumerate(found)) if isinstance(found, list) else found

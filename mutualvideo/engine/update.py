@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from mutualvideo.engine.buffers import Buffers
 from mutualvideo.engine.ema import build_ema
 from mutualvideo.engine.optimizer import build_optimizer, set_learning_rate
 from mutualvideo.engine.tasks import task_of
@@ -67,8 +68,7 @@ class Updater:
         weights = None if class_weights is None else class_weights.to(device)
         self._teaching = Teaching(cfg.MUTUAL.LABEL_SHARE, cfg.DATA.MULTI_LABEL, weights)
         self._max_norm = cfg.SOLVER.CLIP_GRAD_L2NORM
-        self._buffers = list(model.buffers())
-        self._before = [buffer.clone() for buffer in self._buffers]
+        self._before = Buffers(model)
 
     def __call__(self, clips, targets, subnets, label_smoothing, rate, strength=1.0, norm_parts=1):
         """Takes one step at learning rate ``rate``; the rest as ``mutual_step`` takes it.
@@ -82,7 +82,7 @@ class Updater:
             return self._take(clips, targets, subnets, label_smoothing, rate, strength)
 
     def _take(self, clips, targets, subnets, label_smoothing, rate, strength):
-        _copy(self._before, self._buffers)
+        self._before.keep()
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         weights = [1.0] + [strength] * (len(subnets) - 1)
@@ -104,7 +104,7 @@ class Updater:
         else:
             fault = self._fault(results)
             if fault is not None:
-                _copy(self._buffers, self._before)
+                self._before.put_back()
         self.scaler.update()
         return Update(results, fault)
 
@@ -155,9 +155,3 @@ def _check_bfloat16(device):
                     f"TRAIN.PRECISION bfloat16: {torch.cuda.get_device_name(device)} has none; set "
                     "TRAIN.PRECISION float16 or TRAIN.MIXED_PRECISION False"
                 )
-
-
-@torch.no_grad()
-def _copy(into, out_of):
-    if into:
-        torch._foreach_copy_(into, out_of)

@@ -22,7 +22,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.evaluation.board import show_table
 from mutualvideo.evaluation.cascade_fit import fit_cascades
 from mutualvideo.evaluation.choose_statistics import choose_statistics, require_choice
-from mutualvideo.evaluation.continual_rows import continual_rows, for_streams
+from mutualvideo.evaluation.continual_rows import continual_rows, for_streams, require_one_label
 from mutualvideo.evaluation.evaluate import evaluate
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.evaluation.results import RESULTS_NAME, library_versions, write_results
@@ -167,6 +167,7 @@ def evaluate_grid(
     if named.startswith(ZOO_PREFIX):
         _require_trained_width(subnets, named)
     require_choice(cfg.TABLE.STATISTICS)
+    require_one_label(cfg)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
     place(model, context.device).eval()

@@ -29,6 +29,19 @@ logger = logging.getLogger(__name__)
 _TIMED = 9
 
 
+def require_one_label(cfg: CfgNode) -> None:
+    """Refuses continual rows of videos with several labels: their accuracy is a top-1.
+
+    Raises:
+        InputError: for TABLE.CONTINUAL with DATA.MULTI_LABEL.
+    """
+    if cfg.TABLE.CONTINUAL and cfg.DATA.MULTI_LABEL:
+        raise InputError(
+            "TABLE.CONTINUAL: rows in continual form are judged by the one label of a video, and "
+            "with DATA.MULTI_LABEL True videos have several: set TABLE.CONTINUAL False"
+        )
+
+
 @torch.inference_mode()
 def continual_rows(
     model: nn.Module, subnets: Sequence[Subnet], videos: Sequence[Video], cfg: CfgNode

@@ -71,7 +71,7 @@ def save_checkpoint(cfg, updater, progress, path=None, classes=None):
         updater: :class:`~mutualvideo.engine.update.Updater`.
         progress: :class:`~mutualvideo.run.progress.Progress` of all processes together.
         path: where to, instead of where it is found again; then no other is removed.
-        classes: names of the classes that the data have, or ``None``.
+        classes: ``{label: name}`` of the classes that the data have, or ``None``.
 
     Raises:
         InputError: if it cannot be written; the ones before are as they were.
@@ -92,7 +92,7 @@ def save_checkpoint(cfg, updater, progress, path=None, classes=None):
     if updater.ema is not None:
         content["ema_state"] = updater.ema.state_dict()
     if classes:
-        content["classes"] = list(classes)
+        content["classes"] = classes
     write_tensors(content, place, durable=True)
     if path is None:
         _remove_old(cfg, (progress.epoch, progress.step))
@@ -139,8 +139,7 @@ def save_average(path, output_dir):
         if name.startswith("module.")
     }
     kept = {key: content.get(key) for key in ("format", "version", "epoch", "cfg")}
-    if "needs" in content:
-        kept["needs"] = content["needs"]
+    kept |= {key: content[key] for key in ("needs", "classes") if key in content}
     found = os.path.join(output_dir, "checkpoints", os.path.basename(path))
     write_tensors({**kept, "model_state": state}, found, durable=True)
     return found
@@ -193,7 +192,7 @@ def resume(path, content, cfg, updater, classes=None):
         path, content: from :func:`read_newest`.
         cfg: the configuration.
         updater: :class:`~mutualvideo.engine.update.Updater`; its parts are overwritten.
-        classes: names of the classes that the data have now, or ``None``.
+        classes: ``{label: name}`` of the classes that the data have now, or ``None``.
 
     Returns:
         :class:`~mutualvideo.run.progress.Progress`.
@@ -253,20 +252,36 @@ def require_same_classes(
 ):
     """Refuses data of other classes: a network answers with the place of a class among them.
 
+    Names that are spelt in another way, and a few that nobody else has, are taken for the same
+    classes, renamed, with a warning. Data may have some of the classes alone.
+
     Args:
-        path, content: of a checkpoint.
-        ours: names of the classes that the data have, or ``None``.
+        path, content: of a checkpoint; those that training here did not write tell no classes.
+        ours: ``{label: name}`` of the classes that the data have, or ``None``.
         remedy: what helps, in words.
 
     Raises:
-        InputError: if both are known and differ.
+        InputError: if a name has another label, or fewer than half of them are where they were.
     """
-    theirs = content.get("classes")
-    if not theirs or not ours or list(theirs) == list(ours):
+    theirs = content.get("classes") if content.get("format") == _FORMAT else None
+    if not isinstance(theirs, dict) or not ours:
         return
-    odd = next((pair for pair in zip(theirs, ours, strict=False) if pair[0] != pair[1]), None)
-    told = f"{odd[0]} where the data have {odd[1]}" if odd else f"{len(theirs)}, not {len(ours)}"
-    raise InputError(f"{path}: was trained on other classes ({told}): {remedy}")
+    theirs, ours = ({k: _plain(v) for k, v in one.items()} for one in (theirs, ours))
+    labels = {name: label for label, name in theirs.items()}
+    odd = [label for label, name in ours.items() if theirs.get(label) != name]
+    moved = next((label for label in odd if labels.get(ours[label], label) != label), None)
+    if moved is None and len(odd) > len(ours) / 2:
+        moved = odd[0]
+    if moved is not None:
+        told = f"{theirs.get(moved, 'none')} where the data have {ours[moved]}"
+        raise InputError(f"{path}: was trained on other classes ({told}): {remedy}")
+    if odd:
+        told = ", ".join(f"{theirs.get(label, 'none')} -> {ours[label]}" for label in odd)
+        logger.warning("%s: names of classes were changed since: %s", path, told)
+
+
+def _plain(name):
+    return " ".join(str(name).casefold().replace("_", " ").split())
 
 
 def _log_changes(path, before, now):

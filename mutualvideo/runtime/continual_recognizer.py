@@ -157,6 +157,12 @@ class ContinualRecognizer:
         with self._lock:
             self._stream = None
 
+    def scores(self, logits: Any) -> np.ndarray:
+        """float32 (B, classes): the softmax; of videos with several labels the sigmoid."""
+        several, logits = self._executor.backend.several_labels, logits.float()
+        found: np.ndarray = (logits.sigmoid() if several else logits.softmax(1)).cpu().numpy()
+        return found
+
     def pixels(self, frame: Any) -> np.ndarray:
         """What the network takes of a frame, float32 (3, S, S); arguments, errors: see predict."""
         (picture,) = as_clips(frame, pictures=True)
@@ -187,7 +193,7 @@ class ContinualRecognizer:
             self._follow(self._stream)
             ready_s = time.perf_counter()
             answer = self._stream.step(self._tensor(pixels))
-            scores = answer.logits.float().softmax(1).cpu().numpy()
+            scores = self.scores(answer.logits)
             delay = self._continual[answer.subnet].delay
         end_s = time.perf_counter()
         names = self._executor.class_names

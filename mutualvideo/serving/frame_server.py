@@ -235,7 +235,7 @@ class FrameServer(Awaited):
             late = end_s - came_s > self._frames.frame_s
             seat.missed += late
             assert seat.logits is not None  # every row takes a stream's first frame
-            scores = seat.logits.float().softmax(0).numpy()[None]
+            scores = self._frames.scores(seat.logits[None])
             found[name] = StreamAnswer(
                 scores=scores,
                 labels=(self._names[scores[0].argmax()],),

@@ -6,6 +6,7 @@ the active channels. They keep their names and values. What a module writes to i
 training, as a norm does to its running statistics, lasts if it is the full network that trains.
 """
 
+import threading
 from dataclasses import dataclass
 from functools import cache
 
@@ -106,11 +107,20 @@ class Lender:
         return value
 
     def __setattr__(self, name, value):
-        whole = self._buffers.get(name) if "borrowed" in self.__dict__ else None
-        if whole is not None and (not self._moves or self._cut(name, whole) is not whole):
-            self.borrowed[name] = value
-        else:
+        buffers = self.__dict__.get("_buffers", {})
+        whole = buffers.get(name) if self.__dict__.get("loans") is not None else None
+        if whole is None or not self._runs or self._moves and self._cut(name, whole) is whole:
             super().__setattr__(name, value)
+        elif "borrowed" in self.__dict__:
+            self.borrowed[name] = value
+        elif self._moves:  # by a hook, or by a method that another module calls
+            self.loans[name].put(value.detach(), whole, self.slim)
+
+    @property
+    def _runs(self):
+        """Whether a pass of training is under way."""
+        in_pass = "borrowed" in self.__dict__ or self.slim.observer is not None
+        return self.training and (in_pass or threading.get_ident() in self.slim.running)
 
     @property
     def _moves(self):

@@ -154,3 +154,11 @@ def test_videos_with_several_labels_cannot_be_spread(tmp_path):
     (tmp_path / "train.csv").write_text("a.mp4 0\nb.mp4 1,2\n")
     with pytest.raises(InputError, match="b.mp4: has the labels 1,2; .* divided by hand"):
         make_folds([tmp_path / "train.csv"], 2, tmp_path / "out")
+
+
+def test_folds_of_another_division_are_not_left_beside_these(tmp_path):
+    (tmp_path / "all.csv").write_text("".join(f"{n}.mp4 {n % 2}\n" for n in range(20)))
+    make_folds([tmp_path / "all.csv"], 5, tmp_path / "out")
+    with pytest.raises(InputError, match="fold3: is of another division, into more than 3"):
+        make_folds([tmp_path / "all.csv"], 3, tmp_path / "out")
+    make_folds([tmp_path / "all.csv"], 5, tmp_path / "out")

@@ -7,11 +7,13 @@ from unittest import mock
 
 import pytest
 import torch
+from torch import nn
 
 from mutualvideo.engine.update import Updater
 from mutualvideo.errors import InputError
 from mutualvideo.models import build_model, full_subnet
 from mutualvideo.mutual import mutual_step
+from mutualvideo.slim import slimmable
 from mutualvideo.subnet import Subnet
 
 CPU = torch.device("cpu")
@@ -111,6 +113,35 @@ def test_gradients_that_are_not_finite_change_nothing(make):
         "the gradients are not finite, all losses are"
     )
     check_equal(everything(updater), before)
+
+
+class OwnNorm(nn.Module):
+    """A norm that puts another tensor in the place of its statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8))
+        self.register_buffer("mean", torch.zeros(8))
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.detach().mean((0, 2, 3, 4))
+        return (x - self.mean.view(1, -1, 1, 1, 1)) * self.weight.view(1, -1, 1, 1, 1)
+
+
+def test_a_bad_step_leaves_statistics_that_are_replaced(tiny):
+    cfg = tiny(MODEL__DROPOUT_RATE=0)
+    layers = [nn.Conv3d(3, 8, 1), OwnNorm(), nn.AdaptiveAvgPool3d(1), nn.Flatten()]
+    full = full_subnet(cfg)
+    model = slimmable(nn.Sequential(*layers, nn.Linear(8, 2)), (0.5, 1), full=full).train()
+    updater = Updater(cfg, CPU, model)
+    clips, subnets = torch.randn(4, 3, 4, 40, 40), [full, PUPIL]
+    for _ in range(2):
+        assert updater(clips, torch.arange(4) % 2, subnets, 0.0, 0.01).fault is None
+    before = everything(updater)
+    assert updater(clips * math.nan, torch.arange(4) % 2, subnets, 0.0, 0.01).fault is not None
+    check_equal(everything(updater), before)
+    assert before[0]["1.mean"].abs().sum() > 0
 
 
 def test_bfloat16_on_a_cpu_is_warned_of(make, caplog):

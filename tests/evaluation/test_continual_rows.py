@@ -9,7 +9,7 @@ from mutualvideo.continual import ContinualNetwork
 from mutualvideo.data.annotations import Video
 from mutualvideo.data.transforms import normalize
 from mutualvideo.errors import InputError
-from mutualvideo.evaluation.continual_rows import continual_rows, for_streams
+from mutualvideo.evaluation.continual_rows import continual_rows, for_streams, require_one_label
 from mutualvideo.evaluation.streams import calibration_streams
 from mutualvideo.media import open_video
 from mutualvideo.slim import batch_norms, resample_clip, set_subnet
@@ -135,3 +135,12 @@ def test_videos_that_do_not_decode_are_not_counted(tmp_path):
         continual_rows(network, [WIDE], [video], configuration())
     with pytest.raises(InputError, match="never calibrated"):
         continual_rows(network, [FEW], [video], configuration())
+
+
+def test_several_labels_have_no_continual_rows():
+    cfg = configuration()
+    cfg.TABLE.CONTINUAL = True
+    require_one_label(cfg)
+    cfg.DATA.MULTI_LABEL = True
+    with pytest.raises(InputError, match="TABLE.CONTINUAL: .*set TABLE.CONTINUAL False"):
+        require_one_label(cfg)

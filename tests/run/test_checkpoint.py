@@ -23,7 +23,9 @@ from mutualvideo.run.checkpoint import (
     checkpoints,
     newest_checkpoint,
     read_newest,
+    require_same_classes,
     resume,
+    save_average,
     save_checkpoint,
 )
 from mutualvideo.run.distributed import Context
@@ -64,22 +66,35 @@ def flat(updater):
 @pytest.mark.parametrize(
     "now, words",
     [
-        (["cat", "dog"], "other classes \\(jump where the data have cat\\)"),
-        (["wave", "jump"], "jump where the data have wave"),
-        (["jump", "wave", "walk"], "other classes \\(2, not 3\\)"),
+        (["cat", "dog", "cow"], "other classes \\(jump where the data have cat\\)"),
+        (["Wave", "jump", "ride_bike"], "jump where the data have wave"),
+        (["sit", "jump", "wave"], "wave where the data have jump"),  # a class more, the first
+        (["jump", "wave", "ride_bike"], None),
+        (["Jump", "wave", "ride bike"], None),
+        (["jump", "wave", "ride bicycle"], None),  # renamed
         (["jump", "wave"], None),
         (None, None),
     ],
 )
 def test_a_run_of_other_classes_is_not_taken_up(tiny, now, words):
-    cfg = tiny()
+    cfg = tiny(TRAIN__EMA_DECAY=0.5)
     updater = stepped(cfg)
-    save_checkpoint(cfg, updater, Progress(1), classes=["jump", "wave"])
-    if words is None:
-        resume(*read_newest(cfg.OUTPUT_DIR), cfg, updater, now)
-        return
-    with pytest.raises(InputError, match=words):
-        resume(*read_newest(cfg.OUTPUT_DIR), cfg, updater, now)
+    theirs = dict(enumerate(["jump", "wave", "ride_bike"]))
+    path = save_checkpoint(cfg, updater, Progress(1), classes=theirs)
+    ours = None if now is None else dict(enumerate(now))
+    average = save_average(path, cfg.OUTPUT_DIR + "/ema") if updater.ema is not None else path
+    for content in (read_checkpoint(path), read_checkpoint(average)):
+        if words is None:
+            require_same_classes(path, content, ours)
+        else:
+            with pytest.raises(InputError, match=words):
+                require_same_classes(path, content, ours)
+    if words is not None:
+        with pytest.raises(InputError, match=words):
+            resume(path, read_checkpoint(path), cfg, updater, ours)
+    # Files that others wrote may hold anything under that name.
+    for other in (4, torch.ones(2), {"cat": 0}):
+        require_same_classes(path, {"model_state": {}, "classes": other}, ours)
 
 
 def test_what_was_saved_comes_back(saved):

@@ -50,6 +50,19 @@ def frames(count):
     return np.random.default_rng(count).integers(0, 256, (count, 48, 64, 3), np.uint8)
 
 
+def test_of_videos_with_several_labels_scores_are_of_a_sigmoid(run_with_rows):
+    found = []
+    for several in (False, True):
+        recognizer = AdaptiveRecognizer(*run_with_rows, mode="continual")
+        recognizer.backend.several_labels = several
+        recognizer.set_budget("1T/s")
+        found.append([recognizer.predict(frame).scores for frame in frames(4)][-1])
+    softmax, sigmoid = map(torch.tensor, found)
+    assert float(softmax.sum()) == pytest.approx(1)
+    # Both of the same logits: log-odds of a sigmoid are the logits.
+    torch.testing.assert_close(sigmoid.logit().softmax(1), softmax, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "backend",
     ["torch", "torch-extracted"]

@@ -210,3 +210,42 @@ def test_what_is_assigned_outside_of_a_pass_stays():
     assert (model[1].running_mean == 7).all()
     model[1].running_mean = torch.zeros(32)
     assert (model.state_dict()["1.running_mean"] == 0).all()
+
+
+class Updated(nn.Module):
+    """A norm that its parent, or a hook, tells to move."""
+
+    def __init__(self, by_hook):
+        super().__init__()
+        self.one, self.norm, self.other = nn.Conv2d(3, 32, 3), Assigned(32), nn.Conv2d(32, 4, 3)
+        self.by_hook = by_hook
+        if by_hook:
+            self.norm.register_forward_hook(lambda norm, inputs, _: update(norm, inputs[0]))
+
+    def forward(self, x):
+        x = self.one(x)
+        if not self.by_hook:
+            update(self.norm, x)
+        return self.other(self.norm(x)).mean((2, 3))
+
+
+def update(norm, x):
+    if norm.training:
+        norm.move(x.mean((0, 2, 3)).detach())
+
+
+@pytest.mark.parametrize("widest", [1.0, 0.5])
+@pytest.mark.parametrize("by_hook", [False, True])
+def test_what_moves_them_from_outside(monkeypatch, by_hook, widest):
+    monkeypatch.setattr(Assigned, "forward", lambda s, x: x - s.running_mean.view(1, -1, 1, 1))
+    model = Updated(by_hook)
+    slimmable(model, (0.25, widest), example=torch.empty(2, 3, 12, 12, device="meta")).train()
+    set_width(model, widest)
+    x = torch.randn(4, 3, 12, 12)
+    moved = 0.1 * model.one(x).mean((0, 2, 3)).detach()
+    model(x)
+    wanted = torch.cat([moved, torch.zeros(32 - len(moved))])
+    torch.testing.assert_close(model.norm.running_mean, wanted[: len(moved)])
+    set_width(model, 0.25)
+    model(x + 1)
+    assert torch.equal(model.state_dict()["norm.running_mean"], wanted)

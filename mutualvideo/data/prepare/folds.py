@@ -84,6 +84,7 @@ def make_folds(
     labels = [video.label for video in videos]
     found = split_folds(labels, groups, folds, seed)
     output = Path(output)
+    _require_no_others(output, folds)
     names = Path(csv_paths[0]).parent / "classes.txt"
     for number, fold in enumerate(found):
         folder = output / f"fold{number}"
@@ -95,6 +96,18 @@ def make_folds(
             with atomic_path(folder / "classes.txt") as temporary:
                 shutil.copyfile(names, temporary)
     return found
+
+
+def _require_no_others(output, folds):
+    """Refuses a folder with more folds than these: the others are of another division."""
+    there = sorted(output.glob("fold*")) if output.is_dir() else ()
+    mine = {f"fold{number}" for number in range(folds)}
+    for folder in there:
+        if folder.is_dir() and folder.name not in mine and folder.name[4:].isdigit():
+            raise InputError(
+                f"{folder}: is of another division, into more than {folds}: remove it, or give "
+                "another --output"
+            )
 
 
 def split_folds(labels, groups, folds, seed):
