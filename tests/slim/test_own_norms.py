@@ -11,6 +11,7 @@ from mutualvideo.mutual import mutual_step
 from mutualvideo.slim import extract, set_subnet, set_width, slimmable, slimmable_report
 from mutualvideo.slim.recompute import recompute
 from mutualvideo.subnet import Subnet
+from tests.slim.test_unusual_layers import Joined
 
 
 class OwnNorm(nn.Module):
@@ -118,16 +119,6 @@ class Cumulative(OwnNorm):
     def move(self, mean):
         self.count += 1
         self.running_mean += (mean - self.running_mean) / self.count
-
-
-class Joined(nn.Module):
-    def __init__(self, norm):
-        super().__init__()
-        self.one, self.other, self.norm = nn.Conv2d(3, 16, 3), nn.Conv2d(3, 16, 3), norm
-        self.fc = nn.Linear(32, 5)
-
-    def forward(self, x):
-        return self.fc(self.norm(torch.cat([self.one(x), self.other(x)], 1)).mean((2, 3)))
 
 
 @pytest.mark.parametrize("norm", [InPlace, ByCopy, Data, Assigned, Functional, Cumulative])
