@@ -33,47 +33,50 @@ def atomic_path(path, durable=False):
             a folder; if the disk is full or broken.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        _create(temporary, path)
-        yield temporary
-        if durable:
-            _sync(temporary)
-        os.replace(temporary, path)
-        if durable and os.name == "posix":  # elsewhere folders cannot be opened
-            _sync(path.parent)
-    except OSError as error:
-        gone = isinstance(error, FileNotFoundError) and str(temporary) == str(error.filename)
-        if error.errno not in _OF_THE_DISK and not gone:
-            raise
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); what was there before is as it was"
-        ) from error
-    finally:
-        # An interrupt may have come while the file was being made.
-        if path.parent.is_dir():
-            temporary.unlink(missing_ok=True)
+    with _beside(path) as temporary:
+        try:
+            yield temporary
+            if durable:
+                _sync(temporary)
+            os.replace(temporary, path)
+            if durable and os.name == "posix":  # elsewhere folders cannot be opened
+                _sync(path.parent)
+        except OSError as error:
+            gone = isinstance(error, FileNotFoundError) and str(temporary) == str(error.filename)
+            if error.errno not in _OF_THE_DISK and not gone:
+                raise
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); what was there before is as it was"
+            ) from error
 
 
 def require_writable(path):
     """Raises as :func:`atomic_path` does if ``path`` cannot be made; it stays as it is."""
-    path = Path(path)
+    with _beside(Path(path)):
+        pass
+
+
+@contextmanager
+def _beside(path):
+    """Yields a new file beside ``path``, which goes at the end if it is still there.
+
+    Raises:
+        InputError: if it cannot be made, or ``path`` is a folder.
+    """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        _create(temporary, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch()
+            if path.is_dir():
+                raise IsADirectoryError("it is a folder")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        yield temporary
     finally:
+        # An interrupt may have come while the file was being made.
         if path.parent.is_dir():
             temporary.unlink(missing_ok=True)
-
-
-def _create(temporary, path):
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        if path.is_dir():
-            raise IsADirectoryError("it is a folder")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _sync(path):

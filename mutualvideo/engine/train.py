@@ -139,6 +139,7 @@ class _Training:
         self.cfg, self.context, self.task = cfg, context, task
         self.inputs = task.inputs(cfg)
         self.loader = task.loader(cfg, "train", context, batch_turns(cfg))
+        self.classes = class_names(self.loader.dataset)
         self.plan = StepPlan(cfg, len(self.loader.dataset), context.world_size)
         sampler = build_sampler(cfg, self.plan.before(cfg.MUTUAL.ALONE_EPOCHS))
         torch.manual_seed(cfg.RNG_SEED)
@@ -161,7 +162,7 @@ class _Training:
             compile_training(model, sampler.grid(), cfg.TRAIN.COMPILE_GRAPHS, steps=self._shapes())
         self.progress = Progress()
         if newest is not None:
-            self.progress = resume(*newest, cfg, self.updater, class_names(self.loader.dataset))
+            self.progress = resume(*newest, cfg, self.updater, self.classes)
             if self.progress.step > self.plan.steps_of(self.progress.epoch):
                 raise InputError(
                     f"{newest[0]}: {self.progress.step} steps of an epoch are done, which has "
@@ -240,9 +241,7 @@ class _Training:
         if self.context.is_main and self.best.is_due(done):
 
             def save(path):
-                save_checkpoint(
-                    self.cfg, self.updater, self.progress, path, class_names(self.loader.dataset)
-                )
+                save_checkpoint(self.cfg, self.updater, self.progress, path, self.classes)
 
             self.best.judge(done, score, save)
         return validated
@@ -270,8 +269,7 @@ class _Training:
         require_finite(self.model, self.cfg.OUTPUT_DIR)  # within an epoch too
         if self.context.is_main:
             require_same_folder(self.cfg.OUTPUT_DIR)
-            classes = class_names(self.loader.dataset)
-            path = save_checkpoint(self.cfg, self.updater, whole, classes=classes)
+            path = save_checkpoint(self.cfg, self.updater, whole, classes=self.classes)
             logger.info("wrote %s", path)
             steps = self._number()
             macs = training_macs(self.model, self.sampler, steps, 0, self._clips_of, self._costs)

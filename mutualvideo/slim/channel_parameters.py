@@ -95,26 +95,26 @@ class Lender:
         if name in self.__dict__.get("borrowed", ()):
             return self.borrowed[name]
         value = super().__getattr__(name)
-        loan = self.__dict__.get("loans", {}).get(name)
-        observer = self.slim.observer
-        if observer is None or not isinstance(value, torch.Tensor):
-            return self._lent(name, value, loan)
+        if not isinstance(value, torch.Tensor):
+            return value
+        loan, observer = self.loans.get(name), self.slim.observer
+        if observer is None:
+            return self._lent(name, value)
         with observer.silence():
-            value = self._lent(name, value, loan)
+            value = self._lent(name, value)
             if loan is not None:
                 labels = observer.book.makes(loan.source, loan.segments.entries)
                 observer.set(value, along(labels, loan.dim, value.dim()))
         return value
 
     def __setattr__(self, name, value):
-        buffers = self.__dict__.get("_buffers", {})
-        whole = buffers.get(name) if self.__dict__.get("loans") is not None else None
+        whole = self._buffers.get(name)
         if whole is None or not self._runs or self._moves and self._cut(name, whole) is whole:
             super().__setattr__(name, value)
         elif "borrowed" in self.__dict__:
             self.borrowed[name] = value
         elif self._moves:  # by a hook, or by a method that another module calls
-            self.loans[name].put(value.detach(), whole, self.slim)
+            self.loans[name].put(value, whole, self.slim)
 
     @property
     def _runs(self):
@@ -131,11 +131,9 @@ class Lender:
         loan = self.loans.get(name)
         return value if loan is None else loan.take(value, self.slim)
 
-    def _lent(self, name, value, loan):
-        part = value if loan is None or value is None else loan.take(value, self.slim)
-        if value is None or name not in self.__dict__["_buffers"]:
-            return part
-        if not self.training or (self._moves and part is value):
+    def _lent(self, name, value):
+        part = self._cut(name, value)
+        if name not in self._buffers or not self.training or (self._moves and part is value):
             return part
         part = part.clone()
         if "borrowed" in self.__dict__:

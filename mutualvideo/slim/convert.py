@@ -190,7 +190,8 @@ def tell_plan(network, plan, layers, parameters, told):
         elif len(read.parts) > 1 and not all(part.rule == Fixed() for part in read.parts):
             layer.in_segments = read
     for module in {id(m): m for m, _, _ in parameters(network).values()}.values():
-        module.__dict__.pop("loans", None)
+        if isinstance(module, Lender):  # of an earlier plan
+            lend(module, {}, network.slim_state)
     loans = {}
     for source, (module, own, dim) in parameters(network).items():
         made = plan.outputs.get(source)
