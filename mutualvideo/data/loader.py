@@ -21,10 +21,10 @@ from mutualvideo.data.regions import stack_regions
 from mutualvideo.data.sources import read_videos
 from mutualvideo.data.worker_faults import (
     forget,
+    hand_over,
     is_death,
     limit_of,
     outlive,
-    share,
     too_many_deaths,
 )
 from mutualvideo.errors import InputError
@@ -260,9 +260,7 @@ def _collate(batch_of, found):
     if not samples:
         return None, failures
     try:
-        batch = batch_of(samples)
-        share(batch)
-        return batch, failures
+        return hand_over(batch_of(samples)), failures
     except (RuntimeError, OSError) as error:
         if limit := limit_of(error):
             return _Failure(InputError, str(limit))

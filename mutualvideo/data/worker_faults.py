@@ -7,10 +7,11 @@ when nobody is left at the other end.
 
 import errno
 import os
+import pickle
 import threading
+from multiprocessing.reduction import ForkingPickler
 
 import torch
-from torch.utils._pytree import tree_leaves
 
 from mutualvideo.errors import InputError
 
@@ -19,7 +20,7 @@ _GONE_TEXTS = ("DataLoader worker", "Pin memory thread exited")
 _NO_FILES = {errno.EMFILE, errno.ENFILE}
 # Seconds for the lock of an event, which workers hold for microseconds.
 _PATIENCE = 5.0
-# Open for a moment while a tensor is handed over: sockets and their files.
+# Open for a moment while the main process takes a tensor: sockets and their files.
 _MORE_FILES = 6
 _NO_SHARED_MEMORY = ("shared memory", "Bus error", "/dev/shm", "unable to write to file </torch")
 _SHM_ADVICE = (
@@ -66,28 +67,37 @@ def too_many_deaths(deaths, text):
     return InputError(f"workers of the loader died {deaths} times in an epoch ({text}); {advice}")
 
 
-def share(batch):
-    """Moves the tensors of ``batch``, a nest, to shared memory, in a worker; nothing elsewhere.
+def hand_over(batch):
+    """What a worker returns in place of ``batch``, a nest of tensors; elsewhere the batch itself.
 
-    torch would do it in a thread of its queue, whose errors nobody sees: the batch would never
-    come.
+    torch shares and pickles what a worker returns in a thread of its queue, whose errors nobody
+    sees: the batch would never come. Here that is done at once, in the thread that made the
+    batch, and the queue is left with bytes, which the main process unpickles to the batch.
 
     Raises:
         RuntimeError, OSError: as :func:`limit_of` takes them.
     """
     if torch.utils.data.get_worker_info() is None:
-        return
-    held = []
-    tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, torch.Tensor)]
+        return batch
+    packed = _Packed(bytes(ForkingPickler.dumps(batch)))
+    spare = []
     try:
-        for tensor in tensors:
-            tensor.share_memory_()
-        # Of every tensor a descriptor is handed over, by that thread again.
-        for _ in range(len(tensors) + _MORE_FILES):
-            held.append(os.dup(0))
+        for _ in range(_MORE_FILES):
+            spare.append(os.dup(0))
     finally:
-        for handle in held:
+        for handle in spare:
             os.close(handle)
+    return packed
+
+
+class _Packed:
+    """A pickled batch, whose own pickle opens to the batch."""
+
+    def __init__(self, pickled):
+        self._pickled = pickled
+
+    def __reduce__(self):
+        return pickle.loads, (self._pickled,)
 
 
 class _Done:

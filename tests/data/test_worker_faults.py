@@ -3,6 +3,7 @@
 import errno
 import gc
 import multiprocessing
+import multiprocessing.reduction
 import os
 import random
 import resource
@@ -199,13 +200,28 @@ def test_deaths_of_too_little_shared_memory_say_so():
     assert "memory is short" in str(too_many_deaths(4, "DataLoader worker (pid 7) is killed"))
 
 
-def no_room(self):
+def no_room(self, *args, **kwargs):
     raise RuntimeError("unable to write to file </torch_7_0>: No space left on device (28)")
 
 
 def test_batches_that_do_not_fit_into_shared_memory(cfg, monkeypatch):
-    monkeypatch.setattr(torch.Tensor, "share_memory_", no_room)
+    monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", no_room)
     with pytest.raises(InputError, match="/dev/shm.*--shm-size.*DATA_LOADER.NUM_WORKERS"):
+        list(build_loader(cfg, "train"))
+
+
+@pytest.mark.parametrize("free", [0, 1, 4, 7])
+def test_descriptors_that_end_while_a_batch_is_pickled(cfg, monkeypatch, free):
+    """After ``free`` tensors of a worker: its queue's own thread would fail unseen."""
+    dup, calls = multiprocessing.reduction.DupFd, count()
+
+    def limited(handle):
+        if get_worker_info() is not None and next(calls) >= free:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return dup(handle)
+
+    monkeypatch.setattr(multiprocessing.reduction, "DupFd", limited)
+    with pytest.raises(InputError, match="too many open files.*ulimit -n"):
         list(build_loader(cfg, "train"))
 
 
