@@ -14,8 +14,8 @@ from torch import nn
 from mutualvideo.backends import make_backend
 from mutualvideo.backends.common.latency import about_latency, measure_rows
 from mutualvideo.budget import format_macs
-from mutualvideo.data.annotations import Video
 from mutualvideo.data.class_count import class_names
+from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
@@ -173,9 +173,9 @@ def evaluate_grid(
     place(model, context.device).eval()
     shards = (context.rank, context.world_size)
     loader = build_loader(cfg, "test", *shards)
-    listing = loader.dataset.videos
-    require_same_classes(path, checkpoint, class_names(loader.dataset))
-    key = work_key(cfg, fingerprint(path), manifest(listing), subnets, context.world_size)
+    data = loader.dataset
+    require_same_classes(path, checkpoint, class_names(data))
+    key = work_key(cfg, fingerprint(path), manifest(data.videos), subnets, context.world_size)
     work = Work(cfg.OUTPUT_DIR, key, context.rank)
     if work.get("statistics") is None:
         chosen = choose_statistics(model, subnets, cfg, context)
@@ -189,7 +189,7 @@ def evaluate_grid(
         barrier()
     evaluation = evaluate(model, subnets, loader, cfg, context, work)
     costs = count_costs(model, subnets)
-    about = _metadata(cfg, context, path, listing, evaluation)
+    about = _metadata(cfg, context, path, data, evaluation)
     times: dict[str, dict[str, Any]] = {}
     if cfg.TABLE.LATENCY and context.is_main:
         times, about["latency"] = _latencies(cfg, context, model, subnets, work)
@@ -198,7 +198,7 @@ def evaluate_grid(
             subnet,
             costs[subnet].macs,
             costs[subnet].params,
-            macs_per_video=costs[subnet].macs * loader.dataset.num_views,
+            macs_per_video=costs[subnet].macs * data.num_views,
             statistics=work.get("chosen")[str(subnet)],
             **asdict(evaluation.accuracies[subnet]),
             **asdict(evaluation.averages[subnet]),
@@ -208,7 +208,6 @@ def evaluate_grid(
     ]
     set_subnet(model, full_subnet(cfg))
     table = QueryTable(rows, about)
-    origin = read_videos(cfg.TEST.DATASET, cfg, "test").origin
     if context.is_main:
         write_tensors(get_statistics(model), os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME))
         if cfg.TABLE.CASCADES and cfg.DATA.MULTI_LABEL:
@@ -219,18 +218,18 @@ def evaluate_grid(
             which = {subnet: work.get("chosen")[str(subnet)] for subnet in subnets}
             training = read_videos(cfg.TRAIN.DATASET, cfg, "train").videos
             network = for_streams(model, which, training, cfg)
-            found = continual_rows(network, subnets, listing, cfg)
+            found = continual_rows(network, subnets, data.videos, cfg)
             _write_continual(table, found, get_statistics(network), cfg.OUTPUT_DIR)
         write_table(table, cfg.OUTPUT_DIR, [*network_of(cfg).published(cfg), *overlays])
-        more = _about_results(cfg, about, origin)
-        write_results(cfg.OUTPUT_DIR, table, evaluation, listing, more)
+        more = _about_results(cfg, about, data.origin)
+        write_results(cfg.OUTPUT_DIR, table, evaluation, data.videos, more)
         _log_results(table, evaluation)
         show_table(table, cfg.OUTPUT_DIR)
     barrier()
     work.remove()
     if evaluation.missing and not cfg.TEST.ALLOW_MISSING:
         raise IncompleteError(
-            f"{evaluation.account(origin)}: all are in {RESULTS_NAME}; repair the list with "
+            f"{evaluation.account(data.origin)}: all are in {RESULTS_NAME}; repair the list with "
             "`mutualvideo check` or set TEST.ALLOW_MISSING True"
         )
     return table
@@ -330,7 +329,7 @@ def _write_continual(
 
 
 def _metadata(
-    cfg: CfgNode, context: Context, path: str, videos: list[Video], evaluation: Evaluation
+    cfg: CfgNode, context: Context, path: str, data: VideoDataset, evaluation: Evaluation
 ) -> dict[str, Any]:
     return {
         "model": cfg.MODEL.MODEL_NAME,
@@ -340,13 +339,13 @@ def _metadata(
         "dataset": os.path.basename(os.path.abspath(cfg.DATA.PATH_TO_DATA_DIR)),
         "videos": evaluation.videos,
         "expected": evaluation.expected,
-        "manifest": manifest(videos),
+        "manifest": manifest(data.videos),
         "views": f"{cfg.TEST.NUM_ENSEMBLE_VIEWS}x{cfg.TEST.NUM_SPATIAL_CROPS}",
         "macs": MACS_CONVENTION,
         "checkpoint": os.path.relpath(path, cfg.OUTPUT_DIR),
         "fingerprint": fingerprint(path),
         "statistics": STATISTICS_NAME,
-        "classes": _class_names(cfg),
+        "classes": data.classes,
         "num_classes": cfg.MODEL.NUM_CLASSES,
         "device": str(context.device),
         "torch": torch.__version__,
@@ -387,8 +386,3 @@ def _log_results(table: QueryTable, evaluation: Evaluation) -> None:
                 "macs_per_video": row.macs_per_video,
             }
         )
-
-
-def _class_names(cfg: CfgNode) -> list[str] | None:
-    """Names of the classes, by label, or ``None`` if the data set does not tell them."""
-    return read_videos(cfg.TEST.DATASET, cfg, "test").classes
