@@ -12,20 +12,18 @@ def stop_on_signals():
     What is in the making is thus brought to its end instead of being lost. Outside the main
     thread, where Python takes no signals, nothing ever sets it.
     """
-    stop, before = threading.Event(), {}
+    stop, before = threading.Event(), _handlers()
 
     def handle(number, frame):
         stop.set()
         signal.signal(number, before[number])
 
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, handle)
     try:
+        for number in before:
+            signal.signal(number, handle)
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
 
 
 class Interrupted(BaseException):
@@ -38,18 +36,29 @@ def end_on_signals():
 
     A second one interrupts as usual. What stops by itself takes them first (see above).
     """
-    before = {}
+    before = _handlers()
 
     def handle(number, frame):
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
         raise Interrupted
 
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, handle)
     try:
+        for number in before:
+            signal.signal(number, handle)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
+
+
+def _handlers():
+    """``{signal: its handler}`` of the two; empty outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    # None: set by a library in C, which Python cannot set again.
+    return {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
+
+
+def _restore(handlers):
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -70,7 +70,8 @@ def collect(plan, output):
     """Records of all finished runs of ``plan`` in the folder ``output``.
 
     Raises:
-        InputError: if a file of a finished run cannot be read.
+        InputError: if a file of a finished run cannot be read, or a run left videos out: it is not
+            known which of the others' answers its own go with.
     """
     found = []
     for run in plan.runs:
@@ -80,6 +81,12 @@ def collect(plan, output):
         table = QueryTable.load_json(os.path.join(folder, "query_table.json"))
         results = _load(os.path.join(folder, "results.json"))
         cost = _load(os.path.join(folder, COST_NAME))
+        if results.get("missing"):
+            raise InputError(
+                f"{folder}: {len(results['missing'])} of {results['expected']} videos could not be "
+                "evaluated, and runs are compared video by video: repair the list (`mutualvideo "
+                "check`), remove results.json there and run the plan again"
+            )
         for row in table:
             count, right = results["videos"], ""
             if row.box_ap is None:

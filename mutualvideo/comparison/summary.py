@@ -7,7 +7,6 @@ import numpy as np
 
 from mutualvideo.comparison.intervals import Estimate, estimate
 from mutualvideo.errors import InputError
-from mutualvideo.subnet import Subnet
 
 
 @dataclass(frozen=True)
@@ -177,14 +176,9 @@ class Summary:
 
     @staticmethod
     def _values(run, values):
-        # Videos of different folds are different videos, and an average over all of them, which
-        # is all that detectors have, is another one in every run.
+        # Videos of different folds are different videos. Detectors have one average a run, which is
+        # no video: it gets a number of its own.
         seed, fold = run
         if len(values) == 1:
             return np.array([(fold + 1) * 10**7 + seed]), values
         return (fold + 1) * 10**7 + np.arange(len(values)), values
-
-
-def row_text(row, macs):
-    """``0.5x4x64 (6.8M)``."""
-    return f"{Subnet.parse(row)} ({macs / 1e6:.3g}M)"

@@ -5,6 +5,7 @@ sizes come in turn, each epoch beginning with the first.
 """
 
 import itertools
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,8 @@ def count_batches(num_videos, turns):
 class ShuffledBatches:
     """Keys (video, epoch) of one process's batches; the last incomplete batch is left out.
 
-    Where a turn has a shape, keys are (video, epoch, shape).
+    Where a turn has a shape, keys are (video, epoch, shape); of a video that came in the epoch
+    before, (video, epoch, shape or ``None``, how often it came).
 
     Args:
         num_videos: of the whole list.
@@ -85,22 +87,43 @@ class ShuffledBatches:
     def __iter__(self):
         epoch = self._epoch
         rows = self._rows(np.random.default_rng((self._seed, epoch)))
+        uses = _count_uses(rows)
         turns, end = itertools.cycle(self._turns_of(epoch)), 0
         for step in range(self.num_batches):
             turn = next(turns)
             begin, end = end, end + turn.clips
             if step >= self.start_step:
-                key = (epoch,) if turn.shape is None else (epoch, turn.shape)
-                yield [(row, *key) for row in rows[begin:end][self._rank :: self._world_size]]
+                mine = slice(begin + self._rank, end, self._world_size)
+                yield [
+                    _key(row, epoch, turn.shape, use)
+                    for row, use in zip(rows[mine], uses[mine], strict=True)
+                ]
 
     def _rows(self, draw):
         return draw.permutation(self._num_videos).tolist()
 
 
+def _count_uses(rows):
+    """Of each row, how often it stands before that place."""
+    seen = Counter()
+    uses = []
+    for row in rows:
+        uses.append(seen[row])
+        seen[row] += 1
+    return uses
+
+
+def _key(row, epoch, shape, use):
+    if use:
+        return row, epoch, shape, use
+    return (row, epoch) if shape is None else (row, epoch, shape)
+
+
 class BalancedBatches(ShuffledBatches):
     """The same, of an epoch in which every class comes equally often, give or take one.
 
-    A class's videos come in turn: none a second time before all of them came once.
+    A class's videos come in turn: none a second time before all of them came once, and then as
+    another clip.
     """
 
     def __init__(self, labels, *args):

@@ -64,7 +64,8 @@ def class_weights(cfg: CfgNode, videos: Sequence[Video]) -> torch.Tensor | None:
     """What MODEL.CLASS_WEIGHTS says: float32 (classes,), or ``None``: 1 each.
 
     ``balanced`` is scikit-learn's rule: videos over classes times the videos of a class; a class
-    without a video has 1. With DATA.MULTI_LABEL it is torch's advice for ``pos_weight``.
+    without a video has 1. With DATA.MULTI_LABEL it is torch's advice for ``pos_weight``; a label
+    that every video has, or none, has 1.
 
     Args:
         cfg: the configuration.
@@ -82,6 +83,7 @@ def class_weights(cfg: CfgNode, videos: Sequence[Video]) -> torch.Tensor | None:
     there = np.bincount(labels, minlength=count).astype(np.float64)
     if cfg.DATA.MULTI_LABEL:
         weights = (len(videos) - there) / np.maximum(there, 1)
+        weights[there == len(videos)] = 1  # 0 would leave it untrained
     else:
         weights = len(videos) / (np.count_nonzero(there) * np.maximum(there, 1))
     weights[there == 0] = 1

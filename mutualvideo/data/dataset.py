@@ -15,7 +15,13 @@ from torch.utils.data import Dataset
 from mutualvideo.config import takes_pictures
 from mutualvideo.data.clip_shape import ClipShape
 from mutualvideo.data.regions import Geometries, RelativeGeometry
-from mutualvideo.data.sampling import clip_indices, segment_indices, test_positions
+from mutualvideo.data.sampling import (
+    clip_indices,
+    read_size,
+    segment_indices,
+    test_positions,
+    view_indices,
+)
 from mutualvideo.data.transforms import test_transform
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError
@@ -31,7 +37,9 @@ class VideoDataset(Dataset):
 
     In training a key may be ``(video, epoch, shape)``: the clip has that
     :class:`~mutualvideo.data.clip_shape.ClipShape` instead of the configuration's. Of smaller
-    squares the range of DATA.TRAIN_JITTER_SCALES begins at as much less, as in PySlowFast.
+    squares the range of DATA.TRAIN_JITTER_SCALES begins at as much less, as in PySlowFast. Where a
+    video comes several times in an epoch, ``(video, epoch, shape or None, how often it came
+    before)`` is another clip of it.
 
     Args:
         cfg: the configuration; its ``DATA`` section and ``RNG_SEED`` are read.
@@ -75,12 +83,13 @@ class VideoDataset(Dataset):
                 "frames of its own"
             )
         self.videos, self.classes = listing.videos, listing.classes
-        self.origin, self._segments = listing.origin, listing.segments
+        self.origin, self.segments = listing.origin, listing.segments
         self._geometries = Geometries(data, listing.mirrored) if training else None
         self.num_views = 1 if training else num_clips * num_crops
         self._data, self._seed, self._training = data, cfg.RNG_SEED, training
         self._num_classes = cfg.MODEL.NUM_CLASSES if data.MULTI_LABEL else None
-        self._positions, self._num_crops = test_positions(num_clips), num_crops
+        test_positions(num_clips)  # refuses a bad number
+        self._num_clips, self._num_crops = num_clips, num_crops
         self._shape = ClipShape(data.NUM_FRAMES, data.TRAIN_CROP_SIZE, data.SAMPLING_RATE)
         # Testing decodes each video once for all sub-networks: there is nothing to keep.
         self._cache = ReaderCache(data.CACHE) if training and data.CACHE else None
@@ -139,28 +148,22 @@ class VideoDataset(Dataset):
     def _random_indices(self, reader, generator, shape):
         if self._open_picture is not None:
             return [0]
-        if self._segments:
+        if self.segments:
             offsets = torch.rand(shape.frames, generator=generator, dtype=torch.float64)
             return segment_indices(len(reader), shape.frames, offsets.tolist())
         position, low = float(torch.rand(1, generator=generator)), self._data.SAMPLING_RATE
         rate = low
         if shape.sampling_rate > low:
             rate = int(torch.randint(low, shape.sampling_rate + 1, (1,), generator=generator))
-        return self._indices(reader, position, shape.frames, rate)
+        target_fps = self._data.TARGET_FPS
+        return clip_indices(len(reader), reader.fps, shape.frames, rate, target_fps, position)
 
     def _view_indices(self, reader, number):
         """Frames of clip ``number`` of a video's ``num_clips``."""
-        count = len(self._positions)
         if self._open_picture is not None:
             return [0]
-        if self._segments:
-            return segment_indices(len(reader), self._data.NUM_FRAMES, (number + 0.5) / count)
-        frames, rate = self._data.NUM_FRAMES, self._data.SAMPLING_RATE
-        return self._indices(reader, self._positions[number], frames, rate)
-
-    def _indices(self, reader, position, frames, rate):
-        target_fps = self._data.TARGET_FPS
-        return clip_indices(len(reader), reader.fps, frames, rate, target_fps, position)
+        about = self._data, number, self._num_clips, self.segments
+        return view_indices(len(reader), reader.fps, *about)
 
     def _sample(self, row, view, clip):
         return {
@@ -177,16 +180,16 @@ class VideoDataset(Dataset):
         marks[list(video.labels)] = 1
         return marks
 
-    def _one_that_decodes(self, failures, row, epoch, shape=None):
+    def _one_that_decodes(self, failures, row, epoch, shape=None, use=0):
         """The sample of a key; notes in ``failures`` which rows it is not from."""
         first = row
+        seed = (self._seed, epoch, first) if not use else (self._seed, epoch, first, 0, use)
         for attempt in range(1, _MAX_TRIES + 1):
             try:
-                entropy = np.random.SeedSequence((self._seed, epoch, first))
-                return self._random_clip(row, entropy, shape or self._shape)
+                return self._random_clip(row, np.random.SeedSequence(seed), shape or self._shape)
             except DecodeError as error:
                 failures[row] = str(error)
-            draw = np.random.default_rng((self._seed, epoch, first, attempt))
+            draw = np.random.default_rng((*seed, attempt))
             row = int(draw.integers(len(self.videos)))
         raise DecodeError(
             f"{failures[first]} (and none of {_MAX_TRIES - 1} videos drawn in its place decodes)"
@@ -226,7 +229,7 @@ class VideoDataset(Dataset):
             clips = {view: self._view_indices(reader, view // self._num_crops) for view in views}
             # Overlapping clips and the crops of one clip share their frames.
             needed = sorted(set(itertools.chain.from_iterable(clips.values())))
-            frames = torch.from_numpy(reader.read(needed, round(size / share)))
+            frames = torch.from_numpy(reader.read(needed, read_size(self._data)))
         where = {index: number for number, index in enumerate(needed)}
         for view in views:
             clip = frames[[where[index] for index in clips[view]]]

@@ -52,6 +52,21 @@ def clip_indices(num_video_frames, fps, num_frames, sampling_rate, target_fps, p
     return [int(min(start + step * i + 1e-6, num_video_frames - 1)) for i in range(num_frames)]
 
 
+def seconds_apart(data):
+    """Seconds from one frame of a clip to the next, at the frame rate ``TARGET_FPS``.
+
+    More than ``SAMPLING_RATE`` frames, since the first and the last of a clip are the first and
+    the last of the ``NUM_FRAMES * SAMPLING_RATE`` that it spans: 63 / 7 of 8 x 8. Where a clip has
+    one frame, ``SAMPLING_RATE`` of them.
+
+    Args:
+        data: the DATA section of a configuration.
+    """
+    count, rate = data.NUM_FRAMES, data.SAMPLING_RATE
+    frames = rate if count == 1 else (count * rate - 1) / (count - 1)
+    return frames / data.TARGET_FPS
+
+
 def segment_indices(num_video_frames, num_frames, offsets):
     """Frame indices of one clip, one out of each of ``num_frames`` equal segments of the video.
 
@@ -101,8 +116,36 @@ def test_positions(num_views):
     return [0.5] if num_views == 1 else [k / (num_views - 1) for k in range(num_views)]
 
 
+def view_indices(num_video_frames, fps, data, number, count, segments=False):
+    """Frame indices of clip ``number`` of the ``count`` that evaluation takes of a video.
+
+    Args:
+        num_video_frames, fps: of the video.
+        data: the DATA section of a configuration.
+        number: from 0.
+        count: TEST.NUM_ENSEMBLE_VIEWS.
+        segments: the network was trained on segments of whole videos, see :func:`segment_indices`.
+
+    Raises:
+        InputError: as :func:`clip_indices` and :func:`test_positions`.
+    """
+    if segments:
+        return segment_indices(num_video_frames, data.NUM_FRAMES, (number + 0.5) / count)
+    position, rate = test_positions(count)[number], data.SAMPLING_RATE
+    return clip_indices(num_video_frames, fps, data.NUM_FRAMES, rate, data.TARGET_FPS, position)
+
+
 # A test runner that imports this name must not take it for a test.
 test_positions.__test__ = False
+
+
+def read_size(data):
+    """The short side, in pixels, that evaluation reads frames at: the crop is a share of it.
+
+    Args:
+        data: the DATA section of a configuration.
+    """
+    return round(data.TEST_CROP_SIZE / data.TEST_CROP_SHARE)
 
 
 def crop_offset(height, width, crop_index, num_crops):

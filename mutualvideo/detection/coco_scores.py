@@ -92,9 +92,10 @@ def _index(coco, file, annotations):
         "images": list(file.pictures.values()),
         "categories": [{"id": key, "name": name} for key, name in file.categories.items()],
         "annotations": [
-            # Copies, since pycocotools writes into them.
-            {"iscrowd": 0, "area": one["bbox"][2] * one["bbox"][3], **one}
-            for one in annotations
+            # Copies, since pycocotools writes into them, with ids from 1: it notes which object was
+            # found by its id, and takes 0 for none.
+            {"iscrowd": 0, "area": one["bbox"][2] * one["bbox"][3], **one, "id": number}
+            for number, one in enumerate(annotations, 1)
         ],
     }
     coco.createIndex()

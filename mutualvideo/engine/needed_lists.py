@@ -7,6 +7,7 @@ import time
 from mutualvideo.config import takes_pictures
 from mutualvideo.data.loader import build_loader
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.continual_rows import check_continual
 from mutualvideo.media import DecodeError
 from mutualvideo.media.reading import open_reader
 from mutualvideo.media.shards import is_there
@@ -35,7 +36,7 @@ def read_lists(cfg, context, clock=time.monotonic):
 
     Raises:
         InputError: naming list and line: for a list that is missing or bad, classes that are not
-            those of train, or videos none of which opens.
+            those of train, videos none of which opens, or that have no rows in continual form.
     """
     found = {}
     for split in _wanted(cfg):
@@ -48,6 +49,8 @@ def read_lists(cfg, context, clock=time.monotonic):
                 f"{error}; a table needs clips to train on too: the BatchNorm statistics of every "
                 "sub-network are calibrated on them"
             ) from error
+    if "test" in found:
+        check_continual(cfg, found["test"].segments)
     if cfg.TRAIN.ENABLE:
         seen = set()
         for split in ("val", "test"):

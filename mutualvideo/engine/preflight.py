@@ -17,7 +17,7 @@ from mutualvideo.engine.tasks import task_of
 from mutualvideo.engine.train import build_sampler
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.choose_statistics import require_choice
-from mutualvideo.evaluation.continual_rows import require_one_label
+from mutualvideo.evaluation.continual_rows import check_continual
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.extras import import_extra
 from mutualvideo.media import reader_class
@@ -51,7 +51,7 @@ def check_keys(cfg):
         check_test_keys(cfg)
     if cfg.TEST.ENABLE:
         require_choice(cfg.TABLE.STATISTICS)
-        require_one_label(cfg)
+        check_continual(cfg)
         if cfg.TRAIN.ENABLE:
             grid_subnets(cfg)
         else:

@@ -22,7 +22,7 @@ from mutualvideo.errors import InputError
 from mutualvideo.evaluation.board import show_table
 from mutualvideo.evaluation.cascade_fit import fit_cascades
 from mutualvideo.evaluation.choose_statistics import choose_statistics, require_choice
-from mutualvideo.evaluation.continual_rows import continual_rows, for_streams, require_one_label
+from mutualvideo.evaluation.continual_rows import check_continual, continual_rows, for_streams
 from mutualvideo.evaluation.evaluate import evaluate
 from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.evaluation.results import RESULTS_NAME, library_versions, write_results
@@ -44,7 +44,7 @@ from mutualvideo.models.weights.zoo import PREFIX as ZOO_PREFIX
 from mutualvideo.registry import is_detector
 from mutualvideo.run.bars import tracked
 from mutualvideo.run.checkpoint import require_same_classes, save_weights
-from mutualvideo.run.distributed import Context, barrier
+from mutualvideo.run.distributed import Context, barrier, by_all, wait_for_main
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.resume import Work, work_key
 from mutualvideo.run.tensor_file import write_tensors
@@ -167,17 +167,18 @@ def evaluate_grid(
     if named.startswith(ZOO_PREFIX):
         _require_trained_width(subnets, named)
     require_choice(cfg.TABLE.STATISTICS)
-    require_one_label(cfg)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
     place(model, context.device).eval()
     shards = (context.rank, context.world_size)
     loader = build_loader(cfg, "test", *shards)
     data = loader.dataset
+    check_continual(cfg, data.segments)
     require_same_classes(path, checkpoint, class_names(data))
     key = work_key(cfg, fingerprint(path), manifest(data.videos), subnets, context.world_size)
     work = Work(cfg.OUTPUT_DIR, key, context.rank)
-    if work.get("statistics") is None:
+    # A process that has lost its work file does not begin alone: the others would not take part.
+    if not by_all(context, work.get("statistics") is not None):
         chosen = choose_statistics(model, subnets, cfg, context)
         work.save(statistics=get_statistics(model), chosen=chosen)
     else:
@@ -225,7 +226,7 @@ def evaluate_grid(
         write_results(cfg.OUTPUT_DIR, table, evaluation, data.videos, more)
         _log_results(table, evaluation)
         show_table(table, cfg.OUTPUT_DIR)
-    barrier()
+    wait_for_main(context)
     work.remove()
     if evaluation.missing and not cfg.TEST.ALLOW_MISSING:
         raise IncompleteError(
@@ -336,6 +337,7 @@ def _metadata(
         "mode": cfg.MUTUAL.MODE,
         **({"subnet": cfg.MUTUAL.SUBNET} if cfg.MUTUAL.SUBNET else {}),
         **({"multi_label": True} if cfg.DATA.MULTI_LABEL else {}),
+        **({"segments": True} if data.segments else {}),
         "dataset": os.path.basename(os.path.abspath(cfg.DATA.PATH_TO_DATA_DIR)),
         "videos": evaluation.videos,
         "expected": evaluation.expected,

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from mutualvideo.continual import ContinualNetwork
 from mutualvideo.continual.stream_statistics import calibrate_streams, of_stream
 from mutualvideo.data.annotations import Video
+from mutualvideo.data.sampling import seconds_apart
 from mutualvideo.errors import CALIBRATE_BY_TOOLS, InputError
 from mutualvideo.evaluation.streams import calibration_streams, frames_of
 from mutualvideo.media import DecodeError
@@ -29,12 +30,23 @@ logger = logging.getLogger(__name__)
 _TIMED = 9
 
 
-def require_one_label(cfg: CfgNode) -> None:
-    """Refuses continual rows of videos with several labels: their accuracy is a top-1.
+def check_continual(cfg: CfgNode, segments: bool = False) -> None:
+    """Refuses continual rows of what has none.
+
+    Args:
+        cfg: configuration.
+        segments: clips are one frame out of each segment of a whole video, not a window that
+            slides over it.
 
     Raises:
-        InputError: for TABLE.CONTINUAL with DATA.MULTI_LABEL.
+        InputError: for TABLE.CONTINUAL with ``segments``, or with DATA.MULTI_LABEL, since the
+            accuracy of these rows is a top-1.
     """
+    if cfg.TABLE.CONTINUAL and segments:
+        raise InputError(
+            f"TABLE.CONTINUAL: clips of {cfg.TEST.DATASET} are spread over the whole video, "
+            "however long it is, and a stream has no end: set TABLE.CONTINUAL False"
+        )
     if cfg.TABLE.CONTINUAL and cfg.DATA.MULTI_LABEL:
         raise InputError(
             "TABLE.CONTINUAL: rows in continual form are judged by the one label of a video, and "
@@ -48,9 +60,9 @@ def continual_rows(
 ) -> ContinualTable:
     """Costs, delays and accuracies of sub-networks in continual form.
 
-    Every video is a stream: its frames are as far apart as a clip's (DATA.SAMPLING_RATE), from
-    its first to its last, the centre crop of each. The softmax is averaged over all positions of
-    the window, as over sliding clips; a video shorter than the window has one.
+    Every video is a stream: its frames are as far apart as a clip's, from its first to its last,
+    the centre crop of each. The softmax is averaged over all positions of the window, as over
+    sliding clips; a video shorter than the window has one.
 
     Args:
         model: a slimmable network whose ``subnets`` have statistics; see :func:`for_streams`.
@@ -114,7 +126,7 @@ def for_streams(
 
 
 def _row(form: ContinualNetwork, subnet: Subnet, top1: float, cfg: CfgNode) -> ContinualRow:
-    full, rate = cfg.DATA.NUM_FRAMES, cfg.DATA.TARGET_FPS / cfg.DATA.SAMPLING_RATE
+    full, rate = cfg.DATA.NUM_FRAMES, 1 / seconds_apart(cfg.DATA)
     window = form.window
     share = 1.0 if window in (1, full) else (window - 1) / (full - 1)
     measured: dict[str, Any] = {}

@@ -25,7 +25,7 @@ from mutualvideo.models import (
     read_checkpoint,
 )
 from mutualvideo.run.checkpoint import require_same_classes
-from mutualvideo.run.distributed import Context, barrier
+from mutualvideo.run.distributed import Context, wait_for_main
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.tensor_file import write_tensors
 from mutualvideo.slim import get_statistics, place
@@ -81,7 +81,7 @@ def evaluate_detector_grid(
         write_table(table, cfg.OUTPUT_DIR)
         _write_scores(table, scores, cfg, data)
         _log_scores(table, len(data))
-    barrier()
+    wait_for_main(context)
     return table
 
 

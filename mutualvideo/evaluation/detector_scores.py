@@ -13,7 +13,7 @@ from mutualvideo.detection.coco_pictures import CocoPictures
 from mutualvideo.detection.coco_scores import CocoScores, find_objects, score_all
 from mutualvideo.evaluation.evaluate import calibration_batches
 from mutualvideo.run.bars import tracked
-from mutualvideo.run.distributed import Context, from_main, gather_to_main
+from mutualvideo.run.distributed import Context, from_main, gather_to_main, wait_for_main
 from mutualvideo.subnet import Subnet
 
 Scores = dict[Subnet, dict[str, CocoScores]]
@@ -53,4 +53,5 @@ def score_detector(
     if parts is not None:
         whole = {subnet: [one for part in parts for one in part[subnet]] for subnet in subnets}
         scores = score_all(model, data, whole)
+    wait_for_main(context)
     return from_main(scores)

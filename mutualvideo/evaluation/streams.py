@@ -12,6 +12,7 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from mutualvideo.data.annotations import Video
+from mutualvideo.data.sampling import read_size, seconds_apart
 from mutualvideo.data.transforms import normalize, test_transform
 from mutualvideo.media import DecodeError
 from mutualvideo.media.reading import open_reader
@@ -44,12 +45,12 @@ def frames_of(video: Video, cfg: CfgNode, most: int | None = None) -> Iterator[T
     data = cfg.DATA
     size, share = data.TEST_CROP_SIZE, data.TEST_CROP_SHARE
     with open_reader(video, data.DECODING_BACKEND) as reader:
-        apart = data.SAMPLING_RATE * reader.fps / data.TARGET_FPS
+        apart = seconds_apart(data) * reader.fps
         # 1e-6: 2.9999999 out of the multiplication means 3.
         numbers = (int(apart * n + 1e-6) for n in itertools.count())
         wanted = list(itertools.takewhile(lambda number: number < len(reader), numbers))[:most]
         for begin in range(0, len(wanted), _CHUNK):
-            pictures = reader.read(wanted[begin : begin + _CHUNK], round(size / share))
+            pictures = reader.read(wanted[begin : begin + _CHUNK], read_size(data))
             square = test_transform(torch.from_numpy(pictures), size, 0, 1, share)
             yield normalize(square.movedim(-1, 1), data.MEAN, data.STD)
 

@@ -20,7 +20,7 @@ from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable, Row
 
 # Of the table's metadata: files that do not lie in the folder.
-_LEFT_BEHIND = ("checkpoint", "statistics", "cascades")
+_LEFT_BEHIND = ("checkpoint", "statistics", "cascades", "continual")
 # The cascades of the sub-networks that are in the folder.
 _CASCADES = "query_table.cascade.json"
 
@@ -96,13 +96,20 @@ def choose_rows(table: QueryTable, rows: str) -> list[Row]:
 
 
 def _save_cascades(table: QueryTable, chosen: Iterable[Row], path: Path) -> bool:
-    """Writes those of the table's cascades whose stages are all in the folder; whether any."""
+    """Writes those of the table's cascades that the folder can run; whether any.
+
+    Where one does not win, a budget goes to its single row instead.
+    """
     file = table.path_of("cascades")
     if file is None:
         return False
     curve = CascadeCurve.load_json(file)
     subnets = {row.subnet for row in chosen}
-    points = [point for point in curve.points if subnets.issuperset(point.cascade.stages)]
+    points = [
+        point
+        for point in curve.points
+        if subnets.issuperset(point.cascade.stages) and point.static in subnets
+    ]
     if points:
         CascadeCurve(points, curve.metadata).save_json(path)
     return bool(points)

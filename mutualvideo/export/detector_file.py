@@ -252,8 +252,8 @@ def _probes(height: int, width: int) -> list[Tensor]:
 def _apart(wanted: Found, found: Found, pixels: float) -> tuple[float, float] | None:
     """(scores, pixels) between the same objects; ``None`` if they are not the same.
 
-    Objects of equal scores may come in any order, and of those at the limit of how many a detector
-    gives any may be left out.
+    Objects of equal scores may come in any order. A detector gives a limited number of objects:
+    among those with the lowest score any may be missing.
     """
     if len(wanted["boxes"]) != len(found["boxes"]):
         return None

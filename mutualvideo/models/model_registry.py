@@ -57,7 +57,7 @@ def width_range(cfg: CfgNode) -> list[float]:
     """``[narrowest, widest]`` width multiplier that the network of ``cfg`` runs at."""
     if cfg.MUTUAL.SUBNET:
         return [full_subnet(cfg).width] * 2
-    return list(cfg.MUTUAL.WIDTH_RANGE)
+    return [round(float(width), 4) for width in cfg.MUTUAL.WIDTH_RANGE]  # as sub-networks have
 
 
 def whole_subnet(cfg: CfgNode) -> Subnet:

@@ -75,7 +75,7 @@ def compile_training(model, subnets, max_graphs, backend="inductor", steps=None)
 
 
 def _graphs(model, subnets, any_shape, steps):
-    """The number of graphs that ``subnets`` need, or no more than which they need."""
+    """An upper bound on the graphs that ``subnets`` need."""
     full, found = slim_state(model).full, set()
     for clips, parts, clip in [(None, 1, None)] if steps is None else steps:
         whole = full if clip is None else full.within(clip)

@@ -58,10 +58,12 @@ class SubnetSampler:
             if value not in known:
                 raise InputError(f"MUTUAL.{key} {value}: choose one of {', '.join(known)}")
         self.full, self.mode, self.seed, self.alone = full, mode, seed, alone
+        # Four digits, as sub-networks have.
+        width_range = tuple(round(float(width), 4) for width in width_range)
         self.width_range, self.num_random = width_range, num_random
         self.widths = list(widths)
         for width in self.widths:
-            if not width_range[0] <= width <= width_range[1]:
+            if not width_range[0] <= round(width, 4) <= width_range[1]:
                 raise InputError(
                     f"MUTUAL.WIDTHS contains {width:g}: expected one in MUTUAL.WIDTH_RANGE "
                     f"[{width_range[0]:g}, {width_range[1]:g}]"
@@ -75,6 +77,7 @@ class SubnetSampler:
         self.how = how
         if how == "even" and mode != "single":
             grid = self.grid()[1:]
+            # The full network where it is the only width.
             self._narrow = [one for one in grid if one.width == width_range[0]] or [full]
             self._others = [one for one in grid if one.width != width_range[0]]
             if num_random > len(self._others):

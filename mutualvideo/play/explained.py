@@ -67,7 +67,7 @@ def write_explained(
         DecodeError: if the file cannot be read.
     """
     executor = explainer.executor
-    (clip,) = executor.clips(read_views(path, executor.cfg))
+    (clip,) = executor.clips(read_views(path, executor.cfg, segments=executor.segments))
     drawn = overlaid(*explainer.maps(subnet, clip, target))
     still = explainer.preprocessing.num_frames is None
     goal = _free(Path(folder), Path(path).stem, ".png" if still else ".mp4")

@@ -131,7 +131,7 @@ def answer_files(
     pictures = takes_pictures(recognizer.cfg)
     for path in files_of(addresses, pictures, not pictures):
         try:
-            clips = read_views(path, recognizer.cfg, views)
+            clips = read_views(path, recognizer.cfg, views, recognizer.executor.segments)
         except DecodeError as error:
             yield FileAnswer(path, error=" ".join(str(error).split()))
             continue

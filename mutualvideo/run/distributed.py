@@ -1,13 +1,18 @@
 """What this process runs on, and how it talks to the others."""
 
+import itertools
 import logging
 import os
+import time
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 
 logger = logging.getLogger(__name__)
+
+_POLL_S = 0.2
+_waits = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -122,3 +127,26 @@ def barrier():
     """Waits for all processes, if there are several."""
     if dist.is_initialized():
         dist.barrier()
+
+
+def wait_for_main(context):
+    """Waits until the main process comes here, too, for hours if need be.
+
+    A collective operation gives up after minutes: what the main process does alone may take longer.
+
+    Raises:
+        torch.distributed.DistError: if the main process is gone.
+    """
+    if context.store is not None:
+        key = f"main process {next(_waits)}"  # all processes come here equally often
+        if context.is_main:
+            context.store.set(key, "here")
+        while not context.store.check([key]):
+            time.sleep(_POLL_S)
+    barrier()
+
+
+def by_all(context, value):
+    """Whether ``value`` is true in every process."""
+    no = torch.tensor(not value, dtype=torch.int64, device=context.device)
+    return sum_over_processes(no).item() == 0

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mutualvideo.data.sampling import read_size
+
 # Containers that count in milliseconds (Matroska) are off a constant rate by up to half of one.
 _ROUNDING_S = 6e-4
 _EPSILON_S = 1e-7
@@ -31,7 +33,7 @@ class ClipWindow:
     def __init__(self, data: Any, fps: float) -> None:
         self.span_s = data.NUM_FRAMES * data.SAMPLING_RATE / data.TARGET_FPS
         self.frame_s = 1 / fps
-        self._count, self._short_side = data.NUM_FRAMES, data.TEST_CROP_SIZE
+        self._count, self._short_side = data.NUM_FRAMES, read_size(data)
         self._frames: deque[tuple[float, np.ndarray]] = deque()
         self._size: tuple[int, int] | None = None
         self._lock = threading.Lock()
@@ -60,8 +62,8 @@ class ClipWindow:
 
         Args:
             time_s: seconds, later than those before.
-            frame: uint8 (H, W, 3); a copy is kept whose short side is ``TEST_CROP_SIZE``
-                where it was larger.
+            frame: uint8 (H, W, 3); a copy is kept whose short side is as evaluation
+                reads it (``TEST_CROP_SIZE / TEST_CROP_SHARE``) where it was larger.
         """
         small = self._small(frame)
         nominal_s = round(time_s / self.frame_s) * self.frame_s

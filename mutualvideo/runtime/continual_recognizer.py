@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mutualvideo.budget import Budget
+from mutualvideo.data.sampling import seconds_apart
 from mutualvideo.errors import InputError
 from mutualvideo.runtime.executor import Executor
 from mutualvideo.runtime.prediction import Prediction
@@ -83,8 +84,7 @@ class ContinualRecognizer:
             table = ContinualTable.load_json(path)
             statistics = table.statistics_beside(path)
         self.rows, self._executor, self._filling = table, executor, filling
-        data = executor.cfg.DATA
-        self.frame_s = data.SAMPLING_RATE / data.TARGET_FPS
+        self.frame_s = seconds_apart(executor.cfg.DATA)
         self._frame = replace(executor.preprocessing, num_frames=1)
         self._continual: dict[Subnet, ContinualNetwork] = {}
         self._jobs: dict[Subnet, Future[ContinualNetwork]] = {}

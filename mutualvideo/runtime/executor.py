@@ -36,6 +36,8 @@ class Executor:
         backend, table, cfg: as given.
         preprocessing: the :class:`~mutualvideo.runtime.preprocess.Preprocessing` of clips.
         runners: the :class:`~mutualvideo.runtime.prepared.PreparedRunners`.
+        segments: whether clips of a file are one frame out of each segment of the whole video, as
+            the table's metadata say (``segments``).
         class_names: names of the classes in their order; without names, their numbers.
 
     Raises:
@@ -49,6 +51,7 @@ class Executor:
         backend.several_labels = bool(getattr(cfg.DATA, "MULTI_LABEL", False))
         self.preprocessing = Preprocessing.of(cfg)
         self.runners = PreparedRunners(backend, cache_mib)
+        self.segments = bool(table.metadata.get("segments"))
         self.class_names = names_of_classes(table.metadata.get("classes"), cfg.MODEL.NUM_CLASSES)
 
     @classmethod
@@ -115,7 +118,7 @@ class Executor:
         Of the path of a file, the clip in the middle, as evaluation takes it.
         """
         if is_path(clip):
-            clip = read_views(clip, self.cfg)
+            clip = read_views(clip, self.cfg, segments=self.segments)
         return as_clips(clip, pictures=self.preprocessing.num_frames is None)
 
     def predict(

@@ -18,13 +18,15 @@ def is_path(clip: object) -> bool:
     return isinstance(clip, (str, os.PathLike))
 
 
-def read_views(path: StrPath, cfg: Any, views: int = 1) -> np.ndarray:
+def read_views(path: StrPath, cfg: Any, views: int = 1, segments: bool = False) -> np.ndarray:
     """Clips of a video, evenly over it: those of TEST.NUM_ENSEMBLE_VIEWS; or a picture.
 
     Args:
         path: of a video; for a network of pictures, of a picture.
         cfg: configuration; its ``DATA`` section is read.
         views: how many clips; one is the middle. Of a picture there is one.
+        segments: the network was trained on segments of whole videos (the metadata of its table
+            say so), and a clip is one frame out of each.
 
     Returns:
         uint8 array (views, 3, T, H, W), of a picture (1, 3, H, W): what ``predict`` takes. The
@@ -35,34 +37,25 @@ def read_views(path: StrPath, cfg: Any, views: int = 1) -> np.ndarray:
         InputError: if ``views`` is below 1.
     """
     # Imported here: what runs exported folders on clips of its own needs no decoder.
-    from mutualvideo.data.sampling import clip_indices, test_positions
+    from mutualvideo.data.sampling import read_size, view_indices
     from mutualvideo.media import DecodeError, open_video
     from mutualvideo.media.picture_reader import PictureReader
 
     if type(views) is not int or views < 1:
         raise InputError(f"views {views!r}: must be an integer of at least 1")
     data = cfg.DATA
-    short_side = round(data.TEST_CROP_SIZE / data.TEST_CROP_SHARE)
+    short_side = read_size(data)
     if Path(path).is_dir():
         raise DecodeError(f"{path}: is a folder, expected a file")
     if takes_pictures(cfg):
         with PictureReader(path) as reader:
             return reader.read([0]).transpose(0, 3, 1, 2)
     with open_video(path) as reader:
-        clips = [
-            reader.read(
-                clip_indices(
-                    len(reader),
-                    reader.fps,
-                    data.NUM_FRAMES,
-                    data.SAMPLING_RATE,
-                    data.TARGET_FPS,
-                    position,
-                ),
-                short_side,
-            )
-            for position in test_positions(views)
+        numbers = [
+            view_indices(len(reader), reader.fps, data, number, views, segments)
+            for number in range(views)
         ]
+        clips = [reader.read(one, short_side) for one in numbers]
     # Frames of a file may change their size: each view has that of its first.
     return np.stack([_like(clip, clips[0]) for clip in clips]).transpose(0, 4, 1, 2, 3)
 

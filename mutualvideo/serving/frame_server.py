@@ -170,20 +170,26 @@ class FrameServer(Awaited):
             seat.waiting = _Waiting(came_s, pixels, time_s)
         self.wake()
 
-    def set_budget(self, budget: Budget | str) -> dict[str, ContinualRow]:
+    def set_budget(
+        self, budget: Budget | str, *, best_effort: bool = False
+    ) -> dict[str, ContinualRow]:
         """Shares another budget out, from the next answer on.
 
         Args:
             budget: what all streams together may cost a second, ``"2G/s"`` or ``"0.9core"``.
+            best_effort: takes the cheapest rows where not even they fit.
 
         Returns:
             ``{name: row}``: which row each stream is switched to.
 
         Raises:
-            InputError: if at the present speed not even the cheapest rows fit; nothing changes.
+            InputError: if at the present speed not even the cheapest rows fit and
+                ``best_effort`` is not set; nothing changes.
         """
         with self._lock:
-            rows = plan_frame_rows(self._frames.rows, self._weights, budget, self._planned)
+            rows = plan_frame_rows(
+                self._frames.rows, self._weights, budget, self._planned, best_effort
+            )
             self._budget, self._wanted = Budget.of(budget), rows
         return dict(rows)
 

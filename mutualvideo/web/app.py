@@ -90,7 +90,8 @@ class Page:
 
     def _take(self, visitor: Visitor, path: StrPath, name: str, *control: Any) -> list[Any]:
         try:
-            visitor.clip = read_clip(path, self.recognizer.cfg.DATA, self.limits, name)
+            segments = self.recognizer.executor.segments
+            visitor.clip = read_clip(path, self.recognizer.cfg.DATA, self.limits, name, segments)
         except InputError as error:
             return self._problem(error)
         return self._answer(visitor, *control, new=True)

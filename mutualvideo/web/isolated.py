@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mutualvideo.data.sampling import clip_indices, crop_offset
+from mutualvideo.data.sampling import clip_indices, crop_offset, segment_indices
 from mutualvideo.errors import InputError
 from mutualvideo.media import open_video
 from mutualvideo.media.packet_index import moving_streams
@@ -51,7 +51,8 @@ def read(
     num_frames: int,
     sampling_rate: int,
     target_fps: float,
-    crop_size: int,
+    short_side: int,
+    segments: bool,
     seconds: float,
     side: int,
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -59,13 +60,15 @@ def read(
 
     Args:
         path: the file.
-        num_frames, sampling_rate, target_fps, crop_size: of the DATA section.
+        num_frames, sampling_rate, target_fps: of the DATA section.
+        short_side: pixels, see :func:`mutualvideo.data.sampling.read_size`.
+        segments: one frame out of each segment of the whole video.
         seconds: longest video, by its header and by its frames.
         side: largest width and height, in pixels.
 
     Returns:
         ``(frames, pictures, duration_s)``: uint8 (T, S, S, 3), the centre with a side of at most
-        ``crop_size``; uint8 (T, H, W, 3), the same frames for people; length of the video.
+        ``short_side``; uint8 (T, H, W, 3), the same frames for people; length of the video.
 
     Raises:
         InputError: names ``path``.
@@ -74,10 +77,13 @@ def read(
     with open_video(path) as reader:
         length_s = reader.timestamps[-1] - reader.timestamps[0] + 1 / reader.fps
         _check_duration(path, length_s, seconds)
-        indices = clip_indices(
-            len(reader), reader.fps, num_frames, sampling_rate, target_fps, position=0.5
-        )
-        frames = _centre(reader.read(indices, crop_size))
+        if segments:
+            indices = segment_indices(len(reader), num_frames, 0.5)
+        else:
+            indices = clip_indices(
+                len(reader), reader.fps, num_frames, sampling_rate, target_fps, position=0.5
+            )
+        frames = _centre(reader.read(indices, short_side))
         assert reader.size is not None  # a file's is known
         short, long = sorted(reader.size)
         pictures = reader.read(indices, max(1, min(_SHORT_SIDE, _LONG_SIDE * short // long)))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import mutualvideo
+from mutualvideo.data.sampling import read_size
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
 
@@ -64,7 +65,9 @@ class Clip:
     span_s: float
 
 
-def read_clip(path: StrPath, data: Any, limits: Limits, name: str | None = None) -> Clip:
+def read_clip(
+    path: StrPath, data: Any, limits: Limits, name: str | None = None, segments: bool = False
+) -> Clip:
     """The clip in the middle of a video, read in a process of its own.
 
     Args:
@@ -72,6 +75,7 @@ def read_clip(path: StrPath, data: Any, limits: Limits, name: str | None = None)
         data: the DATA section of a configuration.
         limits: :class:`Limits`.
         name: for messages, instead of the name that the file has here.
+        segments: one frame out of each segment of the whole video, as the network was trained.
 
     Returns:
         :class:`Clip`.
@@ -99,7 +103,8 @@ def read_clip(path: StrPath, data: Any, limits: Limits, name: str | None = None)
         "num_frames": data.NUM_FRAMES,
         "sampling_rate": data.SAMPLING_RATE,
         "target_fps": data.TARGET_FPS,
-        "crop_size": data.TEST_CROP_SIZE,
+        "short_side": read_size(data),
+        "segments": segments,
         "seconds": limits.seconds,
         "side": limits.side,
         "patience_s": limits.patience_s,
@@ -109,7 +114,9 @@ def read_clip(path: StrPath, data: Any, limits: Limits, name: str | None = None)
     if "error" in header:
         raise InputError(" ".join(header["error"].replace(path, name).split()))
     frames, pictures = _arrays(header["shapes"], content)
-    span_s = min(data.NUM_FRAMES * data.SAMPLING_RATE / data.TARGET_FPS, header["duration_s"])
+    span_s = header["duration_s"]
+    if not segments:
+        span_s = min(data.NUM_FRAMES * data.SAMPLING_RATE / data.TARGET_FPS, span_s)
     return Clip(name, frames, pictures, header["duration_s"], span_s)
 
 

@@ -117,3 +117,16 @@ def test_an_arm_that_is_gone_is_reported_and_not_trained(carried_out, capsys):
     *_, line = capsys.readouterr().out.splitlines()
     found = json.loads(line.removeprefix("json_compare: "))
     assert (found["arm"], found["against"], found["full"]["difference"]) == ("mutual", "alpha", 0)
+
+
+def test_a_run_that_left_videos_out_is_not_compared(carried_out):
+    """Answers are paired by their place in the list."""
+    plan, runs, keys, _ = carried_out
+    path = sorted(runs.glob("**/results.json"))[0]
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "missing": [{"name": "a", "reason": "b"}]}))
+    try:
+        with pytest.raises(InputError, match="1 of .* videos could not be evaluated.*check"):
+            collect(read_plan(plan, keys), str(runs))
+    finally:
+        path.write_text(before)

@@ -172,3 +172,26 @@ def test_a_start_outside_of_the_epoch(cfg):
     loader.set_epoch(2, 6)
     with pytest.raises(InputError, match="step 4 is outside an epoch of 3 steps"):
         loader.set_epoch(0, 4)
+
+
+def test_a_video_that_comes_again_is_another_clip(tmp_path):
+    """Of the smaller class's one video, eight times in an epoch; whoever starts late sees them."""
+    for name in "ab":
+        encode(tmp_path / f"{name}.mp4", range(0, 30, 3), size=(48, 36))
+    (tmp_path / "train.csv").write_text("a.mp4 0\n" * 15 + "b.mp4 1\n")
+    cfg = get_cfg()
+    cfg.DATA.PATH_TO_DATA_DIR, cfg.MODEL.NUM_CLASSES = str(tmp_path), 2
+    cfg.DATA.NUM_FRAMES, cfg.DATA.SAMPLING_RATE, cfg.DATA.SAMPLER = 2, 2, "balanced"
+    cfg.DATA.TRAIN_JITTER_SCALES, cfg.DATA.TRAIN_CROP_SIZE = [32, 34], 32
+    cfg.TRAIN.BATCH_SIZE, cfg.DATA_LOADER.NUM_WORKERS = 4, 0
+
+    def seeds(start=0):
+        loader = build_loader(cfg, "train")
+        loader.set_epoch(3, start)
+        batches = [(batch["video"].tolist(), batch["seed"].tolist()) for batch in loader]
+        return [pair for found in batches for pair in zip(*found, strict=True)]
+
+    found = seeds()
+    assert sum(row == 15 for row, _ in found) == 8
+    assert len(set(found)) == 16 and len({seed for _, seed in found}) == 16
+    assert seeds(2) == found[8:] and seeds() == found

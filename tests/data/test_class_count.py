@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from mutualvideo.config import get_cfg, trace_run
-from mutualvideo.data.class_count import settle_classes
+from mutualvideo.data.annotations import Video
+from mutualvideo.data.class_count import class_weights, settle_classes
 from mutualvideo.errors import InputError
 
 
@@ -79,3 +80,10 @@ def test_what_a_run_does_not_say_follows_from_the_data(tmp_path):
     assert cfg.MODEL.NUM_CLASSES == 0
     assert origins["MODEL.NUM_CLASSES"] == "as many as the data have"
     assert trace_run(None, ["MODEL.NUM_CLASSES", "400"])[0].MODEL.NUM_CLASSES == 400
+
+
+def test_labels_that_all_videos_have_are_trained(cfg):
+    cfg.DATA.MULTI_LABEL, cfg.MODEL.NUM_CLASSES = True, 3
+    cfg.MODEL.CLASS_WEIGHTS = "balanced"
+    videos = [Video("a", 0, 1, several=(0, 1)), Video("b", 0, 2), Video("c", 0, 3)]
+    assert class_weights(cfg, videos).tolist() == [1, 2, 1]

@@ -1,10 +1,11 @@
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from mutualvideo.data.sampling import clip_indices, crop_offset, segment_indices
+from mutualvideo.data.sampling import clip_indices, crop_offset, seconds_apart, segment_indices
 from mutualvideo.data.sampling import test_positions as positions_of
 from mutualvideo.errors import InputError
 
@@ -111,3 +112,17 @@ def test_crop_offsets():
     for crop in [(0, 2), (3, 3), (1, 1), (0, 5)]:
         with pytest.raises(InputError, match="NUM_SPATIAL_CROPS"):
             crop_offset(10, 20, *crop)
+
+
+@pytest.mark.parametrize("frames, rate", [(8, 8), (13, 6), (4, 12), (16, 5), (5, 1), (2, 3)])
+def test_frames_of_streams_are_as_far_apart_as_those_of_clips(frames, rate):
+    data = SimpleNamespace(NUM_FRAMES=frames, SAMPLING_RATE=rate, TARGET_FPS=30)
+    count = frames * rate
+    clip = clip_indices(count, 30, frames, rate, 30, 0)
+    apart = seconds_apart(data) * 30
+    assert [int(apart * number + 1e-6) for number in range(frames)] == clip
+    assert clip[-1] == count - 1
+
+
+def test_one_frame_is_as_far_from_the_next_as_the_rate_says():
+    assert seconds_apart(SimpleNamespace(NUM_FRAMES=1, SAMPLING_RATE=6, TARGET_FPS=30)) == 0.2

@@ -256,3 +256,16 @@ def test_a_table_of_detectors(tmp_path):
     table.plot(tmp_path / "table.png")
     with pytest.raises(InputError, match="box_ap must be a number or null from 0 to 100"):
         Row(Subnet(1, None, 64), 900, 10, box_ap=101)
+
+
+@pytest.mark.parametrize("first", [0, -7, 10**9])
+def test_ids_of_annotations_may_be_any_whole_numbers(tmp_path, first):
+    """pycocotools reads the id 0 of a match as none."""
+    content, found = known_boxes(np.random.default_rng(4))
+    for number, one in enumerate(content["annotations"], first):
+        one["id"] = number
+    for name, shift in (("given", 0), ("usual", 1 - first)):
+        moved = [{**one, "id": one["id"] + shift} for one in content["annotations"]]
+        (tmp_path / name).write_text(json.dumps({"info": {}, **content, "annotations": moved}))
+    given, usual = (read_coco_file(tmp_path / name) for name in ("given", "usual"))
+    assert score_detections(given, found) == score_detections(usual, found)

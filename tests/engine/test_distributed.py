@@ -201,3 +201,12 @@ def test_a_killed_process_resumes_to_the_losses_of_one_alone_and_all_is_evaluate
         # Statistics of four clips amplify the rounding of their sums.
         assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-3)
         assert mine["top1_err"] == theirs["top1_err"]
+
+
+def test_all_wait_for_what_the_main_process_does_alone(ranks, alone):
+    assert all(rank["after main"] == [True] * 3 for rank in [*ranks, alone])
+
+
+def test_what_one_process_lacks_all_begin_anew(ranks, alone):
+    assert alone["by all"] == [True, False, False]
+    assert all(rank["by all"] == [True, False, False] for rank in ranks)

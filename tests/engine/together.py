@@ -183,10 +183,28 @@ def everything(cfg, context):
         "no fault": faulty(cfg, context, None, 0),
         "stopped": stopped(context),
         "draws": [[str(subnet) for subnet in sampler.draw(step)] for step in range(20)],
+        "after main": after_main(context),
+        "by all": [
+            distributed.by_all(context, True),
+            distributed.by_all(context, context.rank != context.world_size - 1),
+            distributed.by_all(context, False),
+        ],
         "sum": int(distributed.sum_over_processes(torch.tensor(1))),
         "main": context.is_main,
         "nodes": context.nodes,
     }
+
+
+def after_main(context):
+    """Whether this process, having waited, finds what the main one did before."""
+    found = []
+    for number in range(3):
+        key = f"work {number}"
+        if context.is_main and context.store is not None:
+            context.store.set(key, "done")
+        distributed.wait_for_main(context)
+        found.append(context.store is None or context.store.check([key]))
+    return found
 
 
 def in_groups(work, cfg, ports, folder):

@@ -9,7 +9,7 @@ from mutualvideo.continual import ContinualNetwork
 from mutualvideo.data.annotations import Video
 from mutualvideo.data.transforms import normalize
 from mutualvideo.errors import InputError
-from mutualvideo.evaluation.continual_rows import continual_rows, for_streams, require_one_label
+from mutualvideo.evaluation.continual_rows import check_continual, continual_rows, for_streams
 from mutualvideo.evaluation.streams import calibration_streams
 from mutualvideo.media import open_video
 from mutualvideo.slim import batch_norms, resample_clip, set_subnet
@@ -21,15 +21,17 @@ from tests.runtime.conftest import write_video  # noqa: F401  (fixture)
 SIZE = 32
 WIDE, FEW = Subnet(1, 4, SIZE), Subnet(0.63, 2, 24)
 LOOK = get_cfg().DATA.MEAN, get_cfg().DATA.STD
-# Every second frame of 30 a second; two frames of four are three apart.
-COUNTS = {WIDE: (1, 15.0), FEW: (3, 5.0)}
+# Of 30 a second, since four frames span 16, the first and the last of them; two frames of four are
+# three times as far apart.
+APART = 5
+COUNTS = {WIDE: (1, 6.0), FEW: (3, 2.0)}
 
 
 def configuration():
     return make_cfg(
         "X3D",
         DATA__NUM_FRAMES=4,
-        DATA__SAMPLING_RATE=2,
+        DATA__SAMPLING_RATE=4,
         DATA__TEST_CROP_SIZE=SIZE,
         DATA__TRAIN_CROP_SIZE=SIZE,
         TABLE__LATENCY=False,
@@ -59,12 +61,12 @@ def test_accuracy_is_that_of_sliding_the_plain_network(write_video):  # noqa: F8
     assert any(isinstance(module, SqueezeExcitation) for module in network.modules())
     for subnet in (WIDE, FEW):
         give_statistics(network, subnet)
-    lengths = (19, 8, 3)
+    lengths = (46, 16, 6)
     paths = [write_video(f"{n}.mp4", frames=n, height=SIZE, width=SIZE) for n in lengths]
     clips = []
     for path in paths:
         with open_video(path) as reader:
-            pixels = torch.from_numpy(reader.read(list(range(0, len(reader), 2)), SIZE))
+            pixels = torch.from_numpy(reader.read(list(range(0, len(reader), APART)), SIZE))
         clips.append(normalize(pixels.permute(3, 0, 1, 2)[None], cfg.DATA.MEAN, cfg.DATA.STD))
     wanted = {s: [int(slid(network, clip, s).argmax()) for clip in clips] for s in (WIDE, FEW)}
     # Of the wide one, the first and the last are right.
@@ -89,13 +91,13 @@ def test_streams_to_calibrate_on(write_video):  # noqa: F811
     """
     cfg = configuration()
     cfg.TABLE.CALIBRATION_BATCHES, cfg.TRAIN.BATCH_SIZE = 2, 5
-    lengths = (40, 8, 12, 6, 10, 30, 16, 20, 14)
+    lengths = (96, 16, 26, 11, 21, 71, 36, 46, 31)
     paths = [write_video(f"{n}.mp4", frames=n, height=SIZE, width=SIZE) for n in lengths]
     videos = [Video(str(path), 0, n, path.name) for n, path in enumerate(paths)]
     batches = list(calibration_streams(videos, cfg))
     assert [tuple(batch.shape) for batch in batches] == [(8, 3, 3, SIZE, SIZE)]
     with open_video(paths[3]) as reader:
-        pixels = torch.from_numpy(reader.read([0, 2, 4], SIZE)).permute(3, 0, 1, 2)
+        pixels = torch.from_numpy(reader.read([0, APART, 2 * APART], SIZE)).permute(3, 0, 1, 2)
     torch.testing.assert_close(batches[0][0], normalize(pixels[None], *LOOK)[0])
     cfg.TRAIN.BATCH_SIZE = 2
     assert sum(len(batch) for batch in calibration_streams(videos, cfg)) == 4
@@ -115,7 +117,7 @@ def test_which_sub_networks_are_calibrated_on_streams(write_video):  # noqa: F81
     network, cfg = small_network("X3D"), configuration()
     for subnet in (WIDE, FEW):
         give_statistics(network, subnet)
-    path = write_video("a.mp4", frames=20, height=SIZE, width=SIZE)
+    path = write_video("a.mp4", frames=46, height=SIZE, width=SIZE)
     videos = [Video(str(path), 0, 0, path.name)]
     found = for_streams(network, {WIDE: "calibrated", FEW: "own"}, videos, cfg)
     for (_, of_clips), (_, of_streams) in zip(
@@ -140,7 +142,7 @@ def test_videos_that_do_not_decode_are_not_counted(tmp_path):
 def test_several_labels_have_no_continual_rows():
     cfg = configuration()
     cfg.TABLE.CONTINUAL = True
-    require_one_label(cfg)
+    check_continual(cfg)
     cfg.DATA.MULTI_LABEL = True
     with pytest.raises(InputError, match="TABLE.CONTINUAL: .*set TABLE.CONTINUAL False"):
-        require_one_label(cfg)
+        check_continual(cfg)

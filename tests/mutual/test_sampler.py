@@ -141,3 +141,14 @@ def test_lists_nobody_gave_are_the_papers():
     assert default_frames(4) == [4, 3, 2] and default_frames(None) == []
     chosen = sampler(frames=(), sizes=())
     assert chosen.frames == [16, 13, 10, 6] and chosen.sizes == [224, 192, 160, 128]
+
+
+@pytest.mark.parametrize("low", [1 / 3, 2 / 3, 0.123456])
+def test_widths_of_many_digits_are_drawn_evenly(low):
+    """Sub-networks have four of them."""
+    widths = [low, (1 + low) / 2, 1.0]
+    sampler = SubnetSampler(FULL, "mutual", (low, 1.0), 2, [], [], 0, widths=widths, how="even")
+    for step in range(20):
+        full, narrowest, *others = sampler.draw(step)
+        assert full == FULL and narrowest.width == round(low, 4)
+        assert all(one.width > narrowest.width for one in others)

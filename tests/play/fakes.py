@@ -46,7 +46,11 @@ def write_numbered(path, times, size=(48, 80), codec="libx264", form=None):
 def data(frames=6, rate=2, target_fps=30, crop=40):
     """What the runtime reads of the DATA section."""
     return SimpleNamespace(
-        NUM_FRAMES=frames, SAMPLING_RATE=rate, TARGET_FPS=target_fps, TEST_CROP_SIZE=crop
+        NUM_FRAMES=frames,
+        SAMPLING_RATE=rate,
+        TARGET_FPS=target_fps,
+        TEST_CROP_SIZE=crop,
+        TEST_CROP_SHARE=1.0,
     )
 
 

@@ -13,7 +13,7 @@ from mutualvideo.play.playlist import play_all
 from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime import AdaptiveRecognizer
 from tests.runtime.conftest import FULL
-from tests.runtime.test_continual_recognizer import NARROW, run_with_rows  # noqa: F401
+from tests.runtime.test_continual_recognizer import APART_S, NARROW, run_with_rows  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def recognizer(run_with_rows):  # noqa: F811
 
 
 def test_every_frame_once_and_the_budget_holds(recognizer, write_video, tmp_path):
-    """30 frames a second, of which the clips take every second: half a second are 8."""
+    """Half a second at 30 frames a second are seven of those that clips take."""
     video = write_video("stream.mp4", frames=16)
     rows = recognizer.frames.rows
     budgets = [Budget("macs_per_s", rows[s].cost("macs_per_s")) for s in (FULL, NARROW)]
@@ -32,12 +32,12 @@ def test_every_frame_once_and_the_budget_holds(recognizer, write_video, tmp_path
     assert (played.frames, played.dropped) == (16, 0)
     with open(played.csv, newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [round(float(line["time_s"]) * 15, 1) for line in lines] == list(range(8))
-    wanted = [FULL] * 5 + [NARROW] * 3
+    assert [round(float(line["time_s"]) / APART_S, 1) for line in lines] == list(range(7))
+    wanted = [FULL] * 5 + [NARROW] * 2
     assert [line["subnet"] for line in lines] == list(map(str, wanted))
     assert all(int(line["warming_up"]) > 0 for line in lines[:5])
     assert sum(int(line["macs"]) for line in lines[:5]) == 5 * rows[FULL].macs
-    assert [part.clips for part in played.parts] == [5, 3]
+    assert [part.clips for part in played.parts] == [5, 2]
     assert played.mp4.stat().st_size > 0
 
 
@@ -46,9 +46,9 @@ def test_answers_further_apart(recognizer, write_video, tmp_path):
     (found,) = play_all(recognizer, video, tmp_path, [Budget.parse("1T/s")], stride_s=0.2)
     with open(found[1].csv, newline="") as file:
         times = [line["time_s"] for line in csv.DictReader(file)]
-    assert times == ["0.000", "0.200", "0.400"]
+    assert times == ["0.000", "0.220", "0.440"]
     # What is not written was computed nevertheless.
-    assert found[1].parts[0].clips == 8
+    assert found[1].parts[0].clips == 7
 
 
 def test_budgets_of_clips_are_refused(recognizer, write_video, tmp_path):

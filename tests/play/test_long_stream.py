@@ -71,7 +71,7 @@ def test_a_long_stream(run_with_rows, tmp_path, filling):  # noqa: F811
     assert played.frames + camera.dropped == COUNT
     assert len({part.budget for part in played.parts}) == 3
     # Two states at most at any time. A tensor left behind at each frame would be half as many
-    # again, the state of each switch twice as many; which two rows have them makes 2 %.
+    # again, the state of each switch twice as many; which two rows have them makes a tenth.
     early, late = camera.alive[: len(camera.alive) // 3], camera.alive[len(camera.alive) // 3 :]
     for which in (0, 1):
-        assert max(one[which] for one in late) <= 1.1 * max(one[which] for one in early)
+        assert max(one[which] for one in late) <= 1.25 * max(one[which] for one in early)

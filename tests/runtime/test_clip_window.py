@@ -120,3 +120,12 @@ def test_no_smoothing():
     for time_s in (0.0, 0.0, 1.0):
         scores = np.array([time_s, 1 - time_s])
         np.testing.assert_array_equal(smooth(time_s, scores), scores)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.875, 0.5])
+def test_frames_are_kept_as_large_as_evaluation_reads_them(share):
+    section = data()
+    section.TEST_CROP_SHARE = share
+    window = ClipWindow(section, 30.0)
+    window.add(0.0, np.zeros((480, 640, 3), np.uint8))
+    assert min(window.clip().shape[1:3]) == round(section.TEST_CROP_SIZE / share)

@@ -18,7 +18,9 @@ from mutualvideo.table.continual_table import ContinualRow, ContinualTable
 from mutualvideo.table.query import QueryTable
 from tests.runtime.conftest import FULL
 
-# 15 frames a second of a clip's: every second one of 30; three frames of six are every 2.5th.
+# Of 30 frames a second, six span twelve, the first and the last of them: they are 2.2 apart. Three
+# of six are 2.5 times as far apart.
+APART_S = 11 / 5 / 30
 PACKAGES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
 NARROW, FEW = Subnet(0.75, 6, 32), Subnet(0.5, 3, 32)
 
@@ -29,9 +31,10 @@ def run_with_rows(run_dir, tiny_cfg, tmp_path_factory):
     table = QueryTable.load_json(run_dir / "query_table.json")
     model = AdaptiveRecognizer(run_dir).backend.model
     rows = []
-    for subnet, rate, top1 in ((FEW, 6.0, 50.0), (NARROW, 15.0, 70.0), (FULL, 15.0, 90.0)):
+    for subnet, share, top1 in ((FEW, 0.4, 50.0), (NARROW, 1.0, 70.0), (FULL, 1.0, 90.0)):
         form = ContinualNetwork(model, subnet=subnet)
-        rows.append(ContinualRow(subnet, form.macs(), rate, form.delay, form.nbytes(), top1))
+        about = form.delay, form.nbytes(), top1
+        rows.append(ContinualRow(subnet, form.macs(), share / APART_S, *about))
     folder = tmp_path_factory.mktemp("continual")
     of_streams = copy.deepcopy(model)
     streams = [torch.randn(2, 3, 14, FULL.size, FULL.size)]
@@ -108,7 +111,7 @@ def test_a_budget_between_two_frames(run_with_rows):
     assert recognizer.predict(frames(1)[0]).subnet == FEW
     recognizer.switch(FULL)
     assert recognizer.predict(frames(1)[0]).subnet == FULL
-    assert recognizer.frames.frame_s == pytest.approx(2 / 30)
+    assert recognizer.frames.frame_s == pytest.approx(APART_S)
 
 
 def test_what_is_refused(run_with_rows, run_dir):

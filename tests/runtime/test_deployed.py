@@ -15,7 +15,7 @@ import torch
 from mutualvideo.backends.common.base import softmax
 from mutualvideo.errors import InputError
 from mutualvideo.export import DifferenceError, Origin, export_folder, open_origin
-from mutualvideo.export.deploy_folder import choose_rows
+from mutualvideo.export.deploy_folder import _save_cascades, choose_rows
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.runtime.deployed import locate
 from mutualvideo.subnet import Subnet
@@ -432,3 +432,16 @@ def test_what_cannot_be_exported_leaves_nothing(run_dir, source, tmp_path, monke
     with pytest.raises(DifferenceError, match="1x6x40"):
         export_folder(source, "torch_export", tmp_path / "a", report=seen.append)
     assert len(seen) == 1 and [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+@pytest.mark.parametrize("static, kept", [(GRID[0][0], True), (Subnet(0.7, 4, 32), False)])
+def test_cascades_whose_single_row_is_elsewhere_stay_behind(tmp_path, static, kept):
+    """Where a cascade does not win, its budget goes to that row."""
+    (point,) = curve(Cascade(SUBNETS, (0.9,))).points
+    CascadeCurve([replace(point, static=static)]).save_json(tmp_path / "c.json")
+    rows = [Row(subnet, 100, 10) for subnet in SUBNETS]
+    table = QueryTable(rows, {"cascades": "c.json"})
+    table.save_json(tmp_path / "t.json")
+    table = QueryTable.load_json(tmp_path / "t.json")
+    assert _save_cascades(table, rows, tmp_path / "out.json") is kept
+    assert (tmp_path / "out.json").exists() is kept

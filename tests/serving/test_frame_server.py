@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
+from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.serving.frame_server import FrameServer
+from mutualvideo.serving.run_streams import _follow
 from mutualvideo.table.continual_table import ContinualTable
 from tests.runtime.conftest import FULL
 from tests.runtime.test_continual_recognizer import FEW, NARROW, run_with_rows  # noqa: F401
@@ -130,7 +133,9 @@ def test_streams_on_rows_of_their_own_share_a_budget(timed, run_with_rows):  # n
     """Answers are those of each stream alone; the budget is kept, save while states fill."""
     costs = {row.subnet: row.cost("macs_per_s") for row in timed.frames.rows}
     budget = costs[FULL] + costs[NARROW] + costs[FEW]
-    server = FrameServer(timed, {"gate": 1.0, "hall": 4.0, "yard": 2.0}, f"{budget:.0f}/s")
+    server = FrameServer(
+        timed, {"gate": 1.0, "hall": 4.0, "yard": 2.0}, Budget("macs_per_s", budget)
+    )
     rows = server.rows
     assert rows["hall"].subnet == FULL
     assert sum(costs[row.subnet] for row in rows.values()) <= budget
@@ -141,7 +146,7 @@ def test_streams_on_rows_of_their_own_share_a_budget(timed, run_with_rows):  # n
     films = {name: pictures(40, number) for number, name in enumerate(STREAMS)}
     for number in range(40):
         if number == 10:
-            changed = server.set_budget(f"{3 * costs[FEW]:.0f}/s")
+            changed = server.set_budget(Budget("macs_per_s", 3 * costs[FEW]))
             assert {row.subnet for row in changed.values()} == {FEW}
             for frames in alone.values():
                 frames.switch(FEW)
@@ -198,3 +203,22 @@ def test_what_is_refused(timed, run_with_rows, run_dir):  # noqa: F811
         FrameServer(timed, STREAMS).switch(FULL, "door")
     with pytest.raises(InputError, match="for 3 streams: even with the cheapest row"):
         FrameServer(timed, STREAMS, "0.001core")
+
+
+def test_a_budget_that_a_slow_machine_cannot_meet(timed):
+    """As the machine's speed changes, so under a script: the cheapest rows, and no end."""
+    clock, frame = Clock(), pictures(1, 0)[0]
+    server = FrameServer(timed, STREAMS[:1], clock=clock)
+    clock.look_s = 0.1
+    for _ in range(60):
+        server.submit("gate", frame)
+        server.answer()
+    before = server.rows
+    with pytest.raises(InputError, match="even with the cheapest row"):
+        server.set_budget("0.5core")
+    assert server.rows == before
+    script = BudgetScript([(0.0, Budget.parse("0.9core")), (1.0, Budget.parse("0.5core"))])
+    server.submit("gate", frame, 1.5)
+    assert _follow(server, script, 0, server.answer()) == 1
+    server.submit("gate", frame)
+    assert server.answer()["gate"].subnet == FEW

@@ -8,7 +8,9 @@ import av
 import numpy as np
 import pytest
 
+from mutualvideo.data.sampling import segment_indices
 from mutualvideo.errors import InputError
+from mutualvideo.runtime.recorded import read_views
 from mutualvideo.web.upload import Limits, display_name, read_clip
 from tests.data.videos import decode_all, encode, encode_audio
 
@@ -151,3 +153,27 @@ def test_a_zero_byte_in_a_path(tiny_cfg):
 )
 def test_display_name(path, name):
     assert display_name(path) == name
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_what_the_network_sees_is_what_evaluation_reads(tmp_path, tiny_cfg, share):
+    """The centre is a share of frames that are as much larger, not of smaller ones made large."""
+    cfg = tiny_cfg.clone()
+    cfg.DATA.TEST_CROP_SHARE = share
+    path = encode(tmp_path / "a.mp4", SECOND, size=(320, 240))
+    seen = read_views(path, cfg)[0].transpose(1, 2, 3, 0)
+    side = round(cfg.DATA.TEST_CROP_SIZE / share)
+    frames = read_clip(path, cfg.DATA, Limits()).frames
+    assert frames.shape == (6, side, side, 3)
+    left = (seen.shape[2] - side + 1) // 2
+    assert np.array_equal(frames, seen[:, :, left : left + side])
+
+
+def test_one_frame_of_each_segment(tmp_path, tiny_cfg):
+    """As networks of Something-Something see a video: the middles of its six fifths of a second."""
+    path = encode(tmp_path / "a.mp4", SECOND, size=(40, 40))
+    clip = read_clip(path, tiny_cfg.DATA, Limits(), segments=True)
+    whole = [rgb for _, rgb in decode_all(path)]
+    wanted = np.stack([whole[number] for number in segment_indices(30, 6, 0.5)])
+    assert np.abs(clip.frames.astype(int) - wanted).mean() < 2
+    assert clip.span_s == pytest.approx(1)

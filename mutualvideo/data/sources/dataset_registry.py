@@ -36,7 +36,8 @@ def read_videos(name: str, cfg: CfgNode, split: str) -> VideoList:
         :class:`~mutualvideo.data.annotations.VideoList`.
 
     Raises:
-        InputError: if the name is not registered, no folder is given, or as the source does.
+        InputError: if the name is not registered, no folder is given, the name of a video or class
+            is no text in UTF-8, or as the source does.
     """
     there = DATASET_REGISTRY.all()
     if name not in there:
@@ -47,4 +48,18 @@ def read_videos(name: str, cfg: CfgNode, split: str) -> VideoList:
     read: DataSource = there[name]
     if not cfg.DATA.PATH_TO_DATA_DIR:
         raise InputError("DATA.PATH_TO_DATA_DIR is empty: name the folder that holds the lists")
-    return read(cfg, split)
+    listing = read(cfg, split)
+    _require_text(listing)
+    return listing
+
+
+def _require_text(listing: VideoList) -> None:
+    """Names go into tables and CSVs; those of files may be any bytes."""
+    names = [video.name for video in listing.videos] + list(listing.classes or ())
+    for name in names:
+        readable = name.encode(errors="backslashreplace")
+        if readable != name.encode(errors="surrogateescape"):
+            raise InputError(
+                f"{listing.origin}: the name {readable.decode()} is not in UTF-8: rename that file "
+                "or folder (`convmv -f latin1 -t utf8` does it for many)"
+            )

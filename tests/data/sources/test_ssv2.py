@@ -2,13 +2,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mutualvideo.data.annotations import Video
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos
+from mutualvideo.engine.needed_lists import read_lists
 from mutualvideo.errors import InputError
 from mutualvideo.media.reading import open_reader
+from mutualvideo.run.distributed import Context
+from mutualvideo.runtime.recorded import read_views
 from tests.data.videos import encode
 
 HOLDING = "Holding something next to something"
@@ -196,3 +200,31 @@ def test_a_missing_picture_is_named(lists, write, cfg, tmp_path):
     with pytest.raises(InputError, match="78687_000002.png: no such picture"):
         _reds(video)
     np.testing.assert_equal(video.frames, "78687_000002.png")
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_a_recogniser_reads_files_as_evaluation_does(lists, cfg, tmp_path, views):
+    lists()
+    folder = tmp_path / "20bn-something-something-v2"
+    folder.mkdir()
+    for name in ("78687", "42326", "74225"):
+        encode(folder / f"{name}.mp4", range(0, 90, 3), size=(48, 48))
+    cfg.TEST.DATASET, cfg.TEST.NUM_SPATIAL_CROPS = "ssv2", 1
+    cfg.TEST.NUM_ENSEMBLE_VIEWS, cfg.TEST.BATCH_SIZE = views, views
+    cfg.DATA.TEST_CROP_SIZE, cfg.DATA.NUM_FRAMES = 48, 4
+    (batch,) = build_loader(cfg, "test")
+    seen = read_views(folder / "74225.mp4", cfg, views, segments=True)
+    np.testing.assert_array_equal(seen, batch["clip"].numpy())
+    assert not np.array_equal(read_views(folder / "74225.mp4", cfg, views), seen)
+
+
+def test_there_is_no_continual_form_of_them(lists, cfg, tmp_path):
+    lists()
+    folder = tmp_path / "20bn-something-something-v2"
+    folder.mkdir()
+    for name in ("78687", "42326", "74225"):
+        encode(folder / f"{name}.mp4", range(0, 30, 3), size=(48, 48))
+    cfg.TRAIN.DATASET = cfg.TEST.DATASET = "ssv2"
+    cfg.TABLE.CONTINUAL, cfg.TRAIN.BATCH_SIZE = True, 2
+    with pytest.raises(InputError, match="spread over the whole video.*TABLE.CONTINUAL False"):
+        read_lists(cfg, Context(torch.device("cpu")))

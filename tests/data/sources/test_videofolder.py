@@ -1,5 +1,6 @@
 """Folders of classes: what is read, how it is divided, what is refused."""
 
+import os
 from collections import Counter
 
 import pytest
@@ -136,3 +137,20 @@ def test_one_class_alone_is_refused_where_the_number_is_to_follow(cfg, write):
     cfg.TRAIN.DATASET, cfg.MODEL.NUM_CLASSES = "videofolder", 0
     with pytest.raises(InputError, match="all of its videos are of one class"):
         settle_classes(cfg)
+
+
+@pytest.mark.parametrize("name", [b"v\xe9.mp4", b"\xff\xfe.mp4"])
+def test_names_that_are_no_text_are_refused(cfg, tmp_path, name):
+    """They would end the run at its table, after training."""
+    cfg.MODEL.NUM_CLASSES = 2
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for number in range(4):
+            (tmp_path / label / f"{number}.mp4").touch()
+    read_videos("videofolder", cfg, "train")
+    with open(os.path.join(os.fsencode(tmp_path), b"a", name), "wb"):
+        pass
+    with pytest.raises(InputError, match=r"a/.*\\udc.*not in UTF-8: rename") as caught:
+        for split in ("train", "val"):
+            read_videos("videofolder", cfg, split)
+    str(caught.value).encode()
