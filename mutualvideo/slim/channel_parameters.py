@@ -24,7 +24,7 @@ def channel_parameters(model, chosen):
     found = {}
     for name in chosen:
         module = model.get_submodule(name)
-        if isinstance(module, (GraphModule, torch.jit.ScriptModule, Twin)):
+        if not may_lend(module):
             continue
         own = {**module._parameters, **module._buffers}
         for leaf, tensor in own.items():
@@ -34,6 +34,11 @@ def channel_parameters(model, chosen):
                 dim = tensor.shape.index(tensor.numel())
                 found[f"{name}.{leaf}" if name else leaf] = (module, leaf, dim)
     return found
+
+
+def may_lend(module):
+    """Whether the class of ``module`` can be exchanged for one that lends, and is not a twin's."""
+    return not isinstance(module, (GraphModule, torch.jit.ScriptModule, Twin))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import nn
 
 from mutualvideo.errors import InputError, shown
 from mutualvideo.slim.batch_norm_layers import BatchNormTwin
-from mutualvideo.slim.channel_parameters import Lender, Loan, channel_parameters, lend
+from mutualvideo.slim.channel_parameters import Lender, Loan, channel_parameters, lend, may_lend
 from mutualvideo.slim.layers import TWINS
 from mutualvideo.slim.network_protocol import check_subnet, tell_subnet
 from mutualvideo.slim.rules import Fixed, Segment, Segments
@@ -64,7 +64,8 @@ def slimmable(
         segments: ``{name pattern: [Segment, ...]}`` for layers whose input is a channel
             concatenation, to have it checked.
         exclude: name patterns of layers, or of modules with all that is in them, to leave as
-            they are.
+            they are. Norms among them have the full network's statistics at every width, which it
+            alone moves; of ``Fixed()`` ones each sub-network has its own.
         full: the :class:`~mutualvideo.Subnet` that is the full network, if there is one.
         example: what the network takes: a tensor, a list of tensors (one argument), or a
             tuple of positional arguments; on the meta device or not, only shapes are used
@@ -80,7 +81,8 @@ def slimmable(
             already, or that none of the usual inputs fits.
 
     Warns:
-        UserWarning: if less than half of the multiply-adds follow the width.
+        UserWarning: if less than half of the multiply-adds follow the width, or the network does
+            not run on the example in training mode.
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"slimmable(): expected a network (torch.nn.Module), got {shown(model)}")
@@ -110,6 +112,8 @@ def slimmable(
             whole[name] = reason
     layers = [n for n, m in chosen.items() if plain_class(m) is not None and n not in whole]
     names = [n for n in chosen if n not in layers and not is_within(n, [*whole, *left])]
+    # Whatever has buffers and no twin, also in what is left as it is.
+    others = [n for n in every if n not in set(layers)]
     told = {name: Segments(parts) for name, parts in _by_layer(segments, layers).items()}
     by_layer = _by_layer(rules, layers)
 
@@ -124,14 +128,20 @@ def slimmable(
             layer.slim, layer.prepared = state, Prepared()
             if isinstance(layer, BatchNormTwin):
                 layer.statistics = {}
+        for module in network.modules():
+            if isinstance(module, nn.TransformerEncoderLayer):
+                # Without gradients it would run as one operation, on weights of its layers that it
+                # reads by itself: whole ones, at every width.
+                module.activation_relu_or_gelu = 0
         network.slim_state = state
         return state
 
     def tell(network, plan):
         tell_plan(network, plan, layers, parameters, told)
-        for name in names:
-            if name in plan.moved and not isinstance(network.get_submodule(name), Lender):
-                lend(network.get_submodule(name), {}, network.slim_state)
+        for name in others:
+            module = network.get_submodule(name)
+            if name in plan.moved and may_lend(module) and not isinstance(module, Lender):
+                lend(module, {}, network.slim_state)
 
     def parameters(network):
         return channel_parameters(network, names)

@@ -24,6 +24,13 @@ class _Lent:
             return lent[name]
         return super().__getattribute__(name)
 
+    def __setattr__(self, name, value):
+        lent = self.__dict__.get("_lent")
+        if lent is not None and name in lent:
+            lent[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def forward(self, x, *args, **kwargs):
         return self._run_with(self._lend(x), x, *args, **kwargs)
 
@@ -106,19 +113,29 @@ class _LentBatchNorm(_Lent):
         # The widest network of a range that ends below 1.
         with self._moving(arriving) as (mean, var, momentum):
             lent = self._lent_with(arriving, mean, var, *self._affine(arriving), True, momentum)
-            return self._run_with(lent, x, *args, **kwargs)
+            out = self._run_with(lent, x, *args, **kwargs)
+            for part, name in ((mean, "running_mean"), (var, "running_var")):
+                if lent[name] is not part:  # assigned, not written to
+                    part.copy_(lent[name])
+            return out
 
     def _lend(self, x):
-        return self._lent_with(x.shape[1], *self.normalization(x))
+        arriving = x.shape[1]
+        mean, var, *others = self.normalization(x)
+        if self.training and self.slim.calibration is None and self.running_mean is not None:
+            # For a forward that moves them itself: a sub-network's are forgotten after its pass.
+            mean, var = (part.clone() for part in self._running(arriving))
+        return self._lent_with(arriving, mean, var, *others)
 
     def _lent_with(self, arriving, mean, var, weight, bias, by_batch, momentum):
+        counted = self.num_batches_tracked
         return {
             "weight": weight,
             "bias": bias,
             "running_mean": mean,
             "running_var": var,
-            # No counting: a sub-network's pass is none of the full network's batches.
-            "num_batches_tracked": None,
+            # A sub-network's pass is none of the full network's batches.
+            "num_batches_tracked": None if counted is None else counted.clone(),
             "momentum": momentum,
             "training": by_batch,
             "num_features": arriving,

@@ -1,5 +1,6 @@
 """What has no twin: left whole, with a reason, or refused before anything is changed."""
 
+import copy
 from fnmatch import fnmatchcase
 
 import torch
@@ -68,6 +69,8 @@ def whole_because(module, plain):
     convolution = isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
     for name, parameter in extra.items():
         by_channel = convolution and module.groups == 1 and parameter.shape[:1] == (made,)
+        if by_channel and made == module.in_channels and parameter.dim() == 1:
+            by_channel = _is_of_outputs(module, name)
         if parameter.numel() > 1 and not by_channel:
             return f"what its parameter {name} does at another width is not known"
     if isinstance(module, (nn.LayerNorm, nn.RMSNorm)) and len(module.normalized_shape) != 1:
@@ -77,6 +80,28 @@ def whole_because(module, plain):
     if not own and not isinstance(module, _NORMS):
         return "its weight is not a parameter of its own"
     return None
+
+
+@torch.enable_grad()
+def _is_of_outputs(module, name):
+    """Whether number k of the parameter ``name`` has to do with channel k that comes out alone.
+
+    It might be one a channel that is read. ``module`` is a convolution.
+    """
+    layer = copy.deepcopy(module).to_empty(device="cpu").float().eval().requires_grad_(True)
+    spread = zip(layer.kernel_size, layer.dilation, strict=True)
+    shape = [2 * (size - 1) * apart + 2 for size, apart in spread]
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        for parameter in layer.parameters():
+            nn.init.normal_(parameter)
+        x = torch.randn(2, layer.in_channels, *shape)
+    try:
+        own, last = getattr(layer, name), layer.out_channels - 1
+        (found,) = torch.autograd.grad(layer(x)[:, last].sum(), own, allow_unused=True)
+    except RuntimeError:
+        return False
+    return found is not None and not found[:last].any()
 
 
 def is_within(name, patterns):

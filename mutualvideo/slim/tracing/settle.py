@@ -1,6 +1,7 @@
 """Traces a network, makes a plan, proves it, and pins what does not hold, until all of it does."""
 
 import random
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -50,8 +51,11 @@ def settle(model, trials, convert, parameters, tell, rules, may_attend):
 
     Raises:
         InputError: if no trial runs, or something cannot be part of a slimmable network.
+
+    Warns:
+        UserWarning: if no trial runs in training mode.
     """
-    session, first_error = None, None
+    first, first_error = None, None
     for make_copy, args in trials:
         session = _Session(make_copy(model).eval(), args, convert, parameters, tell)
         try:
@@ -60,14 +64,26 @@ def settle(model, trials, convert, parameters, tell, rules, may_attend):
             raise
         except Exception as error:
             first_error = first_error or (model, args, error)
-            session = None
             continue
-        break
-    if session is None:
+        session.more_passes(may_attend)
+        if session.untrained is None:
+            first = session
+            break
+        # A forward may look at values in training alone: others of the trials have some.
+        first = first or session
+        if not first.on_meta:
+            break
+    if first is None:
         raise _does_not_run(*first_error)
-    session.more_passes(may_attend)
-    plan = session.settle(rules)
-    return session.passes, plan, args
+    if first.untrained is not None:
+        reason = str(first.untrained).strip().split("\n")[0]
+        warnings.warn(
+            f"slimmable(): in training mode {type(model).__name__} does not run on the example "
+            f"({reason}): what it does there alone is not followed, and its layers stay whole; "
+            "give example= with values, on the CPU, that it trains on",
+            stacklevel=3,
+        )
+    return first.passes, first.settle(rules), first.passes[0].args
 
 
 def _does_not_run(model, args, error):
@@ -87,7 +103,7 @@ class _Session:
         self.twin, self.state, self.tell = twin, convert(twin), tell
         self.state.shapes_only = True
         self.parameters, self.labels, self.passes = parameters(twin), Labels(), []
-        self.moved = set()
+        self.moved, self.untrained = set(), None
         self.on_meta = all(t.is_meta for t in tree_leaves(args) if isinstance(t, torch.Tensor))
 
     def _observe(self, flow):
@@ -102,7 +118,10 @@ class _Session:
         self.passes.append(Pass(args, training, found))
 
     def more_passes(self, may_attend):
-        """In training mode, and on other values or another batch."""
+        """In training mode, and on other values or another batch.
+
+        Sets ``untrained``, why it does not run in training mode.
+        """
         args = self.passes[0].args
         for other, training in ((_other(args), False), (args, True), (_doubled(args), True)):
             if training and self.passes[-1].training:
@@ -113,8 +132,12 @@ class _Session:
                 self.trace(other, training, may_attend)
             except InputError:
                 raise
-            except Exception:
-                continue  # it does not run like that: layers that it alone uses stay whole
+            except Exception as error:
+                if training:
+                    self.untrained = error
+                continue
+            if training:
+                self.untrained = None
         self.reads = {}
         for one in self.passes:
             for name, vector in one.found.reads.items():
