@@ -2,7 +2,7 @@
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mutualvideo.errors import InputError
@@ -74,8 +74,9 @@ def _beside(path):
             raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
         yield temporary
     finally:
-        # An interrupt may have come while the file was being made.
-        if path.parent.is_dir():
+        # An interrupt may have come while the file was being made. Where it could not be made, its
+        # removal fails in the same way.
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 

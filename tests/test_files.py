@@ -1,10 +1,12 @@
 """Files that are whole or not there, whenever a signal comes."""
 
+import errno
 import sys
 
 import pytest
 
 from mutualvideo import files
+from mutualvideo.errors import InputError
 
 
 def interrupt_at(number):
@@ -55,3 +57,16 @@ def test_an_interrupt_of_the_block_leaves_the_old_file(tmp_path):
         temporary.write_text("new")
         raise KeyboardInterrupt
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"] and path.read_text() == "old"
+
+
+def test_a_file_that_can_neither_be_made_nor_removed(tmp_path, monkeypatch):
+    """As on a file system that is mounted for reading: it says that it cannot be written."""
+
+    def refuse(self, *args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    monkeypatch.setattr(files.Path, "touch", refuse)
+    monkeypatch.setattr(files.Path, "unlink", refuse)
+    with pytest.raises(InputError, match=r"a.csv: cannot be written \(Read-only file system\)"):
+        with files.atomic_path(tmp_path / "a.csv"):
+            raise AssertionError("not reached")

@@ -49,15 +49,17 @@ class ShuffledBatches:
     """
 
     def __init__(self, num_videos, batch_size, seed, rank, world_size, turns_of=None):
-        if batch_size < 1 or batch_size % world_size:
+        if batch_size < 1:
+            raise InputError(f"TRAIN.BATCH_SIZE must be at least 1, not {batch_size}")
+        if batch_size % world_size:
             raise InputError(
                 f"TRAIN.BATCH_SIZE {batch_size} does not divide among {world_size} process(es)"
             )
         self._turns_of = turns_of or (lambda epoch: [Turn(batch_size)])
         if num_videos < batch_size:
             raise InputError(
-                f"train.csv holds {num_videos} videos, fewer than TRAIN.BATCH_SIZE {batch_size}; "
-                "lower TRAIN.BATCH_SIZE"
+                f"the training list holds {num_videos} videos, fewer than TRAIN.BATCH_SIZE "
+                f"{batch_size}; lower TRAIN.BATCH_SIZE"
             )
         self.epoch = self.start_step = 0
         self.is_fixed = False

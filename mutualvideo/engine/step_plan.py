@@ -188,7 +188,7 @@ class StepPlan:
         most = max(turn.clips for turn in turns)
         if self.is_varied and most > self._videos:
             raise InputError(
-                f"train.csv holds {self._videos} videos, fewer than the {most} clips of a step "
+                f"the list holds {self._videos} videos, fewer than the {most} clips of a step "
                 f"from epoch {phase.begin + 1} on: lower TRAIN.BATCH_SIZE, or leave the smallest "
                 "clips out of MULTIGRID.LONG_CYCLE_FACTORS"
             )

@@ -45,6 +45,7 @@ from mutualvideo.run.log import Scalars
 from mutualvideo.run.progress import Progress
 from mutualvideo.run.reduce import means_over_processes
 from mutualvideo.run.stopping import Stop
+from mutualvideo.run.trained_videos import compare_lists, noted
 from mutualvideo.signals import stop_on_signals
 from mutualvideo.slim import place, slim_state
 from mutualvideo.slim.subclass import require_shareable_norms
@@ -95,13 +96,18 @@ def build_trained(cfg, device):
     return place(model, device)
 
 
-def train(cfg, context):
+def train(cfg, context, begins=None):
     """Trains the network of ``cfg``; returns the path of the last checkpoint.
 
     Checkpoints, ``stats.jsonl``, ``training.png`` and TensorBoard scalars go to OUTPUT_DIR. With
     TRAIN.AUTO_RESUME a run continues from its newest checkpoint to the losses that the
     uninterrupted run would have had. SIGTERM, ^C and TRAIN.TIME_LIMIT end it after the step at
     hand, with a checkpoint; a second signal ends it at once.
+
+    Args:
+        cfg: the configuration.
+        context: this process.
+        begins: called before the first step, when nothing is refused any more.
 
     Returns:
         The path, or ``None`` if the run was ended early.
@@ -121,6 +127,8 @@ def train(cfg, context):
     with stop_on_signals() as event:
         training = _Training(cfg, context, event, task)
         try:
+            if begins is not None:
+                begins()
             path = training.run()
         finally:
             training.scalars.close()
@@ -160,9 +168,14 @@ class _Training:
                     "the clips of a process, and another number of clips is another graph"
                 )
             compile_training(model, sampler.grid(), cfg.TRAIN.COMPILE_GRAPHS, steps=self._shapes())
-        self.progress = Progress()
+        self.progress, videos = Progress(), getattr(self.loader.dataset, "videos", None)
+        self.videos = noted(videos)
         if newest is not None:
             self.progress = resume(*newest, cfg, self.updater, self.classes)
+            self.videos, is_other = compare_lists(*newest, videos)
+            if is_other and self.progress.step:
+                logger.warning("epoch %d begins anew", self.progress.epoch + 1)
+                self.progress = self.progress.of_whole_epochs()
             if self.progress.step > self.plan.steps_of(self.progress.epoch):
                 raise InputError(
                     f"{newest[0]}: {self.progress.step} steps of an epoch are done, which has "
@@ -241,7 +254,9 @@ class _Training:
         if self.context.is_main and self.best.is_due(done):
 
             def save(path):
-                save_checkpoint(self.cfg, self.updater, self.progress, path, self.classes)
+                save_checkpoint(
+                    self.cfg, self.updater, self.progress, path, self.classes, self.videos
+                )
 
             self.best.judge(done, score, save)
         return validated
@@ -269,7 +284,9 @@ class _Training:
         require_finite(self.model, self.cfg.OUTPUT_DIR)  # within an epoch too
         if self.context.is_main:
             require_same_folder(self.cfg.OUTPUT_DIR)
-            path = save_checkpoint(self.cfg, self.updater, whole, classes=self.classes)
+            path = save_checkpoint(
+                self.cfg, self.updater, whole, classes=self.classes, videos=self.videos
+            )
             logger.info("wrote %s", path)
             steps = self._number()
             macs = training_macs(self.model, self.sampler, steps, 0, self._clips_of, self._costs)

@@ -48,6 +48,7 @@ from mutualvideo.run.distributed import Context, barrier, by_all, wait_for_main
 from mutualvideo.run.log import log_json_stats
 from mutualvideo.run.resume import Work, work_key
 from mutualvideo.run.tensor_file import write_tensors
+from mutualvideo.run.trained_videos import warn_if_trained_on
 from mutualvideo.slim import (
     calibrate,
     count_costs,
@@ -175,6 +176,8 @@ def evaluate_grid(
     data = loader.dataset
     check_continual(cfg, data.segments)
     require_same_classes(path, checkpoint, class_names(data))
+    if context.is_main:
+        warn_if_trained_on(path, checkpoint, data.videos)
     key = work_key(cfg, fingerprint(path), manifest(data.videos), subnets, context.world_size)
     work = Work(cfg.OUTPUT_DIR, key, context.rank)
     # A process that has lost its work file does not begin alone: the others would not take part.
@@ -210,7 +213,9 @@ def evaluate_grid(
     set_subnet(model, full_subnet(cfg))
     table = QueryTable(rows, about)
     if context.is_main:
-        write_tensors(get_statistics(model), os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME))
+        place_of = os.path.join(cfg.OUTPUT_DIR, STATISTICS_NAME)
+        write_tensors(get_statistics(model), place_of)
+        table.metadata["statistics_fingerprint"] = fingerprint(place_of)
         if cfg.TABLE.CASCADES and cfg.DATA.MULTI_LABEL:
             logger.info("no cascades: they go by the surest of classes that exclude one another")
         elif cfg.TABLE.CASCADES:

@@ -34,15 +34,19 @@ def grid_subnets(cfg: CfgNode) -> list[Subnet]:
     return subnets
 
 
+def own_checkpoint(cfg: CfgNode) -> str | None:
+    """Path of OUTPUT_DIR's newest checkpoint, or of its best; ``None`` if there is none."""
+    best = best_path(cfg.OUTPUT_DIR)
+    keeps = (cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE) and os.path.isfile(best)
+    return best if keeps else newest_checkpoint(cfg.OUTPUT_DIR)
+
+
 def find_checkpoint(cfg: CfgNode) -> str:
     """Path of the checkpoint to evaluate: TEST.CHECKPOINT_FILE_PATH, or OUTPUT_DIR's newest.
 
     With TRAIN.KEEP_BEST or PATIENCE OUTPUT_DIR's best.
     """
-    best = best_path(cfg.OUTPUT_DIR)
-    keeps = (cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE) and os.path.isfile(best)
-    newest = best if keeps else newest_checkpoint(cfg.OUTPUT_DIR)
-    path = cfg.TEST.CHECKPOINT_FILE_PATH or newest
+    path = cfg.TEST.CHECKPOINT_FILE_PATH or own_checkpoint(cfg)
     if path is None:
         raise InputError(
             f"nothing to evaluate: {cfg.OUTPUT_DIR} holds no checkpoint; train first, or name one "

@@ -20,7 +20,13 @@ from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable, Row
 
 # Of the table's metadata: files that do not lie in the folder.
-_LEFT_BEHIND = ("checkpoint", "statistics", "cascades", "continual")
+_LEFT_BEHIND = (
+    "checkpoint",
+    "statistics",
+    "statistics_fingerprint",
+    "cascades",
+    "continual",
+)
 # The cascades of the sub-networks that are in the folder.
 _CASCADES = "query_table.cascade.json"
 

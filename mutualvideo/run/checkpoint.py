@@ -59,7 +59,7 @@ def newest_checkpoint(output_dir):
     return found[0][1] if found else None
 
 
-def save_checkpoint(cfg, updater, progress, path=None, classes=None):
+def save_checkpoint(cfg, updater, progress, path=None, classes=None, videos=None):
     """Writes everything a resume needs; returns the path.
 
     The configuration travels inside, and with it the rounding rule and the width range. When it
@@ -72,6 +72,7 @@ def save_checkpoint(cfg, updater, progress, path=None, classes=None):
         progress: :class:`~mutualvideo.run.progress.Progress` of all processes together.
         path: where to, instead of where it is found again; then no other is removed.
         classes: ``{label: name}`` of the classes that the data have, or ``None``.
+        videos: what :mod:`~mutualvideo.run.trained_videos` notes of the training list, or ``None``.
 
     Raises:
         InputError: if it cannot be written; the ones before are as they were.
@@ -93,6 +94,7 @@ def save_checkpoint(cfg, updater, progress, path=None, classes=None):
         content["ema_state"] = updater.ema.state_dict()
     if classes:
         content["classes"] = classes
+    content |= videos or {}
     write_tensors(content, place, durable=True)
     if path is None:
         _remove_old(cfg, (progress.epoch, progress.step))
@@ -139,7 +141,11 @@ def save_average(path, output_dir):
         if name.startswith("module.")
     }
     kept = {key: content.get(key) for key in ("format", "version", "epoch", "cfg")}
-    kept |= {key: content[key] for key in ("needs", "classes") if key in content}
+    kept |= {
+        key: content[key]
+        for key in ("needs", "classes", "videos", "videos_before")
+        if key in content
+    }
     found = os.path.join(output_dir, "checkpoints", os.path.basename(path))
     write_tensors({**kept, "model_state": state}, found, durable=True)
     return found

@@ -37,6 +37,10 @@ class Progress:
         """Steps that were skipped since the very beginning."""
         return self.skipped_before + self.skipped
 
+    def of_whole_epochs(self):
+        """As it was when the last whole epoch was done."""
+        return Progress(self.epoch, skipped_before=self.skipped_before)
+
     @classmethod
     def from_dict(cls, values, origin):
         """Of what a checkpoint holds; ``origin`` names it.

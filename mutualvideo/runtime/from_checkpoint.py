@@ -53,6 +53,7 @@ def open_network(
     made = make_backend(backend, model, device, precision, threads)
     statistics = None if built else table.path_of("statistics")
     if statistics is not None:
+        _check_statistics(statistics, table)
         # After the move: statistics lie where the weights lie.
         load_statistics(model, statistics)
     return made, cfg
@@ -65,6 +66,16 @@ def check_fingerprint(checkpoint: StrPath, table: QueryTable) -> None:
         raise InputError(
             f"{checkpoint}: is not the checkpoint the query table was made from; "
             "make the table anew with TRAIN.ENABLE False"
+        )
+
+
+def _check_statistics(path: StrPath, table: QueryTable) -> None:
+    """Raises InputError if the file was written for another table than ``table``."""
+    expected = table.metadata.get("statistics_fingerprint")
+    if expected is not None and expected != fingerprint(path):
+        raise InputError(
+            f"{path}: these are not the statistics that the query table was made with: make both "
+            "anew with `mutualvideo evaluate`"
         )
 
 

@@ -12,6 +12,9 @@ from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
 from mutualvideo.media_kind import takes_pictures
 
+# Of a video; papers take up to 30.
+_MOST_VIEWS = 1000
+
 
 def is_path(clip: object) -> bool:
     """Whether ``clip`` is the path of a file rather than pixels."""
@@ -41,8 +44,8 @@ def read_views(path: StrPath, cfg: Any, views: int = 1, segments: bool = False) 
     from mutualvideo.media import DecodeError, open_video
     from mutualvideo.media.picture_reader import PictureReader
 
-    if type(views) is not int or views < 1:
-        raise InputError(f"views {views!r}: must be an integer of at least 1")
+    if type(views) is not int or not 1 <= views <= _MOST_VIEWS:
+        raise InputError(f"views {views!r}: must be an integer from 1 to {_MOST_VIEWS}")
     data = cfg.DATA
     short_side = read_size(data)
     if Path(path).is_dir():

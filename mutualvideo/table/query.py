@@ -104,9 +104,11 @@ class QueryTable:
         if not rows:
             cheapest = min(self.rows, key=lambda row: cost[row.subnet])
             asked = str(given) if given == limit else f"{given}, {limit} a clip,"
+            least = str(Budget(limit.unit, cost[cheapest.subnet]))
+            if least == str(limit):  # the same when rounded
+                least += f" ({cost[cheapest.subnet]:.12g})"
             raise InputError(
-                f"budget of {asked} is below the cheapest sub-network, "
-                f"{cheapest.subnet} at {Budget(limit.unit, cost[cheapest.subnet])}"
+                f"budget of {asked} is below the cheapest sub-network, {cheapest.subnet} at {least}"
             )
         if self._has_accuracy():
             return max(rows, key=lambda row: (row.merit or 0.0, -row.macs, -cost[row.subnet]))

@@ -94,7 +94,7 @@ def test_a_path_is_the_clip_in_the_middle(run_dir, videos):  # noqa: F811
     [
         (["nowhere.mp4"], "nowhere.mp4: no such file or folder"),
         (["EMPTY"], "empty: holds no video"),
-        (["VIDEO", "--views", "0"], "views 0: must be an integer of at least 1"),
+        (["VIDEO", "--views", "0"], "views 0: must be an integer from 1 to 1000"),
         (["VIDEO", "--budget", "1K"], "below the cheapest sub-network"),
         (["VIDEO", "--budget", "cheap"], "'cheap'"),
     ],

@@ -162,3 +162,9 @@ def test_folds_of_another_division_are_not_left_beside_these(tmp_path):
     with pytest.raises(InputError, match="fold3: is of another division, into more than 3"):
         make_folds([tmp_path / "all.csv"], 3, tmp_path / "out")
     make_folds([tmp_path / "all.csv"], 5, tmp_path / "out")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_that_scikit_learn_does_not_take(seed):
+    with pytest.raises(InputError, match=f"--seed {seed}: expected 0 to"):
+        split_folds([0, 1] * 4, list(range(8)), 2, seed)

@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int | None:
     from mutualvideo.files import atomic_path
     from mutualvideo.run.log import setup_logging
 
+    if args.jobs < 1:
+        raise InputError(f"--jobs {args.jobs}: expected how many runs at a time, 1 or more")
     plan = read_plan(args.plan, args.overrides)
     output = Path(args.output or Path(args.plan).parent)
     failures = {}

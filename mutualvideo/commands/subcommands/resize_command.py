@@ -16,13 +16,13 @@ import argparse
 
 from mutualvideo.data.prepare.resize import Settings, resize_tree
 from mutualvideo.data.prepare.resize_shards import resize_to_shards
-from mutualvideo.data.prepare.video_tree import EXTENSIONS
 from mutualvideo.errors import InputError
+from mutualvideo.media_kind import VIDEO_ENDINGS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    text = f"folder of videos: {' '.join(EXTENSIONS)}"
+    text = f"folder of videos: {' '.join(sorted(VIDEO_ENDINGS))}"
     add("--input", required=True, metavar="TREE", help=text)
     add("--output", required=True, metavar="TREE", help="the same relative paths, as .mp4")
     add("--short-side", type=int, default=256, help="pixels, never enlarged (%(default)s)")

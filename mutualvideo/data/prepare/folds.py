@@ -126,6 +126,8 @@ def split_folds(labels, groups, folds, seed):
         InputError: if there are fewer groups than folds, if in every one of some splits a class
             is missing from a train list, or where scikit-learn is missing.
     """
+    if not 0 <= seed < 2**32 - _TRIES:
+        raise InputError(f"--seed {seed}: expected 0 to {2**32 - _TRIES - 1}")
     selection = import_extra("sklearn.model_selection", "folds", "folds")
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     if len(numbers) < folds:

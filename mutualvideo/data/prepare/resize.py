@@ -94,7 +94,7 @@ def resize_tree(
     exists only if there is something. One run at a time: unfinished files are removed.
 
     Args:
-        source: folder; files that end as in ``video_tree.EXTENSIONS`` count, hidden ones do not.
+        source: folder; files that end as in ``media_kind.VIDEO_ENDINGS`` count, hidden ones do not.
         output: folder, made if need be.
         settings: :class:`Settings`; ``None``: the defaults.
         lists: lists of videos below ``source``, written to ``output`` under the same name

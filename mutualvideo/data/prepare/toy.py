@@ -132,6 +132,7 @@ def make_toy_dataset(output, train, val, seed, progress=None, workers=None, leve
         for code, (split, count) in enumerate(counts.items())
         for number in range(count)
     ]
+    require_own_folder(output)
     if holds(output, arguments) and all(path.exists() for path, *_ in jobs):
         return False
     _write_all(jobs, progress, workers)
@@ -141,6 +142,17 @@ def make_toy_dataset(output, train, val, seed, progress=None, workers=None, leve
     _write_text(output / "classes.txt", "".join(f"{name}\n" for name in classes))
     _write_text(output / "toy.json", json.dumps(arguments) + "\n")
     return True
+
+
+def require_own_folder(output):
+    """Raises InputError if there is something in a folder that no toy data set was begun in."""
+    ours = {"train", "val", "train.csv", "val.csv", "classes.txt"}
+    names = os.listdir(output) if output.is_dir() else []
+    other = sorted(name for name in names if name not in ours and name[0] != ".")
+    if other and "toy.json" not in names:
+        raise InputError(
+            f"{output}: holds {other[0]}, which is not of a toy data set: give another --output"
+        )
 
 
 def holds(output, arguments):
@@ -216,6 +228,8 @@ def write_film(path, labels, seconds=3.0, seed=0):
             f"film: give motions of 0 to {len(CLASSES) - 1} and seconds above 0, "
             f"not {list(labels)} and {seconds}"
         )
+    if isinstance(seed, int) and seed < 0:
+        raise InputError(f"--seed must be 0 or more, not {seed}")
     rng = np.random.default_rng(seed)
     states = film_states(rng, labels, frames)
     _encode(path, _draw_scene(rng, states, FILM_SIZE), _FILM_X264)

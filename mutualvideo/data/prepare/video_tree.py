@@ -8,22 +8,8 @@ from pathlib import Path
 from mutualvideo.data.annotations import read_annotations
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
+from mutualvideo.media_kind import VIDEO_ENDINGS
 
-# Files of other endings are no videos to this tool.
-EXTENSIONS = (
-    ".3gp",
-    ".avi",
-    ".flv",
-    ".m4v",
-    ".mkv",
-    ".mov",
-    ".mp4",
-    ".mpeg",
-    ".mpg",
-    ".ts",
-    ".webm",
-    ".wmv",
-)
 # What is in the folder that is made, beside the videos and lists.
 STATE, BAD = "resize.json", "bad.csv"
 
@@ -66,10 +52,10 @@ def videos_below(source):
         visited.add(real)
         for name in sorted(names):
             path = (Path(folder) / name).relative_to(source)
-            if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
+            if path.suffix.lower() in VIDEO_ENDINGS and not name.startswith("."):
                 found.append(path)
     if not found:
-        raise InputError(f"{source}: holds no video ({' '.join(EXTENSIONS)})")
+        raise InputError(f"{source}: holds no video ({' '.join(sorted(VIDEO_ENDINGS))})")
     return found
 
 
@@ -99,8 +85,8 @@ def listed_videos(csv_path, source, separator, prefix):
         path = Path(os.path.realpath(path.parent)) / path.name
         if source not in path.parents:
             raise InputError(f"{where}: {path} is not below --input {source}")
-        if path.suffix.lower() not in EXTENSIONS:
-            raise InputError(f"{where}: {path} is no video ({' '.join(EXTENSIONS)})")
+        if path.suffix.lower() not in VIDEO_ENDINGS:
+            raise InputError(f"{where}: {path} is no video ({' '.join(sorted(VIDEO_ENDINGS))})")
         yield video, path.relative_to(source)
 
 

@@ -249,3 +249,16 @@ def test_a_clip_tells_the_class_and_a_frame_does_not(tmp_path):
     print(f"top-1 of 8 classes: one frame {from_frames:.3f}, clip {from_clips:.3f}")
     assert from_frames < 0.25
     assert from_clips > 0.5
+
+
+@pytest.mark.parametrize("name", ["kicking", "film.mp4"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=f"holds {name}, which is not of a toy data set"):
+        toy.make_toy_dataset(tmp_path, 1, 1, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_film_of_a_negative_seed(tmp_path):
+    with pytest.raises(InputError, match="--seed must be 0 or more, not -1"):
+        toy.write_film(tmp_path / "a.mp4", [0], seed=-1)
