@@ -5,21 +5,28 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from mutualvideo.data.annotations import Video
-
 logger = logging.getLogger(__name__)
+
+
+class _Named(Protocol):
+    """A video of a list."""
+
+    @property
+    def name(self) -> str:
+        """What the list calls it."""
+
 
 # In a checkpoint: of the list it was trained on last, and of what was trained on before and is in
 # it no more.
 _NOW, _BEFORE = "videos", "videos_before"
 
 
-def noted(videos: Sequence[Video] | None) -> dict[str, Tensor]:
+def noted(videos: Sequence[_Named] | None) -> dict[str, Tensor]:
     """What a checkpoint says of its training list; empty of a data set that is no list.
 
     Args:
@@ -32,7 +39,7 @@ def noted(videos: Sequence[Video] | None) -> dict[str, Tensor]:
 
 
 def compare_lists(
-    path: str, content: Mapping[str, Any], videos: Sequence[Video] | None
+    path: str, content: Mapping[str, Any], videos: Sequence[_Named] | None
 ) -> tuple[dict[str, Tensor], bool]:
     """Holds a training list against the one of a checkpoint; warns if it was changed.
 
@@ -61,7 +68,7 @@ def compare_lists(
     return now, True
 
 
-def warn_if_trained_on(path: str, content: Mapping[str, Any], videos: Sequence[Video]) -> None:
+def warn_if_trained_on(path: str, content: Mapping[str, Any], videos: Sequence[_Named]) -> None:
     """Warns if videos to evaluate on are among those that the checkpoint was trained on."""
     known = _all(content)
     both = [video.name for video in videos if known and _digest(video) in known]
@@ -81,6 +88,6 @@ def _all(content: Mapping[str, Any]) -> set[int]:
     return {one for part in parts if isinstance(part, Tensor) for one in part.tolist()}
 
 
-def _digest(video: Video) -> int:
+def _digest(video: _Named) -> int:
     found = hashlib.blake2b(video.name.encode(), digest_size=8).digest()
     return int.from_bytes(found, "big", signed=True)
