@@ -53,7 +53,12 @@ def open_network(
     made = make_backend(backend, model, device, precision, threads)
     statistics = None if built else table.path_of("statistics")
     if statistics is not None:
-        _check_statistics(statistics, table)
+        _check_content(
+            statistics,
+            table.metadata.get("statistics_fingerprint"),
+            "these are not the statistics that the query table was made with: make both anew with "
+            "`mutualvideo evaluate`",
+        )
         # After the move: statistics lie where the weights lie.
         load_statistics(model, statistics)
     return made, cfg
@@ -61,22 +66,18 @@ def open_network(
 
 def check_fingerprint(checkpoint: StrPath, table: QueryTable) -> None:
     """Raises InputError if ``table`` was made from another checkpoint, by their content."""
-    expected = table.metadata.get("fingerprint")
-    if expected is not None and expected != fingerprint(checkpoint):
-        raise InputError(
-            f"{checkpoint}: is not the checkpoint the query table was made from; "
-            "make the table anew with TRAIN.ENABLE False"
-        )
+    _check_content(
+        checkpoint,
+        table.metadata.get("fingerprint"),
+        "is not the checkpoint the query table was made from; make the table anew with "
+        "TRAIN.ENABLE False",
+    )
 
 
-def _check_statistics(path: StrPath, table: QueryTable) -> None:
-    """Raises InputError if the file was written for another table than ``table``."""
-    expected = table.metadata.get("statistics_fingerprint")
+def _check_content(path: StrPath, expected: str | None, otherwise: str) -> None:
+    """Raises InputError, saying ``otherwise``, if the file is not the ``expected`` one."""
     if expected is not None and expected != fingerprint(path):
-        raise InputError(
-            f"{path}: these are not the statistics that the query table was made with: make both "
-            "anew with `mutualvideo evaluate`"
-        )
+        raise InputError(f"{path}: {otherwise}")
 
 
 def _check_rows(model: nn.Module, table: QueryTable, cfg: Any) -> None:
