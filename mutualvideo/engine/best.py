@@ -17,6 +17,8 @@ class Best:
     Args:
         cfg: the configuration.
         goes_on: whether the run is one that was begun before: then what it found holds.
+        val_list: what tells the list that is validated on from another. Scores of different lists
+            are not compared: what was found on another is forgotten, with a warning.
 
     Attributes:
         enabled: whether anything is kept.
@@ -26,12 +28,13 @@ class Best:
         InputError: if what was kept cannot be read.
     """
 
-    def __init__(self, cfg, goes_on):
+    def __init__(self, cfg, goes_on, val_list):
         self.enabled = cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE > 0
         self._patience = cfg.TRAIN.PATIENCE * cfg.TRAIN.EVAL_PERIOD
         self.path = best_path(cfg.OUTPUT_DIR)
         self._notes = os.path.splitext(self.path)[0] + ".json"
         self._score, self._epoch, self._judged = None, 0, 0
+        self._val_list = val_list
         if self.enabled and goes_on and os.path.exists(self._notes):
             self._read()
 
@@ -40,12 +43,23 @@ class Best:
             with open(self._notes, encoding="utf-8") as file:
                 found = json.load(file)
             values = float(found["score"]), int(found["epoch"]), int(found["judged"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            # Notes of earlier versions do not say which list.
+            val_list = found.get("val_list", self._val_list)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{self._notes}: cannot be read as what validation found ({error!r}); remove it, "
                 "and the best from here on is kept"
             ) from None
         self._score, self._epoch, self._judged = values
+        if val_list != self._val_list:
+            logger.warning(
+                "%s: the val list is another since; what scores best on it from here on is kept "
+                "(on the old one, %.2f %% after epoch %d)",
+                self._notes,
+                self._score,
+                self._epoch,
+            )
+            self._score, self._epoch = None, self._judged
 
     def is_due(self, epoch):
         """Whether ``epoch`` is still to be judged: a run that was ended may have missed it."""
@@ -65,6 +79,7 @@ class Best:
             self._score, self._epoch = score, epoch
         self._judged = epoch
         notes = {"score": self._score, "epoch": self._epoch, "judged": self._judged}
+        notes["val_list"] = self._val_list
         with atomic_path(self._notes) as temporary:
             temporary.write_text(json.dumps(notes) + "\n", encoding="utf-8")
 

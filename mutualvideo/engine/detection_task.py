@@ -16,6 +16,7 @@ from mutualvideo.detection.detector_weights import load_starting_weights
 from mutualvideo.engine.task import Task
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.detector_scores import calibrate_on, score_detector
+from mutualvideo.table.fingerprint import fingerprint
 
 # Keys whose default alone goes with detectors: what they decide is not offered, or torchvision's.
 _FIXED = """
@@ -65,6 +66,9 @@ class DetectionTask(Task):
             if is_read:
                 compare_splits(train, read_split(cfg, split))
         return {}
+
+    def val_list(self, cfg, context):
+        return fingerprint(read_split(cfg, "val").file.path)
 
     def loader(self, cfg, split, context, turns=None):
         return detection_loader(cfg, split, context.rank, context.world_size)

@@ -11,6 +11,7 @@ from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
 from mutualvideo.models import load_pretrained
 from mutualvideo.mutual import mutual_step
 from mutualvideo.slim import count_costs, order_channels
+from mutualvideo.table.fingerprint import manifest
 
 
 class RecognitionTask(Task):
@@ -24,6 +25,10 @@ class RecognitionTask(Task):
 
     def lists(self, cfg, context):
         return read_lists(cfg, context)
+
+    def val_list(self, cfg, context):
+        # A data set of one's own may be no list.
+        return manifest(getattr(self.loader(cfg, "val", context).dataset, "videos", ()))
 
     def loader(self, cfg, split, context, turns=None):
         return build_loader(cfg, split, context.rank, context.world_size, turns)

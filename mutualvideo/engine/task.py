@@ -24,6 +24,10 @@ class Task(ABC):
         empty. Raises InputError for what would end the run."""
 
     @abstractmethod
+    def val_list(self, cfg, context):
+        """What tells the list that is validated on from another: a string."""
+
+    @abstractmethod
     def loader(self, cfg, split, context, turns=None):
         """The :class:`~mutualvideo.data.loader.ClipLoader` of a split for this process."""
 

@@ -196,7 +196,9 @@ class _Training:
                 self.progress.step,
             )
             self.progress = self.progress.share_of(context.rank)
-        self.best = Best(cfg, newest is not None)
+        chooses = cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE > 0
+        val_list = task.val_list(cfg, context) if chooses else ""
+        self.best = Best(cfg, newest is not None, val_list)
         self.cost = TrainingCost(cfg.OUTPUT_DIR, newest is not None)
         self.scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
         self.watch = Watch(cfg, self.plan, self.scalars)
