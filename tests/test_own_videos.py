@@ -108,6 +108,25 @@ def test_what_is_given_stays(tmp_path):
     assert own_run(folder, CONFIG, keys)[0].SOLVER.WARMUP_EPOCHS == 0.3
 
 
+def test_lists_in_the_folder_are_what_is_read(tmp_path):
+    """Or else the folders of train and val would be two classes."""
+    for split, labels in (("train", [0, 1, 2, 0, 1, 2]), ("val", [0, 1, 2])):
+        (tmp_path / split).mkdir()
+        names = [f"{split}/{number}.mp4" for number in range(len(labels))]
+        for name in names:
+            (tmp_path / name).touch()
+        lines = [f"{name} {label}\n" for name, label in zip(names, labels, strict=True)]
+        (tmp_path / f"{split}.csv").write_text("".join(lines))
+    cfg, chosen = own_run(tmp_path, CONFIG, overrides(), free_bytes=GIB)
+    assert cfg.TRAIN.DATASET == cfg.TEST.DATASET == "kinetics" and cfg.MODEL.NUM_CLASSES == 3
+    assert "labels in the list; 6 videos to train on, 3 to validate on" in str(chosen[0])
+    assert "TRAIN.DATASET kinetics: the folder holds the list train.csv" in map(str, chosen)
+    for name in ("train.csv", "val.csv"):
+        (tmp_path / name).unlink()
+    with pytest.raises(InputError, match="train and val hold videos themselves, which are of no"):
+        own_run(tmp_path, CONFIG, overrides(), free_bytes=GIB)
+
+
 def test_a_folder_that_is_none(tmp_path):
     with pytest.raises(InputError, match="none: no such folder; name one that holds a folder"):
         own_run(tmp_path / "none", CONFIG)

@@ -67,7 +67,8 @@ def own_run(
     recipe of another configuration. A run that has begun goes on with what was chosen then.
 
     Args:
-        folder: one folder a class, see :func:`~mutualvideo.data.sources.videofolder.videofolder`.
+        folder: one folder a class, see :func:`~mutualvideo.data.sources.videofolder.videofolder`,
+            or with lists as of Kinetics, see :func:`~mutualvideo.data.sources.kinetics.kinetics`.
         config: YAML file, such as ``configs/Own/X3D_S_finetune.yaml``.
         overrides: ``[KEY, VALUE, ...]``, as on a command line.
         device: where it will train.
@@ -99,7 +100,8 @@ def own_run(
     cfg = settle_classes(cfg)
     videos = len(read_videos(cfg.TRAIN.DATASET, cfg, "train").videos)
     checked = len(read_videos(cfg.TRAIN.DATASET, cfg, "val").videos)
-    what = f"folders of classes; {videos} videos to train on, {checked} to validate on"
+    what = "folders of classes" if cfg.TRAIN.DATASET == "videofolder" else "labels in the list"
+    what = f"{what}; {videos} videos to train on, {checked} to validate on"
     chosen = [Choice("MODEL.NUM_CLASSES", cfg.MODEL.NUM_CLASSES, what)]
     if begun is not None:
         chosen += [one for one in begun if one.key not in given]
@@ -119,18 +121,19 @@ def own_run(
 
 
 def _kinds(folder: StrPath, cfg: CfgNode, given: Mapping[str, str]) -> list[Choice]:
-    """That folders are classes, where a configuration would look for lists and there are none."""
-    lists = any(name.endswith((".csv", ".txt")) for name in os.listdir(folder))
-    if lists or cfg.TRAIN.DATASET != "kinetics":
+    """Lists where the folder has some and folders are read; folders where it has no lists."""
+    names = os.listdir(folder)
+    if cfg.TRAIN.DATASET == "videofolder" and "train.csv" in names:
+        kind, why = "kinetics", "the folder holds the list train.csv"
+    elif cfg.TRAIN.DATASET == "kinetics" and not any(n.endswith((".csv", ".txt")) for n in names):
+        kind, why = "videofolder", "the folder holds no list, its folders are classes"
+    else:
         return []
-    why = "the folder holds no list, its folders are classes"
     found = [
-        Choice(key, "videofolder", why)
-        for key in ("TRAIN.DATASET", "TEST.DATASET")
-        if key not in given
+        Choice(key, kind, why) for key in ("TRAIN.DATASET", "TEST.DATASET") if key not in given
     ]
     if "MODEL.NUM_CLASSES" not in given and cfg.MODEL.NUM_CLASSES:
-        found.append(Choice("MODEL.NUM_CLASSES", 0, "as many as there are folders"))
+        found.append(Choice("MODEL.NUM_CLASSES", 0, "as many as there are classes"))
     return found
 
 

@@ -3,11 +3,13 @@
 import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from functools import partial
 
 from mutualvideo.errors import InputError
 
-# Passes over the groups that try to bring the classes nearer to their shares.
-_PASSES = 5
+# Passes over the groups that try to bring the classes nearer to their shares, and how many orders
+# of the groups they begin with until every class is on both sides.
+_PASSES, _ORDERS = 5, 20
 
 
 def held_out(
@@ -56,7 +58,20 @@ def held_out(
             "add videos, or make folders train and val yourself"
         )
     wanted = {label: min(max(1, share * n), n - 1) for label, n in total.items()}
-    order = sorted(counts, key=lambda group: _draw(seed, group))
+    for attempt in range(_ORDERS):
+        order = sorted(counts, key=partial(_draw, f"{seed}.{attempt}" if attempt else str(seed)))
+        inside, have = _nearest(order, counts, wanted, total)
+        one_sided = [label for label in sorted(total) if not 0 < have[label] < total[label]]
+        if not one_sided:
+            return {at for group in inside for at in members[group]}
+    raise InputError(
+        f"the class {classes[one_sided[0]]} cannot be divided together with the others: groups "
+        "hold videos of several classes; make folders train and val yourself, or smaller groups"
+    )
+
+
+def _nearest(order, counts, wanted, total):
+    """(groups for validation, how many videos of each class they have)."""
     inside: set[Hashable] = set()
     have: Counter[int] = Counter()
     for _ in range(_PASSES):
@@ -70,14 +85,7 @@ def held_out(
                 moved = True
         if not moved:
             break
-    for label in sorted(total):
-        if not 0 < have[label] < total[label]:
-            raise InputError(
-                f"the class {classes[label]} cannot be divided together with the others: groups "
-                "hold videos of several classes; make folders train and val yourself, or smaller "
-                "groups"
-            )
-    return {at for group in inside for at in members[group]}
+    return inside, have
 
 
 def _change(group, have, wanted, total, sign):

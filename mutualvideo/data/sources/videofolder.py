@@ -1,5 +1,6 @@
 """Videos in folders of their classes: nothing else has to be written."""
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,8 @@ from mutualvideo.data.sources.archives import check_classes
 from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
 from mutualvideo.errors import InputError
 from mutualvideo.media_kind import VIDEO_ENDINGS
+
+logger = logging.getLogger(__name__)
 
 _ADVICE = "DATA.PATH_TO_DATA_DIR holds CLASS/NAME.mp4, or train/CLASS/NAME.mp4 and val/CLASS"
 
@@ -38,6 +41,12 @@ def videofolder(cfg: CfgNode, split: str) -> VideoList:
     if "train" not in parts and parts & {"val", "test"}:
         raise InputError(f"{top}: has {' and '.join(sorted(parts))} but no train; {_ADVICE}")
     classes, videos = _read(whole, top)
+    if whole == top and len(there) > 1 and set(there) == set(classes):
+        raise InputError(
+            f"{top}: {' and '.join(there)} hold videos themselves, which are of no class; "
+            f"{_ADVICE}; with lists of the videos (train.csv and val.csv) TRAIN.DATASET and "
+            "TEST.DATASET are kinetics"
+        )
     check_classes(whole, classes, cfg)
     own = next((name for name in (split, "val", "test") if name in parts and name != "train"), None)
     if split != "train" and own is not None:
@@ -52,7 +61,9 @@ def videofolder(cfg: CfgNode, split: str) -> VideoList:
         return VideoList(str(folder), videos, classes=classes)
     if parts & {"val", "test"}:
         return VideoList(str(whole), videos, classes=classes)
-    chosen = _validation(cfg.DATA, whole, videos, classes)
+    chosen, groups = _validation(cfg.DATA, whole, videos, classes)
+    if cfg.DATA.GROUP_PATTERN and split == "train":
+        logger.info("%s: %d videos of %d groups", whole, len(videos), groups)
     kept = [one for at, one in enumerate(videos) if (at in chosen) == (split != "train")]
     what = "training" if split == "train" else "validation"
     return VideoList(f"{whole} ({what} part)", kept, classes=classes)
@@ -115,7 +126,7 @@ def _videos_below(folder):
 
 
 def _validation(data, folder, videos, classes):
-    """Positions of the videos that are for validation."""
+    """(Positions of the videos that are for validation, number of groups of all)."""
     if not 0 < data.VAL_SHARE < 1:
         raise InputError(f"DATA.VAL_SHARE must be above 0 and below 1, not {data.VAL_SHARE:g}")
     if data.SPLIT < 0:
@@ -124,9 +135,10 @@ def _validation(data, folder, videos, classes):
     groups = _groups(names, data.GROUP_PATTERN)
     labels = [one.label for one in videos]
     try:
-        return held_out(names, labels, groups, data.VAL_SHARE, data.SPLIT, classes)
+        inside = held_out(names, labels, groups, data.VAL_SHARE, data.SPLIT, classes)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
+    return inside, len(set(groups))
 
 
 def _groups(names, pattern):

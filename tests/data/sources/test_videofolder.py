@@ -1,6 +1,8 @@
 """Folders of classes: what is read, how it is divided, what is refused."""
 
+import itertools
 import os
+import random
 from collections import Counter
 
 import pytest
@@ -77,7 +79,8 @@ def test_a_class_may_be_called_train(read, write):
 
 
 @pytest.mark.parametrize("pattern", [r"/(.*)_part", r"\w+_"])
-def test_pieces_of_one_recording_stay_together(read, write, pattern):
+def test_pieces_of_one_recording_stay_together(read, write, pattern, caplog):
+    caplog.set_level("INFO")
     write(
         empty_files(
             *(f"{name}/r{name}{r}_part{n}.mp4" for name in "ab" for r in range(10) for n in "123")
@@ -89,6 +92,7 @@ def test_pieces_of_one_recording_stay_together(read, write, pattern):
     ]
     assert not recordings[0] & recordings[1]
     assert [len(found) for found in recordings] == [16, 4]
+    assert caplog.text.count("60 videos of 20 groups") == 1
 
 
 def test_groups_across_classes_stay_together_and_classes_near_their_share():
@@ -102,6 +106,34 @@ def test_groups_across_classes_stay_together_and_classes_near_their_share():
     # A person more, and most of the others stay where they were.
     more = held_out([*groups, "new"], [*labels, 0], [*groups, "new"], 0.25, 0, "abc")
     assert len({one for one in held} & {groups[at] for at in more if at < len(groups)}) >= 4
+
+
+def test_whatever_can_be_divided_is():
+    """Against every division there is."""
+    draw, dividable = random.Random(0), 0
+    for _ in range(400):
+        people = [f"p{n}" for n in range(draw.randint(2, 6))]
+        videos = [(draw.randrange(3), draw.choice(people)) for _ in range(draw.randint(3, 10))]
+        labels, groups = (list(part) for part in zip(*videos, strict=True))
+        there = set(labels)
+
+        def is_divided(inside, there=there, videos=videos):
+            parts = {label for label, one in videos if one in inside}
+            return parts == there == {label for label, one in videos if one not in inside}
+
+        sides = (
+            set(some)
+            for count in range(1, len(people))
+            for some in itertools.combinations(people, count)
+        )
+        if any(map(is_divided, sides)):
+            dividable += 1
+            found = held_out(groups, labels, groups, 0.3, 0, "abc")
+            assert is_divided({groups[at] for at in found})
+        else:
+            with pytest.raises(InputError, match="class [abc] (has|cannot be divided)"):
+                held_out(groups, labels, groups, 0.3, 0, "abc")
+    assert 50 < dividable < 350
 
 
 @pytest.mark.parametrize(
