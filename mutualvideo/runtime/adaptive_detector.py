@@ -104,6 +104,7 @@ class AdaptiveDetector:
             InputError: if a file is missing or cannot be read, or they do not belong together.
         """
         table = QueryTable.load_json(os.path.join(folder, "query_table.json"))
+        _refuse_classifiers(table, f"{os.fspath(folder)}: its query table")
         path = table.path_of("checkpoint")
         if path is None:
             raise InputError(
@@ -280,11 +281,16 @@ def _one_picture(image: Any) -> np.ndarray:
 def _check_table(model: nn.Module, table: QueryTable) -> None:
     if not len(table):
         raise InputError("the query table has no rows")
+    _refuse_classifiers(table, "query table")
     for row in table:
-        if row.box_ap is None and row.merit is not None:
-            raise InputError(
-                f"query table: row {row.subnet} has a classifier's accuracy and no box AP; "
-                "AdaptiveRecognizer opens it"
-            )
         check_row(model, row)
     set_width(model, slim_state(model).width_range[1])
+
+
+def _refuse_classifiers(table: QueryTable, what: str) -> None:
+    found = next((row for row in table if row.box_ap is None and row.merit is not None), None)
+    if found is not None:
+        raise InputError(
+            f"{what}: row {found.subnet} has a classifier's accuracy and no box AP; "
+            "AdaptiveRecognizer, `mutualvideo predict`, opens it"
+        )

@@ -224,5 +224,6 @@ def _refuse_detectors(table: QueryTable) -> None:
     found = next((row for row in table if row.box_ap is not None), None)
     if found is not None:
         raise InputError(
-            f"query table: row {found.subnet} has a detector's box AP; AdaptiveDetector opens it"
+            f"query table: row {found.subnet} has a detector's box AP; AdaptiveDetector, "
+            "`mutualvideo detect`, opens it"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -224,6 +225,7 @@ def serve(
     Raises:
         InputError: if the port cannot be listened on.
     """
+    _try_port(host, port)
     with _upload_folder():
         blocks = build_page(Page(recognizer, samples, limits))
         try:
@@ -253,6 +255,21 @@ def serve(
             (stop or threading.Event()).wait()
         finally:
             blocks.close(verbose=False)
+
+
+def _try_port(host: str, port: int) -> None:
+    # Gradio would tell of its own settings.
+    try:
+        kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(kind) as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(address)
+            server.listen()
+    except OSError as error:
+        raise InputError(
+            f"--host {host} --port {port}: cannot be listened on ({error.strerror}); choose "
+            "another, or end what listens there"
+        ) from None
 
 
 @contextlib.contextmanager

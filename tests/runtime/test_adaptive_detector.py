@@ -148,7 +148,7 @@ def test_bad_calls(detector, call, message):
     assert "\n" not in str(error.value) and detector.current is None
 
 
-def test_what_does_not_belong_together(model):
+def test_what_does_not_belong_together(model, tmp_path):
     with pytest.raises(InputError, match=r"call slimmable_detector\(model\) first"):
         AdaptiveDetector(nn.Linear(1, 1), table())
     with pytest.raises(InputError, match="no rows"):
@@ -160,7 +160,10 @@ def test_what_does_not_belong_together(model):
     with pytest.raises(InputError, match="detector: classes must be a list of 4 names, got 1"):
         AdaptiveDetector(model, table(), class_names=["a"])
     of_classifier = table([Row(Subnet.of("1x64"), 10, 10, top1=50.0)])
-    with pytest.raises(InputError, match="classifier's accuracy.*AdaptiveRecognizer opens it"):
+    with pytest.raises(InputError, match="classifier's accuracy.*`mutualvideo predict`, opens it"):
         AdaptiveDetector(model, of_classifier)
-    with pytest.raises(InputError, match="detector's box AP; AdaptiveDetector opens it"):
+    of_classifier.save_json(tmp_path / "query_table.json")
+    with pytest.raises(InputError, match=f"{tmp_path}: its query table: row 1x64 has a class"):
+        AdaptiveDetector.from_run(tmp_path)
+    with pytest.raises(InputError, match="detector's box AP; .*`mutualvideo detect`, opens it"):
         AdaptiveRecognizer(model, table(), cfg=object())

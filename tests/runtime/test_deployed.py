@@ -372,6 +372,11 @@ def test_wrong_manifests(copied, change, named):
 def test_no_manifest(tmp_path, copied):
     with pytest.raises(InputError, match="folder without manifest.json"):
         AdaptiveRecognizer(tmp_path)
+    # Of a training that was ended early.
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint_epoch_00001.pyth").touch()
+    with pytest.raises(InputError, match="a run without query_table.json yet: `mutualvideo eval"):
+        locate(tmp_path)
     (copied / "manifest.json").write_text("{")
     with pytest.raises(InputError, match="manifest.json: is not a JSON file"):
         AdaptiveRecognizer(copied)

@@ -117,8 +117,10 @@ def test_a_port_in_use(recognizer):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"--port {port}"):
+        with pytest.raises(InputError, match=f"--port {port}: .*in use.*; choose another"):
             serve(recognizer, {}, Limits(), port=port)
+    with pytest.raises(InputError, match="--host no.such.host --port 7860: cannot be listened on"):
+        serve(recognizer, {}, Limits(), host="no.such.host")
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
