@@ -11,7 +11,7 @@ from mutualvideo.config.named_files import is_named
 from mutualvideo.errors import InputError, shown
 from mutualvideo.subnet import Subnet
 
-_KEYS = {"BASE", "KEYS", "SEEDS", "FOLDS", "ROWS", "ARMS", "AGAINST", "PLOT"}
+_KEYS = {"BASE", "KEYS", "SEEDS", "FOLDS", "ROWS", "ARMS", "AGAINST", "PLOT", "CURVES"}
 _ARM_KEYS = {"KEYS", "SEEDS", "EACH_ROW", "SAME", "GONE"}
 
 
@@ -50,6 +50,7 @@ class Plan:
         gone: ``{arm: what it was trained with}``: arms that are reported, and cannot be trained.
         pairs: ``[(arm, against), ...]``: differences that are reported.
         plotted: names of the arms that the plot shows.
+        curves: ``{name: arms}``: what the plot of accuracy against training joins by a line.
         runs: list of :class:`Run`.
     """
 
@@ -61,6 +62,7 @@ class Plan:
     gone: dict
     pairs: tuple
     plotted: tuple
+    curves: dict
     runs: tuple
 
 
@@ -77,7 +79,8 @@ def read_plan(path, overrides=()):
     ``GONE`` says what an arm was trained with that this version has no more: it stays in the
     report, from the records that there are, and is not trained.
     ``AGAINST`` lists pairs ``[arm, other]`` whose differences are reported, ``ROWS`` the rows,
-    ``PLOT`` the arms that the plot shows, if not all.
+    ``PLOT`` the arms that the plot shows, if not all. ``CURVES`` maps names to lists of arms, which
+    a second plot shows by what their training took.
 
     Args:
         path: the YAML file.
@@ -148,7 +151,19 @@ def read_plan(path, overrides=()):
     if not isinstance(plotted, list) or not plotted or not all(_is_one(o, arms) for o in plotted):
         raise InputError(f"{path}: PLOT is {shown(plotted)}, expected some of {list(arms)}")
     pairs, plotted = tuple(map(tuple, pairs)), tuple(plotted)
-    return Plan(str(path), base, rows, tuple(arms), same, gone, pairs, plotted, tuple(runs))
+    curves = _curves(path, content.get("CURVES", {}), arms)
+    return Plan(str(path), base, rows, tuple(arms), same, gone, pairs, plotted, curves, tuple(runs))
+
+
+def _curves(path, values, arms):
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: CURVES is {shown(values)}, expected NAME: [ARM, ...]")
+    for name, some in values.items():
+        if not isinstance(some, list) or not some or not all(_is_one(one, arms) for one in some):
+            raise InputError(
+                f"{path}: CURVES.{name} is {shown(some)}, expected some of {list(arms)}"
+            )
+    return {str(name): tuple(some) for name, some in values.items()}
 
 
 def _is_one(name, arms):

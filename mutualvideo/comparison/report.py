@@ -1,10 +1,9 @@
-"""A comparison for people and machines: a Markdown table, a plot, ``json_compare`` lines."""
+"""A comparison for people and machines: a Markdown table and ``json_compare`` lines."""
 
 import json
 import math
 
 from mutualvideo.budget import format_macs
-from mutualvideo.figures import COLOURS, MARKERS, cost_axis, draw_chance, dress, new_figure, save
 
 
 def markdown(summary, differences):
@@ -101,44 +100,3 @@ def _fields(found):
     ends = {"low": found.low, "high": found.high}
     ends = {key: None if math.isnan(value) else round(value, 3) for key, value in ends.items()}
     return {"difference": round(found.mean, 3), **ends}
-
-
-def plot(summary, path):
-    """Accuracy against cost, with error bars and the chance line, as PNG.
-
-    Of the arms that the plan says (``plotted``); of all, while there are no runs of those.
-    """
-    figure, axes = new_figure(path, 7.2, 4.6)
-    arms = [arm for arm in summary.arms if arm in summary.plan.plotted]
-    for number, arm in enumerate(arms or summary.arms):
-        color, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        points = [(macs, summary.accuracy(arm, row)) for row, macs in summary.macs.items()]
-        points = sorted((macs, found) for macs, found in points if found is not None)
-        # Rows that nothing cheaper beats make the line.
-        line, best = [], -1.0
-        for macs, found in points:
-            if found.mean > best:
-                line.append((macs, found.mean))
-                best = found.mean
-        axes.plot(*zip(*line, strict=True), color=color, lw=1)
-        bars = [0 if math.isnan(f.low) else (f.high - f.low) / 2 for _, f in points]
-        axes.errorbar(
-            [macs for macs, _ in points],
-            [found.mean for _, found in points],
-            bars,
-            fmt=marker,
-            ms=5,
-            color=color,
-            capsize=3,
-            lw=0.8,
-            label=arm,
-        )
-    unit, factor = ("M", 1e-6) if max(summary.macs.values()) < 5e8 else ("G", 1e-9)
-    cost_axis(axes, factor)
-    name = {"top-1": "top-1 accuracy"}.get(summary.measure, summary.measure)
-    name += " (%), 95 % intervals"
-    dress(axes, f"multiply-adds ({unit}, log scale)", name)
-    if summary.chance is not None and not draw_chance(axes, summary.chance):
-        axes.set_ylabel(f"{name}; chance {summary.chance:.2g}")
-    axes.legend(frameon=False)
-    save(figure, path, dpi=110)

@@ -100,6 +100,10 @@ class Summary:
             return None
         return estimate([self._values(run, one.answers()) for run, one in runs.items()])
 
+    def by_run(self, arm, row):
+        """``{(seed, fold): percent}`` of ``measure``; empty where the arm has no such row."""
+        return {run: one.top1 for run, one in self._found.get((arm, row), {}).items()}
+
     def ap50(self, arm, row):
         """:class:`Estimate` of a detector's AP50, or ``None`` where a run of the row has none."""
         runs = self._found.get((arm, row), {})

@@ -85,6 +85,8 @@ def test_runs(write):
         ("BASE: BASE_FILE\nARMS: {a: {}}\nAGAINST:", "AGAINST is .*expected a list"),
         ("BASE: BASE_FILE\nARMS: {a: {}}\nAGAINST: [[a, [a]]]", "AGAINST contains"),
         ("BASE: BASE_FILE\nARMS: {a: {}}\nPLOT: [[a]]", "PLOT is"),
+        ("BASE: BASE_FILE\nARMS: {a: {}}\nCURVES: [a]", "CURVES is .*expected NAME"),
+        ("BASE: BASE_FILE\nARMS: {a: {}}\nCURVES: {x: [b]}", r"CURVES.x is .*some of \['a'\]"),
         ("BASE: nowhere.yaml\nARMS: {a: {}}", "nowhere.yaml"),
         ("BASE: [", "cannot be read as a plan"),
         ("- 1", "expected a plan"),

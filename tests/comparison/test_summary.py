@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from mutualvideo.comparison import report
+from mutualvideo.comparison import plots
 from mutualvideo.comparison.plan import Plan, Run
+from mutualvideo.comparison.plots import plot, plot_training
 from mutualvideo.comparison.records import Record, load_records, save_records
-from mutualvideo.comparison.report import json_line, markdown, plot
+from mutualvideo.comparison.report import json_line, markdown
 from mutualvideo.comparison.summary import Summary
 from mutualvideo.errors import InputError
 
@@ -39,7 +40,7 @@ RUNS = tuple(Run(one.arm, one.seed, None, one.alone or None, "", ()) for one in 
 PAIRS = (("mutual", "single"), ("mutual", "alone"))
 PLAN = Plan(
     "plan.yaml", "base.yaml", (), ("single", "alone", "mutual"), {"alone": {"1x32": "single"}},
-    {}, PAIRS, ("single", "alone", "mutual"), RUNS,
+    {}, PAIRS, ("single", "alone", "mutual"), {}, RUNS,
 )  # fmt: skip
 
 
@@ -153,10 +154,34 @@ def test_report(tmp_path):
 )
 def test_arms_in_the_plot(monkeypatch, plotted, shown):
     figures = []
-    monkeypatch.setattr(report, "save", lambda figure, *_, **__: figures.append(figure))
+    monkeypatch.setattr(plots, "save", lambda figure, *_, **__: figures.append(figure))
     plot(Summary(dataclasses.replace(PLAN, plotted=plotted), RECORDS), "plot.png")
     (axes,) = figures[0].axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["chance", *shown]
+
+
+def test_accuracy_against_training(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, *_, **__: figures.append(figure))
+    longer = [
+        dataclasses.replace(one, arm="longer", train_macs=1000, top1=one.top1 + 2, epochs=9)
+        for one in RECORDS
+        if one.arm == "mutual"
+    ]
+    runs = (*RUNS, *(Run(one.arm, one.seed, None, None, "", ()) for one in longer))
+    curves = {"alone": ("single",), "one network": ("longer", "mutual", "single")}
+    arms = (*PLAN.arms, "longer")
+    plan = dataclasses.replace(PLAN, arms=arms, curves=curves, runs=runs)
+    plot_training(Summary(plan, [*RECORDS, *longer]), "training.png")
+    (axes,) = figures[0].axes
+    lines = {line.get_label(): line for line in axes.lines}
+    # By cost; single has no other row, so that the mean over rows leaves it out.
+    assert lines["one network"].get_xydata().tolist() == [[100, 62.5], [300, 87.5], [1000, 89.5]]
+    mean = np.mean([100, 75, 50, 75, 75, 25])
+    means = lines["one network, mean of rows"].get_xydata()
+    assert means == pytest.approx(np.array([[300, mean], [1000, mean + 2]]))
+    assert lines["alone"].get_xydata().tolist() == [[100, 62.5]]
+    assert "alone, mean of rows" not in lines
 
 
 def test_of_detectors_seeds_are_paired_for_no_picture_is_right_by_itself(tmp_path):

@@ -2,7 +2,7 @@
 
 A plan is a YAML file: a base configuration, arms with their overrides, seeds or folds; see
 docs/training.md. Stopped, the same command goes on. Results go beside the plan: runs.csv (a line
-for each run and row), table.md and plot.png.
+for each run and row), table.md, plot.png and, of a plan with CURVES, training.png.
 
 mutualvideo compare docs/results/toy_hard/plan.yaml --runs output/toy_hard --jobs 2 \\
     DATA.PATH_TO_DATA_DIR data/toy_hard
@@ -33,8 +33,9 @@ def run(args: argparse.Namespace) -> int | None:
 
     from mutualvideo.comparison.execute import execute
     from mutualvideo.comparison.plan import read_plan
+    from mutualvideo.comparison.plots import plot, plot_training
     from mutualvideo.comparison.records import add_records, collect, load_records
-    from mutualvideo.comparison.report import json_line, markdown, plot
+    from mutualvideo.comparison.report import json_line, markdown
     from mutualvideo.comparison.summary import Summary
     from mutualvideo.errors import InputError
     from mutualvideo.files import atomic_path
@@ -64,6 +65,8 @@ def run(args: argparse.Namespace) -> int | None:
     with atomic_path(output / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     plot(summary, output / "plot.png")
+    if plan.curves:
+        plot_training(summary, output / "training.png")
     print(text)
     for one in differences:
         print(json_line(one))
