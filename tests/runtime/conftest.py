@@ -1,14 +1,18 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from mutualvideo.config import get_cfg
 from mutualvideo.config.load import cfg_to_dict
+from mutualvideo.export import open_origin
 from mutualvideo.media.encode import VideoWriter
 from mutualvideo.models import build_model
 from mutualvideo.slim import calibrate, count_macs, get_statistics
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.cascade import CascadeCurve, CascadePoint
+from mutualvideo.table.cascade import Cascade, CascadeCurve, CascadePoint
 from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable, Row
 
@@ -17,6 +21,8 @@ FULL = Subnet(1, 6, 40)
 # (sub-network, top-1): costs grow down the list; the last one is never calibrated.
 GRID = [(Subnet(0.5, 3, 32), 50.0), (Subnet(0.75, 6, 32), 70.0), (FULL, 90.0)]
 UNCALIBRATED = Subnet(0.5, 6, 40)
+# Of the run with two rows.
+SUBNETS = [GRID[0][0], FULL]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -91,3 +97,31 @@ def write_video(tmp_path_factory):
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def run(run_dir, tmp_path_factory):
+    """The run with its cheapest and dearest row alone, and less certain of its answers."""
+    folder = Path(shutil.copytree(run_dir, tmp_path_factory.mktemp("unsure") / "run"))
+    checkpoint = torch.load(folder / "c.pyth", weights_only=True)
+    for name, value in checkpoint["model_state"].items():
+        if ".proj." in name:
+            value *= 0.1
+    torch.save(checkpoint, folder / "c.pyth")
+    table = QueryTable.load_json(folder / "query_table.json")
+    curve(Cascade(SUBNETS, (0.9,)), Cascade((SUBNETS[0], GRID[1][0]), (0.9,))).save_json(
+        folder / "cascades.json"
+    )
+    about = {
+        **table.metadata,
+        "fingerprint": fingerprint(folder / "c.pyth"),
+        "cascades": "cascades.json",
+    }
+    rows = [table[subnet] for subnet in SUBNETS]
+    QueryTable(rows, about).save_json(folder / "query_table.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def source(run):
+    return open_origin(run)

@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,15 @@ import torch
 
 from mutualvideo.backends.common.base import softmax
 from mutualvideo.errors import InputError
-from mutualvideo.export import DifferenceError, Origin, export_folder, open_origin
-from mutualvideo.export.deploy_folder import _save_cascades, choose_rows
+from mutualvideo.export import export_folder, open_origin
 from mutualvideo.runtime import AdaptiveRecognizer
 from mutualvideo.runtime.deployed import locate
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.cascade import Cascade, CascadeCurve
+from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable, Row
-from tests.runtime.conftest import CLASSES, FULL, GRID, curve
+from tests.runtime.conftest import CLASSES, FULL, SUBNETS
 
-SUBNETS = [GRID[0][0], FULL]
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS = {"openvino": ["openvino"], "onnx": ["onnxruntime", "onnx", "onnxscript"]}
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
@@ -90,34 +87,6 @@ scores["cascade"] = recognizer.predict(clips).scores
 np.savez(sys.argv[3], **scores)
 """
 )
-
-
-@pytest.fixture(scope="module")
-def run(run_dir, tmp_path_factory):
-    """The run with its cheapest and dearest row alone, and less certain of its answers."""
-    folder = Path(shutil.copytree(run_dir, tmp_path_factory.mktemp("unsure") / "run"))
-    checkpoint = torch.load(folder / "c.pyth", weights_only=True)
-    for name, value in checkpoint["model_state"].items():
-        if ".proj." in name:
-            value *= 0.1
-    torch.save(checkpoint, folder / "c.pyth")
-    table = QueryTable.load_json(folder / "query_table.json")
-    curve(Cascade(SUBNETS, (0.9,)), Cascade((SUBNETS[0], GRID[1][0]), (0.9,))).save_json(
-        folder / "cascades.json"
-    )
-    about = {
-        **table.metadata,
-        "fingerprint": fingerprint(folder / "c.pyth"),
-        "cascades": "cascades.json",
-    }
-    rows = [table[subnet] for subnet in SUBNETS]
-    QueryTable(rows, about).save_json(folder / "query_table.json")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def source(run):
-    return open_origin(run)
 
 
 @pytest.fixture(scope="module")
@@ -394,59 +363,3 @@ def test_locate(run_dir, copied):
         open_origin(copied)
     with pytest.raises(InputError, match="give the query table"):
         AdaptiveRecognizer(run_dir / "c.pyth")
-
-
-def test_rows_are_pareto_by_either_cost():
-    names = [Subnet(0.5, 4, 32 + number) for number in range(4)]
-    costs = [(10, 50.0, 9.0), (20, 40.0, 3.0), (30, 45.0, 5.0), (40, 44.0, 8.0)]
-    rows = [
-        Row(subnet, macs, 1, top1, 90.0, ms)
-        for subnet, (macs, top1, ms) in zip(names, costs, strict=True)
-    ]
-    assert choose_rows(QueryTable(rows), "pareto") == rows[:3]
-    assert choose_rows(QueryTable(rows), "all") == rows
-    unmeasured = [replace(row, latency_ms=None) for row in rows]
-    assert choose_rows(QueryTable(unmeasured), "pareto") == unmeasured[:1]
-    with pytest.raises(InputError, match="no top1"):
-        choose_rows(QueryTable([Row(FULL, 1, 1)]), "pareto")
-
-
-def test_what_cannot_be_exported_leaves_nothing(run_dir, source, tmp_path, monkeypatch):
-    (tmp_path / "there").mkdir()
-    for arguments, named in (
-        ((open_origin(run_dir), "torch_export", tmp_path / "a", "all"), "was never calibrated"),
-        (
-            (source, "pytorchvideo", tmp_path / "a"),
-            "executes folders of torch_export, onnx, openvino$",
-        ),
-        ((source, "torch_export", tmp_path / "there"), "there: is there already"),
-        ((source, "torch_export", tmp_path / "a", "some"), "rows 'some'"),
-    ):
-        with pytest.raises(InputError, match=named):
-            export_folder(*arguments)
-    seen = []
-
-    def network(self, subnet, fold=True, original=Origin.network):
-        made = original(self, subnet, fold)
-        if len(seen) == 1:
-            # The second one is wrong.
-            next(p for p in made.parameters() if p.shape == (len(CLASSES),)).data[0] += 0.01
-        return made
-
-    monkeypatch.setattr(Origin, "network", network)
-    with pytest.raises(DifferenceError, match="1x6x40"):
-        export_folder(source, "torch_export", tmp_path / "a", report=seen.append)
-    assert len(seen) == 1 and [path.name for path in tmp_path.iterdir()] == ["there"]
-
-
-@pytest.mark.parametrize("static, kept", [(GRID[0][0], True), (Subnet(0.7, 4, 32), False)])
-def test_cascades_whose_single_row_is_elsewhere_stay_behind(tmp_path, static, kept):
-    """Where a cascade does not win, its budget goes to that row."""
-    (point,) = curve(Cascade(SUBNETS, (0.9,))).points
-    CascadeCurve([replace(point, static=static)]).save_json(tmp_path / "c.json")
-    rows = [Row(subnet, 100, 10) for subnet in SUBNETS]
-    table = QueryTable(rows, {"cascades": "c.json"})
-    table.save_json(tmp_path / "t.json")
-    table = QueryTable.load_json(tmp_path / "t.json")
-    assert _save_cascades(table, rows, tmp_path / "out.json") is kept
-    assert (tmp_path / "out.json").exists() is kept
