@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -78,7 +79,8 @@ def draw_files(
         :func:`as_line` of every picture and frame.
 
     Raises:
-        InputError: for a file that is missing or cannot be read, or two of one name.
+        InputError: for a file that is missing or cannot be read, two of one name, or one that its
+            own copy would take the place of.
     """
     files = files_of(paths, pictures=True, videos=True)
     targets = [
@@ -87,6 +89,10 @@ def draw_files(
     for file, target in zip(files, targets, strict=True):
         if targets.count(target) > 1:
             raise InputError(f"{file}: another file would become {target} too; rename one of them")
+        if target.exists() and any(target.samefile(one) for one in files):
+            raise InputError(
+                f"{target}: is one of the files to draw on, choose another output folder"
+            )
     Path(folder).mkdir(parents=True, exist_ok=True)
     for file, target in zip(files, targets, strict=True):
         if _is_video(file):
@@ -103,7 +109,8 @@ def draw_files(
 def _draw_video(
     detector: AdaptiveDetector, file: Path, target: Path, threshold: float
 ) -> Iterator[str]:
-    source = open_source(file)
+    # Boxes are told in the pixels of the file.
+    source = open_source(file, max_short_side=sys.maxsize)
     with source, atomic_path(target) as temporary, film(temporary, source.fps) as writer:
         for time_s, frame in source.frames(lambda *_: None, threading.Event()):
             found = detector.predict(frame).above(threshold)

@@ -32,7 +32,11 @@ _CAMERA = {
 
 
 def open_source(
-    address: StrPath, realtime: bool = False, timeout_s: float = 10.0, reconnects: int = 5
+    address: StrPath,
+    realtime: bool = False,
+    timeout_s: float = 10.0,
+    reconnects: int = 5,
+    max_short_side: int = MAX_SHORT_SIDE,
 ) -> Source:
     """The source at an address.
 
@@ -43,6 +47,7 @@ def open_source(
         realtime: plays a recording as if it were live, at its own pace.
         timeout_s: seconds without data after which a network stream is lost.
         reconnects: attempts to get a live network stream back before giving up.
+        max_short_side: pixels; frames with a longer short side are scaled down to it.
 
     Raises:
         SourceError, DecodeError: name the address if it cannot be opened or shows no video.
@@ -56,16 +61,16 @@ def open_source(
     if camera := _camera(address):
         path, form = camera
         # A camera that is unplugged is gone: nothing to reconnect to.
-        return _live(name, StreamOpener(path, name, timeout_s, form, MAX_SHORT_SIDE), 0)
+        return _live(name, StreamOpener(path, name, timeout_s, form, max_short_side), 0)
     if "://" not in address:
         with VideoReader(address) as reader:
             times, fps = reader.timestamps, reader.fps
-        opener = StreamOpener(address, address, None, short_side=MAX_SHORT_SIDE)
+        opener = StreamOpener(address, address, None, short_side=max_short_side)
         length_s = times[-1] - times[0] + 1 / fps
         recording = Recording(Path(address).stem, opener, fps, length_s, len(times))
         recording.path = Path(address)
     else:
-        opener = StreamOpener(address, name, timeout_s, short_side=MAX_SHORT_SIDE)
+        opener = StreamOpener(address, name, timeout_s, short_side=max_short_side)
         container = opener.connect()
         found_s, fps = duration_s(container), nominal_fps(container)
         if found_s is None or address.startswith("rtsp"):

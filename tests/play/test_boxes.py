@@ -60,6 +60,34 @@ def test_pictures_and_videos_are_copied_with_boxes(tmp_path):
         assert len(reader.timestamps) == 3
 
 
+def test_boxes_are_of_the_files_pixels(tmp_path):
+    with VideoWriter(tmp_path / "large.mp4", 10) as writer:
+        writer.write(np.zeros((1080, 1920, 3), np.uint8))
+
+    class WholeFrame:
+        def predict(self, pixels):
+            height, width, _ = pixels.shape
+            whole = np.array([[0, 0, width, height]], np.float32)
+            one = np.array([0.9], np.float32), ("ring",), NAMES, ROW, 1.0, 2.0, None
+            return Detections(whole, np.array([1]), *one)
+
+    (line,) = draw_files(WholeFrame(), [tmp_path / "large.mp4"], tmp_path / "out", 0.5)
+    assert json.loads(line)["objects"][0]["box"] == [0, 0, 1920, 1080]
+    with VideoReader(tmp_path / "out" / "large.mp4") as reader:
+        assert reader.read([0]).shape == (1, 1080, 1920, 3)
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.mp4"])
+def test_no_file_is_drawn_over(tmp_path, name):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with VideoWriter(tmp_path / "b.mp4", 10) as writer:
+        writer.write(np.zeros((32, 32, 3), np.uint8))
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(InputError, match=f"{name}: is one of the files to draw on"):
+        list(draw_files(Detector(), [tmp_path / name], tmp_path, 0.5))
+    assert (tmp_path / name).read_bytes() == before
+
+
 def test_what_cannot_be_drawn_is_named(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
