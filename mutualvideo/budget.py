@@ -189,3 +189,16 @@ class Budget:
         if not isinstance(other, Budget) or self.per_clip.unit != other.per_clip.unit:
             raise TypeError(f"a budget of {self} cannot be compared with {other}")
         return self.per_clip.value
+
+
+def require_of_clips(budget: Budget) -> None:
+    """Refuses a budget of a stream in continual form.
+
+    Raises:
+        InputError: for one.
+    """
+    if budget.unit not in CLIP_UNITS:
+        raise InputError(
+            f"budget of {budget}: is of a stream in continual form; that of clips is in "
+            "multiply-adds, milliseconds or clips per second"
+        )

@@ -319,8 +319,10 @@ def _write_continual(
     table: QueryTable, found: ContinualTable, statistics: dict[str, Any], folder: str
 ) -> None:
     """The rows in continual form and their statistics beside the table."""
-    write_tensors(statistics, os.path.join(folder, CONTINUAL_STATISTICS_NAME))
+    place = os.path.join(folder, CONTINUAL_STATISTICS_NAME)
+    write_tensors(statistics, place)
     found.metadata["statistics"] = CONTINUAL_STATISTICS_NAME
+    found.metadata["statistics_fingerprint"] = fingerprint(place)
     keys = ("model", "dataset", "manifest", "fingerprint")
     found.metadata |= {key: table.metadata[key] for key in keys}
     found.save_json(os.path.join(folder, CONTINUAL_NAME))

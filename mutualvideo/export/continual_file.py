@@ -29,8 +29,9 @@ from mutualvideo.export.subnet_file import Written, write_staged
 from mutualvideo.files import StrPath
 from mutualvideo.runtime.continual_form import continual_network
 from mutualvideo.runtime.step_graph import StepGraph, step_to_onnx
+from mutualvideo.runtime.stream_rows import stream_rows
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.continual_table import ContinualTable
+from mutualvideo.table.continual_table import ContinualRow
 
 State = dict[str, np.ndarray]
 # (frame, state) -> (logits, next state)
@@ -45,7 +46,7 @@ def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -
 
     Args:
         source: :class:`~mutualvideo.export.origin.Origin`.
-        subnet: a sub-network of its table.
+        subnet: a sub-network of its table, with a row in continual form.
         name: ``onnx`` or ``openvino``.
         path: of the file, with the format's ending.
 
@@ -53,15 +54,18 @@ def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -
         :class:`~mutualvideo.export.subnet_file.Written`.
 
     Raises:
-        InputError: if the sub-network is not in the table or was never calibrated, the network
-            has no continual form, a package is missing or the file cannot be written.
+        InputError: if the sub-network is not in the table, has no row in continual form or was
+            never calibrated, the rows are not the table's, the network has no continual form, a
+            package is missing or the file cannot be written.
         DifferenceError: if it answers differently; nothing is left of it.
     """
     require_one_of(_PACKAGES, name, "networks in continual form")
-    source = _of_streams(source)
     source.row(subnet)
+    rows, statistics = stream_rows(source.table)
+    row = rows[subnet]
+    source = replace(source, model=continual_network(source.model, statistics))
     graph = StepGraph(source.network(subnet), subnet).eval()
-    about = as_text(_describe(source, subnet, graph, _PACKAGES[name]))
+    about = as_text(_describe(source, row, graph, _PACKAGES[name]))
 
     def write(file: Path) -> Difference:
         {"onnx": _write_onnx, "openvino": _write_openvino}[name](graph, about, file)
@@ -69,14 +73,6 @@ def export_continual(source: Origin, subnet: Subnet, name: str, path: StrPath) -
         return _compare(source, subnet, step)
 
     return write_staged(subnet, name, path, _ENDINGS[name], write)
-
-
-def _of_streams(source: Origin) -> Origin:
-    """With the statistics of the rows in continual form, where the table names them."""
-    path = source.table.path_of("continual")
-    table = None if path is None else ContinualTable.load_json(path)
-    statistics = None if table is None else table.statistics_beside(path)
-    return replace(source, model=continual_network(source.model, statistics))
 
 
 def start_of(shapes: Mapping[str, Any], batch: int = 1) -> State:
@@ -126,13 +122,15 @@ def open_openvino(path: Path) -> Step:
 
 
 def _describe(
-    source: Origin, subnet: Subnet, graph: StepGraph, packages: tuple[str, ...]
+    source: Origin, row: ContinualRow, graph: StepGraph, packages: tuple[str, ...]
 ) -> dict[str, Any]:
+    subnet = row.subnet
     model = ContinualNetwork(graph.network, subnet.frames, subnet.size)
     return {
         **source.describe(subnet, packages),
         "continual": True,
         "macs": model.macs(),
+        "top1": row.top1,
         "window": model.window,
         "delay": model.delay,
         "memory": model.memory,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import threading
 from collections import Counter, deque
@@ -30,6 +31,8 @@ from mutualvideo.runtime.explainer import Explainer
 from mutualvideo.runtime.prediction import Prediction, top_scores
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.subnet import Subnet
+
+logger = logging.getLogger(__name__)
 
 # Writes time, prediction, budget and the best answers.
 Line = Callable[[float, Prediction, str, list[tuple[str, float]]], None]
@@ -141,6 +144,15 @@ def play(
     ):
         if not good:
             raise InputError(f"{name} {value}: must be above 0 seconds")
+    if recognizer.executor.segments and not source.live:
+        logger.warning(
+            "%s: the network was trained and evaluated on frames from all of a video, and is shown "
+            "windows of %.1f s here; `mutualvideo predict` reads whole files",
+            source.name,
+            recognizer.cfg.DATA.NUM_FRAMES
+            * recognizer.cfg.DATA.SAMPLING_RATE
+            / recognizer.cfg.DATA.TARGET_FPS,
+        )
     _prepare(recognizer, script)
     mp4, table = written_files(source, output)
     player = _Player(recognizer, source, script, stride_s, smooth_s, explainer)
@@ -308,9 +320,8 @@ class _Player:
         if self._explainer is not None:
             best = int(prediction.scores[0].argmax())
             _, maps = self._explainer.maps(prediction.subnet, clip, best)
-            end = (self._window.end_s or 0.0) if end_s is None else end_s
             look = self._explainer.preprocessing
-            self._map = MapOverTime(maps, end - self._window.span_s, end, look)
+            self._map = MapOverTime(maps, *self._window.spanned(end_s), look)
         smooth = self._smooth(time_s, prediction.scores[0])
         answers = top_scores(smooth, prediction.class_names, TOP)
         self._line(time_s, prediction, part.budget, answers)

@@ -53,7 +53,7 @@ class BudgetScript:
                 0 or times do not increase; or the file, if it is empty or cannot be read.
         """
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
             raise InputError(f"{path}: cannot be read ({reason})") from error

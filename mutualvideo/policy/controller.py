@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from statistics import median
 
-from mutualvideo.budget import CLIP_UNITS, Budget
+from mutualvideo.budget import Budget, require_of_clips
 from mutualvideo.errors import InputError
 from mutualvideo.policy.slowdown import Slowdown
 from mutualvideo.subnet import Subnet
@@ -202,19 +202,6 @@ class Controller:
         if self.slowdown.factor is None:
             return 0
         return max((index for index in indices if self._load(index) <= TARGET), default=0)
-
-
-def require_of_clips(budget: Budget) -> None:
-    """Refuses a budget of a stream in continual form.
-
-    Raises:
-        InputError: for one.
-    """
-    if budget.unit not in CLIP_UNITS:
-        raise InputError(
-            f"budget of {budget}: is of a stream in continual form; that of clips is in "
-            "multiply-adds, milliseconds or clips per second"
-        )
 
 
 def ladder_of(table: QueryTable, cost: str) -> list[Row]:

@@ -9,6 +9,9 @@ from mutualvideo.errors import InputError
 from mutualvideo.policy.stream_plan import climb
 from mutualvideo.table.continual_table import ContinualRow, ContinualTable
 
+# A share of the budget: costs are sums of fractions.
+_SLACK = 1e-9
+
 
 def plan_frame_rows(
     table: ContinualTable,
@@ -50,7 +53,7 @@ def plan_frame_rows(
     costs = [(row.cost(limit.unit) or 0.0) * factor for row in ladder]
     least = len(weights) * costs[0]
     indices = [0] * len(weights)
-    if least <= limit.value:
+    if least <= limit.value * (1 + _SLACK):
         merits = [_merit(table, row) for row in ladder]
         gains = [[weight * merit for merit in merits] for weight in weights.values()]
         indices = climb([1.0] * len(weights), costs, gains, limit.value)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mutualvideo.budget import Budget
+from mutualvideo.budget import Budget, require_of_clips
 from mutualvideo.errors import InputError
 from mutualvideo.policy.batching import BatchLatency
-from mutualvideo.policy.controller import ladder_of, require_of_clips
+from mutualvideo.policy.controller import ladder_of
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.query import QueryTable, Row
 

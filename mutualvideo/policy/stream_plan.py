@@ -20,7 +20,8 @@ class Stream:
 
     Args:
         name: what it is called.
-        rate: clips per second, at most: 1 / rate seconds or more lie between two clips.
+        rate: clips per second, at most: 1 / rate seconds or more lie between two clips, which end
+            with a frame: of 25 frames a second 8.3 are answered at a rate of 10.
         weight: how much its accuracy counts.
 
     Raises:

@@ -36,7 +36,7 @@ class ClipWindow:
         self._count, self._short_side = data.NUM_FRAMES, read_size(data)
         self._frames: deque[tuple[float, np.ndarray]] = deque()
         self._size: tuple[int, int] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._first_s: float | None = None
 
     def __len__(self) -> int:
@@ -84,6 +84,20 @@ class ClipWindow:
         if end_s is not None:
             self.forget(end_s - self.span_s)
 
+    def spanned(self, end_s: float | None = None) -> tuple[float, float]:
+        """Beginning and end, in seconds, of what :meth:`clip` of the same end shows.
+
+        Raises:
+            ValueError: if there is no frame.
+        """
+        with self._lock:
+            if not self._frames or self._first_s is None:
+                raise ValueError("no frame yet")
+            newest_s = self._frames[-1][0] + self.frame_s
+            start_s = min(newest_s if end_s is None else end_s, newest_s) - self.span_s
+            start_s = max(start_s, self._first_s)
+        return start_s, min(start_s + self.span_s, newest_s)
+
     def clip(self, end_s: float | None = None) -> np.ndarray:
         """The clip that ends at ``end_s``, moved inwards if it reaches beyond the stream.
 
@@ -99,14 +113,9 @@ class ClipWindow:
             ValueError: if there is no frame.
         """
         with self._lock:
-            if not self._frames or self._first_s is None:
-                raise ValueError("no frame yet")
+            start_s, end_s = self.spanned(end_s)
             times, frames = zip(*self._frames, strict=True)
-            first_s = self._first_s
-        newest_s = times[-1] + self.frame_s
-        start_s = min(newest_s if end_s is None else end_s, newest_s) - self.span_s
-        start_s = max(start_s, first_s)
-        last_s = max(min(start_s + self.span_s, newest_s) - self.frame_s, start_s)
+        last_s = max(end_s - self.frame_s, start_s)
         if self._count == 1:
             instants = [(start_s + last_s) / 2]
         else:

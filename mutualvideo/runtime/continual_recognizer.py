@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from mutualvideo.runtime.executor import Executor
 from mutualvideo.runtime.prediction import Prediction
 from mutualvideo.runtime.prepared import PreparationError
 from mutualvideo.runtime.preprocess import as_clips, prepare
+from mutualvideo.runtime.stream_rows import stream_rows
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.continual_table import ContinualRow, ContinualTable
 
@@ -76,13 +78,7 @@ class ContinualRecognizer:
             )
         statistics = None
         if table is None:
-            path = executor.table.path_of("continual")
-            if path is None:
-                raise InputError(
-                    "the query table names no continual rows: make it with TABLE.CONTINUAL True"
-                )
-            table = ContinualTable.load_json(path)
-            statistics = table.statistics_beside(path)
+            table, statistics = stream_rows(executor.table)
         self.rows, self._executor, self._filling = table, executor, filling
         self.frame_s = seconds_apart(executor.cfg.DATA)
         self._frame = replace(executor.preprocessing, num_frames=1)
@@ -92,6 +88,7 @@ class ContinualRecognizer:
         self._stream: FrameStream | None = None
         self._lock = threading.Lock()
         self._row: ContinualRow | None = None
+        self._closed = False
         if not len(table):
             raise InputError("the continual table has no rows")
         from mutualvideo.runtime.continual_form import continual_network
@@ -129,8 +126,10 @@ class ContinualRecognizer:
             raise InputError("give exactly one budget: a text, macs_per_s=... or core=...")
         return self.switch(self.rows.best(given[0]).subnet)
 
-    def switch(self, subnet: Subnet) -> ContinualRow:
+    def switch(self, subnet: Subnet | str) -> ContinualRow:
         """Switches to a row, between two frames; returns it.
+
+        Its name is that of the sub-network, or as the row prints: ``0.5x8x112@continual``.
 
         On ``openvino`` and ``onnxruntime`` it is prepared in the background the first time; until
         it is, the one before goes on answering. Only the very first is waited for, by
@@ -140,12 +139,51 @@ class ContinualRecognizer:
             InputError: if it is not in the continual table, or was never calibrated.
         """
         row = self.rows[subnet]
-        self._executor.check(subnet)
+        self._executor.check(row.subnet)
         with self._lock, _inference():
+            self._require_open()
             self._row = row
             if self._stream is not None:
                 self._follow(self._stream)
         return row
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Waits until :attr:`current` is prepared, so that the next frame goes to it.
+
+        Args:
+            timeout: seconds; ``None``: for as long as it takes.
+
+        Returns:
+            bool: whether it is; ``False`` when the time was up.
+
+        Raises:
+            PreparationError: if it cannot be prepared; the one before goes on answering.
+        """
+        with self._lock:
+            self._require_open()
+            if self._row is None or self._row.subnet in self._continual:
+                return True
+            subnet = self._row.subnet
+            job = self._job(subnet)
+        try:
+            error = job.exception(timeout)
+        except FutureTimeout:
+            return False
+        with self._lock:
+            if error is not None and self._jobs.get(subnet) is job:
+                self._refuse(subnet)
+        return True
+
+    def close(self) -> None:
+        """Lets go of state and networks; it answers nothing afterwards. May be called twice."""
+        with self._making, self._lock:
+            self._closed, self._stream, self._row = True, None, None
+            self._continual.clear()
+            self._jobs.clear()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise InputError("this recogniser was closed: open the run anew")
 
     def prepare(self) -> None:
         """Prepares all rows, so that no switch has to wait for one."""
@@ -186,6 +224,7 @@ class ContinualRecognizer:
         begin_s = time.perf_counter()
         pixels = self.pixels(frame)
         with self._lock, _inference():
+            self._require_open()
             if self._row is None:
                 raise InputError("recognizer: call set_budget(macs_per_s=...) or (core=...) first")
             if self._stream is None:
@@ -218,21 +257,30 @@ class ContinualRecognizer:
         if wanted == stream.wanted:
             return
         if self._executor.backend.name in _SLOW and wanted not in self._continual:
-            if wanted not in self._jobs:
-                pool = ThreadPoolExecutor(1, "continual")
-                self._jobs[wanted] = pool.submit(self.form, wanted)
-                pool.shutdown(wait=False)  # its thread ends with the job
-            if not self._jobs[wanted].done():
+            if not self._job(wanted).done():
                 return
         if wanted in self._jobs:
-            error = self._jobs.pop(wanted).exception()
-            if error is not None:
-                self._row = self.rows[stream.wanted]
-                name = self._executor.backend.name
-                raise PreparationError(
-                    f"sub-network {wanted} could not be prepared on backend {name!r}: {error}"
-                ) from error
+            if self._jobs[wanted].exception() is not None:
+                self._refuse(wanted)
+            self._jobs.pop(wanted)
         stream.switch(wanted)
+
+    def _job(self, subnet: Subnet) -> Future[ContinualNetwork]:
+        """Its preparation in the background, begun if it was not; the lock is held."""
+        if subnet not in self._jobs:
+            pool = ThreadPoolExecutor(1, "continual")
+            self._jobs[subnet] = pool.submit(self.form, subnet)
+            pool.shutdown(wait=False)  # its thread ends with the job
+        return self._jobs[subnet]
+
+    def _refuse(self, subnet: Subnet) -> NoReturn:
+        """Goes back to the row before one that could not be prepared; the lock is held."""
+        error = self._jobs.pop(subnet).exception()
+        self._row = None if self._stream is None else self.rows[self._stream.wanted]
+        raise PreparationError(
+            f"sub-network {subnet} could not be prepared on backend "
+            f"{self._executor.backend.name!r}: {error}"
+        ) from error
 
     def _tensor(self, pixels: np.ndarray) -> Any:
         import torch
@@ -258,6 +306,7 @@ class ContinualRecognizer:
     def form(self, subnet: Subnet) -> ContinualNetwork:
         """The continual form of a row, which is prepared here if it is not yet."""
         with self._making:
+            self._require_open()
             if subnet not in self._continual:
                 from mutualvideo.runtime.continual_form import continual_form
 

@@ -122,7 +122,11 @@ class Executor:
         return as_clips(clip, pictures=self.preprocessing.num_frames is None)
 
     def predict(
-        self, runner: Runner, clips: Sequence[np.ndarray], features: bool = False
+        self,
+        runner: Runner,
+        clips: Sequence[np.ndarray],
+        features: bool = False,
+        read_s: float = 0.0,
     ) -> Prediction:
         """Answers clips with one sub-network.
 
@@ -130,6 +134,7 @@ class Executor:
             runner: of that sub-network, from :attr:`runners`.
             clips: uint8 arrays (T, H, W, 3), see :meth:`clips`.
             features: whether the clips' features are given too.
+            read_s: seconds that reading them took, which ``total_ms`` counts.
 
         Raises:
             InputError: see :meth:`check_features`.
@@ -146,10 +151,12 @@ class Executor:
             runner.subnet,
             features=found,
             latency_ms=(end_s - ready_s) * 1000,
-            total_ms=(end_s - begin_s) * 1000,
+            total_ms=(end_s - begin_s + read_s) * 1000,
         )
 
-    def predict_cascade(self, cascade: CascadeRunner, clips: Sequence[np.ndarray]) -> Prediction:
+    def predict_cascade(
+        self, cascade: CascadeRunner, clips: Sequence[np.ndarray], read_s: float = 0.0
+    ) -> Prediction:
         """Answers clips with a cascade, whose stages are prepared where they are not yet."""
         begin_s, in_network_s = time.perf_counter(), 0.0
 
@@ -172,7 +179,7 @@ class Executor:
             macs=round(found.macs.mean()),
             subnets=found.subnets,
             latency_ms=in_network_s * 1000,
-            total_ms=(end_s - begin_s) * 1000,
+            total_ms=(end_s - begin_s + read_s) * 1000,
         )
 
     def prediction(

@@ -13,7 +13,7 @@ from mutualvideo.files import StrPath
 from mutualvideo.media_kind import takes_pictures
 from mutualvideo.models import load_model
 from mutualvideo.slim import load_statistics, set_subnet, set_width, slim_state
-from mutualvideo.table.fingerprint import fingerprint
+from mutualvideo.table.fingerprint import check_content
 from mutualvideo.table.query import QueryTable, Row
 
 
@@ -53,7 +53,7 @@ def open_network(
     made = make_backend(backend, model, device, precision, threads)
     statistics = None if built else table.path_of("statistics")
     if statistics is not None:
-        _check_content(
+        check_content(
             statistics,
             table.metadata.get("statistics_fingerprint"),
             "these are not the statistics that the query table was made with: make both anew with "
@@ -66,18 +66,12 @@ def open_network(
 
 def check_fingerprint(checkpoint: StrPath, table: QueryTable) -> None:
     """Raises InputError if ``table`` was made from another checkpoint, by their content."""
-    _check_content(
+    check_content(
         checkpoint,
         table.metadata.get("fingerprint"),
         "is not the checkpoint the query table was made from; make the table anew with "
         "TRAIN.ENABLE False",
     )
-
-
-def _check_content(path: StrPath, expected: str | None, otherwise: str) -> None:
-    """Raises InputError, saying ``otherwise``, if the file is not the ``expected`` one."""
-    if expected is not None and expected != fingerprint(path):
-        raise InputError(f"{path}: {otherwise}")
 
 
 def _check_rows(model: nn.Module, table: QueryTable, cfg: Any) -> None:

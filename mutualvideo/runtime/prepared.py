@@ -153,8 +153,14 @@ class PreparedRunners:
 
         Raises:
             PreparationError: if that failed.
+            InputError: if all was closed meanwhile.
         """
-        return self._result(self.ask(subnet))
+        try:
+            return self._result(self.ask(subnet))
+        except CancelledError:  # what is asked for is let go of by close() alone
+            with self._lock:
+                self._require_open()
+            raise
 
     def ready(self, subnet: Subnet) -> Runner | None:
         """The runner of ``subnet`` if it is prepared, else ``None``. Never waits."""

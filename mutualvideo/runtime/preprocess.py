@@ -83,7 +83,8 @@ def as_clips(clip: Any, pictures: bool = False) -> list[np.ndarray]:
         if clip.shape[-1] == 3:
             return [clip[None]] if len(shape) == 3 else list(clip[:, None])
     elif not pictures and 0 not in shape:
-        if len(shape) == 5 and shape[1] == 3:
+        # With a last dimension of 3 as well it may be (B, 3, H, W, 3): clips of three frames.
+        if len(shape) == 5 and shape[1] == 3 and shape[4] != 3:
             return list(clip.transpose(0, 2, 3, 4, 1))
         if len(shape) == 4 and shape[3] == 3:
             return [clip]

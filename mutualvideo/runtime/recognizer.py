@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -131,6 +132,8 @@ class AdaptiveRecognizer:
         What leaving a ``with`` block does. May be called twice.
         """
         self.executor.runners.close()
+        if self.frames is not None:
+            self.frames.close()
 
     def after_fork(self) -> None:
         """Makes what waits for other threads anew, in a process that was forked from this one.
@@ -218,7 +221,10 @@ class AdaptiveRecognizer:
         if self.frames is not None:
             if cascade or not macs is ms is fps is None:
                 raise InputError("in continual form give macs_per_s=..., core=... or their text")
-            return self.frames.set_budget(budget, macs_per_s=macs_per_s, core=core)
+            row_of_frames = self.frames.set_budget(budget, macs_per_s=macs_per_s, core=core)
+            if wait:
+                self.frames.wait_ready()
+            return row_of_frames
         if macs_per_s is not None or core is not None:
             raise InputError('macs_per_s=... and core=... are of streams: give mode="continual"')
         if cascade and (ms is not None or fps is not None):
@@ -252,10 +258,13 @@ class AdaptiveRecognizer:
             PreparationError: if an earlier switch failed in the background and has not been
                 reported yet, or with ``wait`` if this one fails; nothing is switched.
         """
+        if self.frames is not None:
+            row = self.frames.switch(subnet)
+            if wait:
+                self.frames.wait_ready()
+            return row
         if isinstance(subnet, str):
             subnet = Subnet.parse(subnet)
-        if self.frames is not None:
-            return self.frames.switch(subnet)
         return self._begin(lambda new: new.hold(subnet), None, wait)
 
     def _begin(
@@ -297,9 +306,13 @@ class AdaptiveRecognizer:
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Waits until :attr:`current` answers; returns whether it does within ``timeout`` s.
 
+        In continual form until it is prepared: its state fills with the frames that come.
+
         Raises:
             PreparationError: if it cannot be prepared.
         """
+        if self.frames is not None:
+            return self.frames.wait_ready(timeout)
         return self.executor.runners.wait_ready(timeout)
 
     def prefetch(self, subnets: Iterable[Subnet | str]) -> None:
@@ -348,10 +361,12 @@ class AdaptiveRecognizer:
             return self.frames.predict(clip)
         if features:
             self.executor.check_features()
+        begin_s = time.perf_counter()
         clips = self.executor.clips(clip)
+        read_s = time.perf_counter() - begin_s
         if subnet is not None:
             runner = self.executor.runners.get(self.executor.check(subnet))
-            return self.executor.predict(runner, clips, features)
+            return self.executor.predict(runner, clips, features, read_s)
         current = self._current_runner()
         if isinstance(current, CascadeRunner):
             if features:
@@ -359,8 +374,8 @@ class AdaptiveRecognizer:
                     "features: those of a cascade's sub-networks differ in length: set the budget "
                     "without cascade=True, or give subnet=..."
                 )
-            return self.executor.predict_cascade(current, clips)
-        prediction = self.executor.predict(current, clips, features)
+            return self.executor.predict_cascade(current, clips, read_s)
+        prediction = self.executor.predict(current, clips, features, read_s)
         if features:
             # What they cost is no news about the row.
             return prediction

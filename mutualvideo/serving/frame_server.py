@@ -283,7 +283,12 @@ class FrameServer(Awaited):
             InputError: if it has a stream that there is none of here, or a row that is not in the
                 continual table; nothing changes.
         """
-        streams = saved["streams"]
+        streams = saved.get("streams") if isinstance(saved, Mapping) else None
+        wanted = {"subnet", "seen", "logits", "state"}
+        if not isinstance(streams, Mapping) or not all(
+            isinstance(kept, Mapping) and wanted <= kept.keys() for kept in streams.values()
+        ):
+            raise InputError("saved streams: this is nothing that save() returned")
         unknown = sorted(set(streams) - set(self._seats))
         if unknown:
             raise InputError(f"saved streams {', '.join(unknown)}: not among those served")

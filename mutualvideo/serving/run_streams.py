@@ -23,6 +23,8 @@ from mutualvideo.serving.frame_server import FrameServer
 from mutualvideo.serving.stream_server import StreamServer
 from mutualvideo.subnet import Subnet
 
+# Instants of frames are fractions, their sums are not.
+_EPSILON_S = 1e-6
 Shown = Callable[[str, float, np.ndarray], object]
 
 
@@ -279,7 +281,7 @@ class _ClipReader(_Reader):
         self._window.forget_old()
 
     def _take(self, time_s: float, frame: np.ndarray) -> None:
-        if self._window.full and time_s >= self._next_s:
+        if self._window.full and time_s >= self._next_s - _EPSILON_S:
             self._next_s = time_s + self._period_s
             self._submit()
 

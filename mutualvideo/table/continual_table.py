@@ -8,6 +8,7 @@ a sliding window.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -104,7 +105,8 @@ class ContinualTable:
         self.rows, self.metadata = tuple(rows), dict(metadata or {})
         self._by_subnet = {row.subnet: row for row in self.rows}
         if len(self._by_subnet) < len(self.rows):
-            raise InputError("continual table: a sub-network is in it twice")
+            twice = next(r for n, r in enumerate(self.rows) if r.subnet in _subnets(self.rows[:n]))
+            raise InputError(f"continual table: {twice} is in it twice")
 
     def __iter__(self) -> Iterator[ContinualRow]:
         return iter(self.rows)
@@ -112,8 +114,10 @@ class ContinualTable:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, subnet: Subnet) -> ContinualRow:
-        """The row of a sub-network; InputError if there is none."""
+    def __getitem__(self, subnet: Subnet | str) -> ContinualRow:
+        """The row of a sub-network, or of its name; InputError if there is none."""
+        if isinstance(subnet, str):
+            subnet = Subnet.parse(subnet.removesuffix(MARK))
         if subnet not in self._by_subnet:
             known = ", ".join(map(str, self.rows))
             raise InputError(f"{subnet}{MARK} is not in the continual table; it has {known}")
@@ -181,9 +185,12 @@ class ContinualTable:
         for number, fields in enumerate(rows, 1):
             try:
                 found.append(_row(fields))
-            except (InputError, TypeError) as error:
+            except InputError as error:
                 raise InputError(f"{path}: row {number}: {error}") from None
-        return cls(found, metadata)
+        try:
+            return cls(found, metadata)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
 
     def statistics_beside(self, path: StrPath) -> Path | None:
         """The file of BatchNorm statistics that ``metadata["statistics"]`` names.
@@ -219,10 +226,20 @@ class ContinualTable:
         return "\n".join(lines) + "\n"
 
 
+def _subnets(rows: Iterable[ContinualRow]) -> set[Subnet]:
+    return {row.subnet for row in rows}
+
+
 def _row(fields: Any) -> ContinualRow:
     if not isinstance(fields, dict):
         raise InputError("must be an object")
     key = fields.get("subnet")
     if not isinstance(key, str) or not key.endswith(MARK):
         raise InputError(f"subnet is {shown(key)}, expected such as 0.5x8x112{MARK}")
+    known = {field.name: field.default for field in dataclasses.fields(ContinualRow)}
+    if strange := sorted(set(fields) - set(known)):
+        raise InputError(f"{key} has {strange[0]!r}, which is unknown")
+    missing = [name for name in known if name not in fields and known[name] is dataclasses.MISSING]
+    if missing:
+        raise InputError(f"{key} has no {missing[0]}")
     return ContinualRow(**{**fields, "subnet": Subnet.parse(key[: -len(MARK)])})

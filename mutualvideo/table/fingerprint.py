@@ -26,6 +26,18 @@ def fingerprint(path: StrPath) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def check_content(path: StrPath, expected: str | None, otherwise: str) -> None:
+    """Raises InputError, naming ``path`` and saying ``otherwise``, if that is another file.
+
+    Args:
+        path: of the file.
+        expected: its :func:`fingerprint`; ``None``: nobody noted it, and nothing is held.
+        otherwise: what is wrong then, and what to do.
+    """
+    if expected is not None and expected != fingerprint(path):
+        raise InputError(f"{path}: {otherwise}")
+
+
 def manifest(videos: Iterable[Any]) -> str:
     """What tells one list of videos from another: ``sha256:`` and 64 hexadecimal digits.
 

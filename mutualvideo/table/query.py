@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mutualvideo.budget import Budget
+from mutualvideo.budget import Budget, require_of_clips
 from mutualvideo.documents import read_document
 from mutualvideo.errors import InputError, shown
 from mutualvideo.files import StrPath, atomic_path
@@ -94,10 +94,11 @@ class QueryTable:
             with the most MACs.
 
         Raises:
-            InputError: if not exactly one budget is given, if it is below the cheapest row
-                (which is named), if some rows lack the column asked for.
+            InputError: if not exactly one budget is given, if it is one of a stream or below the
+                cheapest row (which is named), if some rows lack the column asked for.
         """
         given = Budget.of(budget, macs=macs, ms=ms, fps=fps)
+        require_of_clips(given)
         limit = given.per_clip
         cost = self._costs(limit.unit)
         rows = [row for row in self.rows if cost[row.subnet] <= limit.value]

@@ -96,6 +96,9 @@ class Row:
         for name, limits in _REAL.items():
             if getattr(self, name) is not None:
                 self._check(name, (int, float), "a number or null", limits)
+        for name in TIMES:
+            if getattr(self, name) == 0:
+                raise InputError(f"row {self.subnet}: {name} must be above 0, or null")
         if self.statistics not in STATISTICS:
             raise InputError(
                 f"row {self.subnet}: statistics must be one of {', '.join(STATISTICS)}, got "

@@ -66,6 +66,7 @@ class FakeRecognizer:
 
     def __init__(self, section=None, gate=lambda call: None, scores=None):
         self.cfg = SimpleNamespace(DATA=section or data())
+        self.executor = SimpleNamespace(segments=False)
         self.clips, self.budgets, self._gate = [], [], gate
         self._scores = scores or (lambda call: [0.2, 0.7, 0.1])
 

@@ -62,6 +62,12 @@ def test_from_the_command_line(timed_run, write_video, tmp_path, capsys):
     output = ["--output", str(tmp_path / "out")]
     assert main([*asked, *sources, *output, "--continual", "--budget", "1T/s"]) in (0, None)
     assert capsys.readouterr().out.count("wrote") == 2
+    # Without a budget it is what the dearest row costs.
+    alone = [*asked, *sources[:2], "--output", str(tmp_path / "one"), "--continual"]
+    assert main(alone) in (0, None)
+    rows = ContinualTable.load_json(timed_run[1].parent / "rows.json")
+    dearest = max(row.cost("macs_per_s") for row in rows)
+    assert str(Budget("macs_per_s", dearest)) in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         f"{name}.{ending}" for name in ("gate", "hall") for ending in ("mp4", "csv")
     }

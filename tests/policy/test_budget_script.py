@@ -52,6 +52,12 @@ def test_errors_name_file_and_line(tmp_path, text, named):
     assert named in str(raised.value) and "\n" not in str(raised.value)
 
 
+def test_a_file_of_windows_notepad(tmp_path):
+    path = tmp_path / "budgets.txt"
+    path.write_text("0 1G\n", encoding="utf-8-sig")
+    assert BudgetScript.read(path).entries[0][0] == 0.0
+
+
 def test_files_that_are_none(tmp_path):
     with pytest.raises(InputError, match="missing.txt: cannot be read"):
         BudgetScript.read(tmp_path / "missing.txt")

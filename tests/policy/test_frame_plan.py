@@ -75,6 +75,9 @@ def test_what_is_refused():
     with pytest.raises(InputError, match="for 2 streams: even with the cheapest row.* 400 MACs/s"):
         plan_frame_rows(table, weights, "399/s")
     assert plan_frame_rows(table, weights, "399/s", best_effort=True)["b"] == rows[0]
+    # 0.1 three times is more than 0.3 in float64.
+    tenth = ContinualTable([ContinualRow(Subnet(0.5, 4, 32), 100, 1.0, 3, 0, 50.0, 100.0)])
+    assert len(plan_frame_rows(tenth, {**weights, "c": 1.0}, "0.3core")) == 3
     with pytest.raises(InputError, match="has no latency"):
         plan_frame_rows(table, weights, "1core")
     with pytest.raises(InputError, match="stream 'b': weight"):

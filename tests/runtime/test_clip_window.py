@@ -40,6 +40,8 @@ def test_a_clip_by_hand():
     # Moved inwards at the ends.
     assert numbers(window.clip(0.1)) == numbers(window.clip(12 / 30)) == [0, 2, 4, 6, 8, 11]
     assert numbers(window.clip(9.0)) == numbers(window.clip()) == [48, 50, 52, 54, 56, 59]
+    for end_s, first, last in ((21 / 30, 9, 20), (0.1, 0, 11), (9.0, 48, 59), (None, 48, 59)):
+        assert window.spanned(end_s) == pytest.approx((first / 30, (last + 1) / 30))
 
 
 def test_what_is_on_screen_at_a_variable_rate():
@@ -52,7 +54,7 @@ def test_what_is_on_screen_at_a_variable_rate():
 def test_short_streams_are_covered_from_end_to_end(count):
     window = filled(data(), [number / 30 for number in range(count)], 30.0)
     assert numbers(window.clip()) == clip_indices(count, 30.0, 6, 2, 30, 0.5)
-    assert not window.full
+    assert not window.full and window.spanned() == pytest.approx((0, count / 30))
     assert filled(data(), [number / 30 for number in range(12)], 30.0).full
 
 

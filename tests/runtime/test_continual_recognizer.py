@@ -1,6 +1,8 @@
 """The recogniser in continual form: a stream under budgets of a second."""
 
 import copy
+import functools
+import shutil
 import threading
 
 import numpy as np
@@ -15,6 +17,7 @@ from mutualvideo.runtime.preprocess import Preprocessing, prepare
 from mutualvideo.slim import get_statistics, load_statistics
 from mutualvideo.subnet import Subnet
 from mutualvideo.table.continual_table import ContinualRow, ContinualTable
+from mutualvideo.table.fingerprint import fingerprint
 from mutualvideo.table.query import QueryTable
 from tests.runtime.conftest import FULL
 
@@ -173,6 +176,80 @@ def test_a_switch_does_not_wait_for_what_is_prepared(slow_to_prepare):
         go_on.set()
     recognizer.frames.prepare()  # waits
     assert recognizer.predict(frames(1)[0]).subnet == NARROW
+
+
+@pytest.mark.parametrize("how", ["switch", "set_budget", "wait_ready"])
+def test_whoever_wants_to_wait_waits(slow_to_prepare, how):
+    recognizer, made = slow_to_prepare
+    begun, as_before = [], made[NARROW]
+    made[NARROW] = lambda *given: begun.append(given) or as_before(*given)
+    if how == "switch":
+        recognizer.switch(f"{NARROW}@continual", wait=True)
+    elif how == "set_budget":
+        narrow = recognizer.frames.rows[NARROW].cost("macs_per_s")
+        recognizer.set_budget(macs_per_s=narrow, wait=True)
+    else:
+        recognizer.switch(NARROW)
+        assert recognizer.wait_ready()
+    assert len(begun) == 1 and recognizer.wait_ready(0)
+    assert recognizer.predict(frames(1)[0]).subnet == NARROW
+    stop = threading.Event()
+    made[FEW] = lambda *given: stop.wait() and as_before(*given)
+    try:
+        recognizer.switch(FEW)
+        assert not recognizer.wait_ready(0.01)
+    finally:
+        stop.set()
+
+
+def test_a_failure_is_told_to_whoever_waits(slow_to_prepare):
+    recognizer, made = slow_to_prepare
+
+    def fail(*given):
+        raise RuntimeError("no such kernel")
+
+    made[NARROW] = fail
+    with pytest.raises(PreparationError, match="0.75x6x32.*no such kernel"):
+        recognizer.switch(NARROW, wait=True)
+    assert recognizer.current.subnet == FULL == recognizer.predict(frames(1)[0]).subnet
+
+
+def test_closed_it_answers_no_frame(run_with_rows):
+    with AdaptiveRecognizer(*run_with_rows, mode="continual") as recognizer:
+        recognizer.switch(FULL)
+        recognizer.predict(frames(1)[0])
+    for call in (
+        lambda: recognizer.predict(frames(1)[0]),
+        lambda: recognizer.switch(FULL),
+        recognizer.wait_ready,
+        recognizer.frames.prepare,
+    ):
+        with pytest.raises(InputError, match="was closed: open the run anew"):
+            call()
+    recognizer.close()
+
+
+def test_rows_and_statistics_are_held_against_the_table(run_with_rows, tmp_path):
+    """Another checkpoint's, or the clips' in place of the streams', answer differently."""
+    checkpoint, table = run_with_rows
+    shutil.copytree(table.parent, tmp_path, dirs_exist_ok=True)
+    table = QueryTable.load_json(tmp_path / table.name)
+    table.metadata["continual"] = "rows.json"
+    table.save_json(tmp_path / "query_table.json")
+    rows = ContinualTable.load_json(tmp_path / "rows.json")
+    about = {**rows.metadata, "statistics_fingerprint": fingerprint(tmp_path / "rows.pyth")}
+    opened = functools.partial(
+        AdaptiveRecognizer, checkpoint, tmp_path / "query_table.json", mode="continual"
+    )
+    ContinualTable(rows, about).save_json(tmp_path / "rows.json")
+    opened().close()
+    ContinualTable(rows, {**about, "fingerprint": "sha256:0"}).save_json(tmp_path / "rows.json")
+    with pytest.raises(InputError, match=r"rows.json: .*not the rows of the query table's check"):
+        opened()
+    ContinualTable(rows, about).save_json(tmp_path / "rows.json")
+    shutil.copy(table.path_of("statistics"), tmp_path / "rows.pyth")
+    with pytest.raises(InputError, match=r"rows.pyth: .*not the statistics that rows.json was"):
+        opened()
 
 
 def test_a_row_that_cannot_be_prepared(slow_to_prepare):

@@ -236,6 +236,33 @@ def test_many_threads_switch_and_ask(backend):
     assert runners.nbytes <= 3 * MIB
 
 
+def test_whoever_waits_when_all_is_closed_is_told(backend):
+    runners, said = PreparedRunners(backend), []
+
+    def ask(subnet):
+        try:
+            runners.get(subnet)
+        except InputError as error:
+            said.append(str(error))
+
+    waiting = [threading.Thread(target=ask, args=[subnet]) for subnet in (A, B)]
+    waiting[0].start()
+    assert backend.begun[A].wait(LONG)
+    asked, ask_for = threading.Event(), runners.ask
+    runners.ask = lambda subnet: (ask_for(subnet), asked.set())[0]
+    waiting[1].start()
+    assert asked.wait(LONG)
+    closing = threading.Thread(target=runners.close)
+    closing.start()
+    waiting[1].join(LONG)
+    backend.let(A)
+    for thread in (*waiting, closing):
+        thread.join(LONG)
+        assert not thread.is_alive()
+    # The other one was being prepared, and was handed over.
+    assert said == ["this recogniser was closed: open the run anew"]
+
+
 def test_a_bound_must_be_positive(backend):
     with pytest.raises(InputError, match="cache_mib 0"):
         PreparedRunners(backend, cache_mib=0)

@@ -132,6 +132,13 @@ def test_clips_share_memory():
     assert of_tensor.shape == (4, 8, 9, 3)
 
 
+def test_a_batch_with_channels_last_is_none():
+    """Of three frames it could be taken for one with channels first."""
+    for frames in (3, 4):
+        with pytest.raises(InputError, match="got uint8"):
+            as_clips(np.zeros((2, frames, 48, 64, 3), np.uint8))
+
+
 def test_three_channels():
     with pytest.raises(InputError, match="DATA.STD must have 3 values, not 2"):
         Preprocessing(6, 40, MEAN, (1.0, 1.0))

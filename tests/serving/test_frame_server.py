@@ -109,6 +109,9 @@ def test_saved_and_restored(timed, tmp_path):
         assert answer.warming_up == found[name].warming_up
     with pytest.raises(InputError, match="saved streams hall: not among those served"):
         FrameServer(timed, STREAMS[:1]).restore(server.save())
+    for wrong in ({}, [], {"streams": {"gate": {}}}, {"streams": 1}):
+        with pytest.raises(InputError, match="saved streams: this is nothing that save"):
+            again.restore(wrong)
 
 
 def test_deadlines_and_drops_are_counted_and_a_slow_machine_gets_a_cheaper_row(timed):

@@ -1,7 +1,9 @@
 """Several sources at once: frame by frame, and what the two forms refuse of each other."""
 
 import threading
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from mutualvideo.budget import Budget
@@ -9,9 +11,10 @@ from mutualvideo.errors import InputError
 from mutualvideo.policy.budget_script import BudgetScript
 from mutualvideo.policy.stream_plan import Stream
 from mutualvideo.runtime import AdaptiveRecognizer
-from mutualvideo.serving.run_streams import run_streams
+from mutualvideo.serving.run_streams import _ClipReader, run_streams
 from mutualvideo.serving.service import Service
 from mutualvideo.serving.stream_server import StreamServer
+from tests.play.fakes import data
 from tests.runtime.conftest import FULL
 from tests.runtime.test_continual_recognizer import FEW, run_with_rows  # noqa: F401
 from tests.serving.test_frame_server import timed  # noqa: F401
@@ -33,6 +36,22 @@ def test_frames_of_several_sources(timed):  # noqa: F811
         assert summary.late == sum(answer.late for answer in answers[name])
         assert summary.problem == ("yard: lost" if name == "yard" else None)
     assert not [t for t in threading.enumerate() if t.name.startswith("stream")]
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate", "apart"), [(30, 30, 1), (30, 15, 2), (30, 10, 3), (24, 24, 1), (25, 10, 3)]
+)
+def test_clips_come_at_the_rate_that_frames_allow(fps, rate, apart):
+    server, source = SimpleNamespace(submitted=[]), Source(20 * fps)
+    server.submit = lambda name, clip: server.submitted.append(clip)
+    source.fps, section = fps, data(2, 1, fps)
+    reader = _ClipReader(server, Stream("a", rate), source, None, threading.Event(), None, section)
+    for number in range(20 * fps):
+        frame = np.full((40, 40, 3), number % 250, np.uint8)
+        reader._see(number / fps, frame)
+        reader._take(number / fps, frame)
+    last = [int(clip[-1, 0, 0, 0]) for clip in server.submitted]
+    assert last == [number % 250 for number in range(1, 20 * fps, apart)]
 
 
 def test_seconds_and_nothing_at_all(timed):  # noqa: F811

@@ -73,6 +73,28 @@ def test_a_bad_row_is_named(tmp_path, field, value, reason):
         ContinualTable.load_json(path)
 
 
-def test_no_row_twice():
-    with pytest.raises(InputError, match="twice"):
+def test_a_field_that_is_missing(tmp_path):
+    path = tmp_path / "t.json"
+    ContinualTable(ROWS).save_json(path)
+    content = json.loads(path.read_text())
+    del content["rows"][0]["delay"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"t.json: row 1: {ROWS[0]} has no delay"):
+        ContinualTable.load_json(path)
+
+
+def test_no_row_twice(tmp_path):
+    with pytest.raises(InputError, match=f"{ROWS[0]} is in it twice"):
         ContinualTable([ROWS[0], ROWS[0]])
+    path = tmp_path / "t.json"
+    ContinualTable(ROWS).save_json(path)
+    content = json.loads(path.read_text())
+    content["rows"].append(content["rows"][0])
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"t.json: continual table: .* twice"):
+        ContinualTable.load_json(path)
+
+
+@pytest.mark.parametrize("mark", ["", "@continual"])
+def test_rows_have_names(mark):
+    assert ContinualTable(ROWS)[f"{ROWS[0].subnet}{mark}"] == ROWS[0]

@@ -61,6 +61,12 @@ def test_costs_alone_give_the_greatest_macs(random_table, seed):
             assert table.best(ms=budget).macs == max(inside)
 
 
+@pytest.mark.parametrize("budget", ["2G/s", "0.3core"])
+def test_a_budget_of_a_stream(random_table, budget):
+    with pytest.raises(InputError, match="is of a stream in continual form; that of clips is in"):
+        random_table(0).best(budget)
+
+
 def test_budget_below_the_cheapest_names_it():
     table = QueryTable([row("1x8x160", 900, 80.0, 9.0), row("0.5x4x112", 123_000_000, 60.0, 7.5)])
     with pytest.raises(InputError, match=r"1x8x160 at 900 MACs"):
@@ -113,6 +119,7 @@ def test_no_sub_network_twice():
         ("top5", "90"),
         ("latency_ms", float("inf")),
         ("latency_ms", -1.0),
+        ("latency_ms", 0.0),
         ("clip_top1", 101),
         ("macs_per_video", 0),
         ("macs_per_video", 1.5),

@@ -56,8 +56,12 @@ def run(args: argparse.Namespace) -> int | None:
             "pictures by: mutualvideo predict FILES --explain DIR"
         )
     recognizer = open_recognizer(args, "continual" if args.continual else "clip")
-    if not budgets and args.budget_script is None and not args.continual:
-        budgets = [Budget.of(recognizer.table.full().macs)]
+    if not budgets and args.budget_script is None:
+        if recognizer.frames is None:
+            budgets = [Budget.of(recognizer.table.full().macs)]
+        else:
+            dearest = max(row.macs * row.frames_per_s for row in recognizer.frames.rows)
+            budgets = [Budget("macs_per_s", dearest)]
     failed = False
     if args.image:
         for found in recognise_pictures(recognizer, args.image, budgets):

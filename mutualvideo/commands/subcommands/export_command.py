@@ -7,7 +7,8 @@ mutualvideo export --run output/x3d_m --folder --format openvino --output output
 The last one writes all rows worth having with their table, for AdaptiveRecognizer(PATH): it needs
 no checkpoint, and for openvino and onnx no torch.
 
---continual: a stream's next frame and its state go in, the answer and the next state come out.
+--continual: a stream's next frame and its state go in, the answer and the next state come out; of
+a run that was evaluated with TABLE.CONTINUAL True.
 Of a detector's run one row goes to onnx or openvino: a picture in, boxes, labels and scores out.
 
 Exit code 1 if answers differ from the torch network's by more than 0.001: nothing is kept then;
@@ -35,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--table", help="query table (default: query_table.json of --run)")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--subnet", help="WIDTHxFRAMESxSIZE: 0.63x6x128")
-    what.add_argument("--budget", help="the best row within 1.2G or 40ms")
+    what.add_argument(
+        "--budget", help="the best row within 1.2G or 40ms; with --continual within 2G/s"
+    )
     what.add_argument("--folder", action="store_true", help="many rows, for the runtime")
     add("--rows", choices=ROWS, default="pareto", help="with --folder: which (%(default)s)")
     add("--continual", action="store_true", help="in continual form; onnx or openvino")
@@ -48,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from mutualvideo.errors import InputError
     from mutualvideo.export import DifferenceError, export_folder, export_subnet, open_origin
     from mutualvideo.export.continual_file import export_continual
+    from mutualvideo.runtime.stream_rows import stream_rows
     from mutualvideo.subnet import Subnet
 
     try:
@@ -62,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if args.subnet is not None:
             subnet = Subnet.parse(args.subnet)
+        elif args.continual:
+            subnet = stream_rows(source.table)[0].best(args.budget).subnet
         else:
             subnet = source.table.best(Budget.parse(args.budget)).subnet
         export = export_continual if args.continual else export_subnet
