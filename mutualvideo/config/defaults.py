@@ -266,8 +266,8 @@ _C.TRAIN.MICRO_BATCHES = 1
 _C.TRAIN.EMA_DECAY = 0.0
 # Weights to start from: a file of training here, of PyTorchVideo's or PySlowFast's zoo, or for
 # ResNet image weights of torchvision's or MutualNet's ResNet-50, which are inflated. A URL, and the
-# name of released weights (zoo:x3d_s), are fetched once. A classifier for other classes is not
-# loaded.
+# name of released weights (zoo:x3d_s), are fetched once. A classifier for another number of classes
+# is not loaded; one for as many is, whatever these are called.
 _C.TRAIN.CHECKPOINT_FILE_PATH = ""
 # So many parts of the network, from the input on, keep their weights and BatchNorm statistics: 1:
 # the stem, 2: also the first stage, and so on; 0: none. Sub-networks normalise by their own clips
@@ -277,8 +277,8 @@ _C.TRAIN.FREEZE = 0
 # it: by the mean top-1 (mAP) of the full and the narrowest sub-network, every EVAL_PERIOD epochs
 # and after the last.
 _C.TRAIN.KEEP_BEST = False
-# Early stopping: end when so many validations, EVAL_PERIOD epochs apart, have not been better than
-# the best before; 0: never. Implies KEEP_BEST.
+# Early stopping: end when so many validations in a row have not been better than the best before;
+# 0: never. Implies KEEP_BEST.
 _C.TRAIN.PATIENCE = 0
 # Training passes go through torch.compile: a graph for each of MUTUAL.WIDTHS, which must be given
 # (SlowFast, and on the CPU: for each combination with MUTUAL.FRAMES and MUTUAL.SIZES).

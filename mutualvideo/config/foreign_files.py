@@ -144,7 +144,19 @@ class _Translation:
         if self._value("BN.NORM_TYPE") == "sync_batchnorm":
             self._judge_sync()
         self._judge_multigrid()
+        shards = self._value("NUM_SHARDS", 1)
+        if isinstance(shards, int) and shards > 1:
+            clips = self._value("TRAIN.BATCH_SIZE", 64)
+            self.refused["NUM_SHARDS"] = (
+                f"each of so many machines takes TRAIN.BATCH_SIZE {shown(clips)} clips a step "
+                "there, and here it is of all together: multiply it, and leave NUM_SHARDS out"
+            )
         sampling = self._value("AUG.INTERPOLATION")
+        if sampling is None and self.is_foreign and self._value("AUG.ENABLE", False) is True:
+            self.refused["AUG.ENABLE"] = (
+                "augmented pictures are sampled bilinearly, and where AUG.INTERPOLATION is not "
+                "named bicubically there: add AUG.INTERPOLATION bilinear"
+            )
         if sampling is not None:
             if self._value("AUG.ENABLE", False) is True and sampling != "bilinear":
                 self.refused["AUG.INTERPOLATION"] = "augmented pictures are sampled bilinearly"
@@ -206,6 +218,8 @@ class _Translation:
         for key, value in ABSENT.items():
             if key not in found and (key[:3] != "X3D" or name == "X3D"):
                 self._add(found, key, value, origin)
+        if self._value("AUG.ENABLE", False) is True and "AUG.AA_TYPE" not in found:
+            self._add(found, "AUG.AA_TYPE", "rand-m9-mstd0.5-inc1", origin)
         if self._value("TRAIN.MIXED_PRECISION") is True and "TRAIN.PRECISION" not in found:
             self._add(found, "TRAIN.PRECISION", "float16", origin)
         deep = self._value("RESNET.DEPTH") == 101 and name == "ResNet" and arch != "2d"

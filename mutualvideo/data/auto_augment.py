@@ -21,7 +21,7 @@ def build_auto_augment(aa_type, color_jitter, mean):
 
     Strings are timm's, which PySlowFast uses too: ``autoaugment`` (the policy of ImageNet),
     ``autoaugment-cifar10`` (that of CIFAR-10, which the paper uses for CIFAR-100 too), or ``rand``
-    with ``-mM`` (magnitude 0 to 10), ``-nN`` (operations), ``-mstdS`` (every
+    with ``-mM`` (magnitude 0 to 10), ``-nN`` (operations; 2 without it), ``-mstdS`` (every
     operation's magnitude is drawn from a normal distribution around M with this deviation)
     and ``-inc1`` (the larger the magnitude, the stronger the operation; torchvision's always
     are). The operations are torchvision's: its fourteen, the identity one of them, applied
@@ -64,7 +64,8 @@ def _parse(aa_type):
         if not re.fullmatch(_FIELDS[name], part[len(name) :]):
             break
         found[name] = float(part[len(name) :])
-    understood = kind == "rand" and len(found) == len(parts) and {"m", "n"} <= found.keys()
+    understood = kind == "rand" and len(found) == len(parts) and "m" in found
+    found.setdefault("n", 2)  # as timm does
     if not understood or found["m"] > 10 or found["n"] < 1:
         raise InputError(
             f"AUG.AA_TYPE {aa_type!r} is unknown: give rand-mM-nN with M from 0 to 10 and N "

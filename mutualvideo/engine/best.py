@@ -30,7 +30,10 @@ class Best:
 
     def __init__(self, cfg, goes_on, val_list):
         self.enabled = cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE > 0
-        self._patience = cfg.TRAIN.PATIENCE * cfg.TRAIN.EVAL_PERIOD
+        self._patience = cfg.TRAIN.PATIENCE
+        # Validations since the best one: with MULTIGRID they are not equally far apart.
+        self._since = 0
+        self._period = cfg.TRAIN.EVAL_PERIOD
         self.path = best_path(cfg.OUTPUT_DIR)
         self._notes = os.path.splitext(self.path)[0] + ".json"
         self._score, self._epoch, self._judged = None, 0, 0
@@ -43,8 +46,10 @@ class Best:
             with open(self._notes, encoding="utf-8") as file:
                 found = json.load(file)
             values = float(found["score"]), int(found["epoch"]), int(found["judged"])
-            # Notes of earlier versions do not say which list.
+            # Notes of earlier versions do not say which list, nor how many validations.
             val_list = found.get("val_list", self._val_list)
+            since = (values[2] - values[1]) // max(1, self._period)
+            self._since = int(found.get("since", since))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{self._notes}: cannot be read as what validation found ({error!r}); remove it, "
@@ -59,7 +64,7 @@ class Best:
                 self._score,
                 self._epoch,
             )
-            self._score, self._epoch = None, self._judged
+            self._score, self._epoch, self._since = None, self._judged, 0
 
     def is_due(self, epoch):
         """Whether ``epoch`` is still to be judged: a run that was ended may have missed it."""
@@ -73,19 +78,19 @@ class Best:
             score: percent; the higher the better, and among equals the first.
             save: writes the checkpoint to a path; called if this is the best.
         """
+        self._since += 1
         if self._score is None or score > self._score:
             save(self.path)
             logger.info("best so far, %.2f %% on the val list: %s", score, self.path)
-            self._score, self._epoch = score, epoch
+            self._score, self._epoch, self._since = score, epoch, 0
         self._judged = epoch
         notes = {"score": self._score, "epoch": self._epoch, "judged": self._judged}
-        notes["val_list"] = self._val_list
+        notes |= {"since": self._since, "val_list": self._val_list}
         with atomic_path(self._notes) as temporary:
             temporary.write_text(json.dumps(notes) + "\n", encoding="utf-8")
 
     def gives_up(self):
         """Why training is to end now; ``None``: it is not. The main process knows."""
-        waited = self._judged - self._epoch
-        if not self._patience or self._score is None or waited < self._patience:
+        if not self._patience or self._score is None or self._since < self._patience:
             return None
         return f"TRAIN.PATIENCE: the best was after epoch {self._epoch} of {self._judged}"

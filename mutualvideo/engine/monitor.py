@@ -18,6 +18,9 @@ class Monitor:
         if sampler.mode == "mutual":
             frames = min(sampler.frames, default=None)
             self.subnets.append(Subnet(cfg.MUTUAL.WIDTH_RANGE[0], frames, min(sampler.sizes)))
+        elif sampler.mode == "width_only":
+            full = sampler.full
+            self.subnets.append(Subnet(cfg.MUTUAL.WIDTH_RANGE[0], full.frames, full.size))
 
     def run(self, model, epoch, scalars):
         """Tells what they score.

@@ -83,6 +83,11 @@ def build_schedule(cfg):
         solver = solver.clone()
         for_all = cfg.MULTIGRID.EPOCH_FACTOR
         solver.STEPS = [float(int(step * for_all)) for step in solver.STEPS]
+        if len(set(solver.STEPS)) < len(set(cfg.SOLVER.STEPS)):
+            raise InputError(
+                f"MULTIGRID.EPOCH_FACTOR {for_all:g} leaves no epoch between some of SOLVER.STEPS "
+                f"{cfg.SOLVER.STEPS}: raise it"
+            )
         solver.MAX_EPOCH = int(solver.MAX_EPOCH * for_all)
         phase = _phase(cfg, 0, solver.MAX_EPOCH, _shapes(cfg, (1.0, 1.0)))
         return Schedule((phase,), solver)
@@ -174,6 +179,11 @@ def _check(cfg):
         raise InputError(
             f"MULTIGRID is of clips, and MODEL.MODEL_NAME {cfg.MODEL.MODEL_NAME} takes pictures: "
             "set MULTIGRID.SHORT_CYCLE and MULTIGRID.LONG_CYCLE to False"
+        )
+    if cfg.MUTUAL.SUBNET:
+        raise InputError(
+            f"MUTUAL.SUBNET {cfg.MUTUAL.SUBNET} trains alone, at its own frames and size: set "
+            "MULTIGRID.SHORT_CYCLE and MULTIGRID.LONG_CYCLE to False"
         )
     if not grid.EPOCH_FACTOR > 0:
         raise InputError(f"MULTIGRID.EPOCH_FACTOR must be above 0, got {grid.EPOCH_FACTOR:g}")

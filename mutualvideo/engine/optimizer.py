@@ -69,7 +69,7 @@ def check_solver(solver):
     method = solver.OPTIMIZING_METHOD
     if method not in _METHODS:
         raise InputError(f"SOLVER.OPTIMIZING_METHOD {method}: choose one of {', '.join(_METHODS)}")
-    for key in ("BASE_LR", "WEIGHT_DECAY", "MOMENTUM", "CLIP_GRAD_L2NORM"):
+    for key in ("BASE_LR", "WEIGHT_DECAY", "MOMENTUM", "DAMPENING", "CLIP_GRAD_L2NORM"):
         if not 0 <= solver[key] < math.inf:  # NaN neither
             raise InputError(f"SOLVER.{key} must not be negative, got {solver[key]}")
     betas = solver.BETAS
@@ -123,10 +123,11 @@ def _check_policy(solver):
     if not steps or steps[0] != 0 or any(b <= a for a, b in itertools.pairwise(steps)):
         raise InputError(f"SOLVER.STEPS must be epochs that begin with 0 and rise, got {steps}")
     # PySlowFast's files end with MAX_EPOCH, which has no rate.
-    if len(rates) < sum(step < epochs for step in steps) or min(rates) < 0:
+    wrong = [rate for rate in rates if not 0 <= rate < math.inf]
+    if len(rates) < sum(step < epochs for step in steps) or wrong:
         raise InputError(
-            f"SOLVER.LRS {rates} must hold a rate for every one of SOLVER.STEPS {steps} before "
-            f"SOLVER.MAX_EPOCH {epochs}"
+            f"SOLVER.LRS {rates} must hold a rate of at least 0 for every one of SOLVER.STEPS "
+            f"{steps} before SOLVER.MAX_EPOCH {epochs}"
         )
 
 

@@ -5,7 +5,7 @@ import logging
 from mutualvideo.engine.tasks import task_of
 from mutualvideo.errors import InputError
 from mutualvideo.models import local_weights, read_checkpoint
-from mutualvideo.run.checkpoint import read_newest
+from mutualvideo.run.checkpoint import newest_checkpoint, read_newest
 from mutualvideo.run.distributed import from_main
 
 logger = logging.getLogger(__name__)
@@ -15,9 +15,19 @@ def newest_of(cfg, context):
     """The checkpoint to go on from, the main process's choice.
 
     Returns:
-        ``(path, content)``, or ``None``: there is none, or TRAIN.AUTO_RESUME is not set.
+        ``(path, content)``, or ``None``: there is none.
+
+    Raises:
+        InputError: if there are some and none is intact, or TRAIN.AUTO_RESUME is not set: what the
+            run that begins anew leaves could not be told from them.
     """
     if not cfg.TRAIN.AUTO_RESUME:
+        there = from_main(newest_checkpoint(cfg.OUTPUT_DIR) if context.is_main else None)
+        if there is not None:
+            raise InputError(
+                f"TRAIN.AUTO_RESUME False: {there} is of a run before, and would be taken for this "
+                "one's: remove the checkpoints, or give another OUTPUT_DIR"
+            )
         return None
     found = read_newest(cfg.OUTPUT_DIR) if context.is_main else None
     path = from_main(found and found[0])

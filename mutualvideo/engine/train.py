@@ -245,9 +245,10 @@ class _Training:
         return checkpoint_path(cfg.OUTPUT_DIR, self.progress.epoch)
 
     def _is_validated(self, done):
-        """Whether the val list is read after ``done`` epochs; the table comes after the last."""
+        """Whether the val list is read after ``done`` epochs; after the last comes the table."""
         if done == self.plan.epochs:
-            return self.best.enabled
+            no_table = self.cfg.TRAIN.EVAL_PERIOD > 0 and not self.cfg.TEST.ENABLE
+            return self.best.enabled or no_table
         return self.plan.is_validated(done)
 
     def _validate(self, done):

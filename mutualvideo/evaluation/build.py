@@ -33,6 +33,7 @@ from mutualvideo.models import (
     adopt_checkpoint_cfg,
     build_model,
     classes_of,
+    freeze,
     full_subnet,
     load_weights,
     local_weights,
@@ -170,6 +171,7 @@ def evaluate_grid(
     require_choice(cfg.TABLE.STATISTICS)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
+    freeze(model, cfg)  # calibration leaves frozen statistics of the full network alone
     place(model, context.device).eval()
     shards = (context.rank, context.world_size)
     loader = build_loader(cfg, "test", *shards)

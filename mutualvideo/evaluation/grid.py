@@ -7,6 +7,7 @@ from fvcore.common.config import CfgNode
 
 from mutualvideo.errors import InputError
 from mutualvideo.models import full_subnet, require_runnable
+from mutualvideo.registry import is_detector
 from mutualvideo.run.checkpoint import best_path, newest_checkpoint
 from mutualvideo.subnet import Subnet
 
@@ -15,7 +16,8 @@ def grid_subnets(cfg: CfgNode) -> list[Subnet]:
     """The sub-networks of the TABLE keys: the grid, then the listed ones, each once.
 
     Raises:
-        InputError: if the network cannot run one of them.
+        InputError: if the network cannot run one of them, or it is larger than the pictures that it
+            would be tested on.
     """
     table, full = cfg.TABLE, full_subnet(cfg)
     lists = [table.WIDTHS, table.FRAMES, table.SIZES]
@@ -31,6 +33,11 @@ def grid_subnets(cfg: CfgNode) -> list[Subnet]:
     subnets = list(dict.fromkeys(subnets))
     for subnet in subnets:
         require_runnable(cfg, subnet, "TABLE")
+        if not is_detector(cfg.MODEL.MODEL_NAME) and subnet.size > cfg.DATA.TEST_CROP_SIZE:
+            raise InputError(
+                f"TABLE: {subnet} is larger than DATA.TEST_CROP_SIZE {cfg.DATA.TEST_CROP_SIZE}, "
+                "the size that videos are tested at: raise that, or leave the sub-network out"
+            )
     return subnets
 
 

@@ -76,6 +76,11 @@ class BatchNormTwin(Twin):
         found = self.statistics.setdefault(self.slim.subnet, zeros)
         return found, self.slim.calibration.share_of_use(self)
 
+    @property
+    def _keeps_running(self):
+        """Whether the full network normalises by the running statistics even in training."""
+        return self.frozen and self.slim.is_full and self.running_mean is not None
+
     def normalization(self, x):
         """Arguments of ``F.batch_norm`` for ``x``, unless the full network trains.
 
@@ -85,6 +90,10 @@ class BatchNormTwin(Twin):
             (mean, var, weight, bias, use the batch's statistics, momentum).
         """
         arriving = x.shape[1]
+        if self.slim.calibration is not None and self._keeps_running:
+            running = self._running(arriving)
+            self.statistics[self.slim.subnet] = tuple(one.clone() for one in running)
+            return *running, *self._affine(arriving), False, 0.0
         if self.slim.calibration is not None:
             collected, momentum = self._collected(x)
             if not self.slim.over_processes:
@@ -105,7 +114,7 @@ class BatchNormTwin(Twin):
     def forward(self, x):
         if x.is_meta and self.slim.shapes_only:
             return torch.empty_like(x)  # the operation itself takes long to find its shape
-        if self.frozen and self.training and self.slim.is_full and self.running_mean is not None:
+        if self.training and self._keeps_running:
             running, affine = self._running(x.shape[1]), self._affine(x.shape[1])
             return F.batch_norm(x, *running, *affine, False, 0.0, self.eps)
         if self.training and self.slim.norm_parts > 1 and len(x) > 1:

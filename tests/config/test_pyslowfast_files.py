@@ -243,11 +243,27 @@ def test_values_that_decide_pass_only_where_they_say_what_is_so(key):
         (["MODEL.MODEL_NAME", "PTVCSN"], "MODEL.MODEL_NAME 'PTVCSN': channel-separated"),
         (["TRAIN.DATASET", "ava"], "TRAIN.DATASET 'ava': detection is not offered"),
         (["SOLVER.CLIP_GRAD_VAL", "1.0"], "clipped by their norm"),
+        (
+            ["NUM_SHARDS", "8", "TRAIN.BATCH_SIZE", "128"],
+            "NUM_SHARDS 8: each of so many machines takes TRAIN.BATCH_SIZE 128 clips a step there",
+        ),
     ],
 )
 def test_values_that_are_refused_beside_others(overrides, message):
     with pytest.raises(InputError, match=message):
         load_cfg(None, overrides)
+
+
+def test_what_an_augmented_file_does_not_name_is_their_default(tmp_path):
+    """rand-m9-mstd0.5-inc1, timm's two operations, and bicubic: slowfast/config/defaults.py."""
+    text = "MODEL: {ARCH: slow}\nNUM_GPUS: 8\nAUG: {ENABLE: True"
+    (tmp_path / "a.yaml").write_text(text + "}\n")
+    with pytest.raises(InputError, match="where AUG.INTERPOLATION is not named bicubically there"):
+        load_cfg(tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").write_text(text + ", INTERPOLATION: bilinear}\n")
+    assert load_cfg(tmp_path / "a.yaml").AUG.AA_TYPE == "rand-m9-mstd0.5-inc1"
+    (tmp_path / "a.yaml").write_text(text + ", INTERPOLATION: bilinear, AA_TYPE: rand-m7-n4}\n")
+    assert load_cfg(tmp_path / "a.yaml").AUG.AA_TYPE == "rand-m7-n4"
 
 
 def test_an_override_takes_back_what_a_file_asks_for(tmp_path):

@@ -6,9 +6,10 @@ import shutil
 import pytest
 import torch
 
+from mutualvideo.engine.best import Best
 from mutualvideo.engine.monitor import Monitor
 from mutualvideo.engine.preflight import check_keys
-from mutualvideo.engine.train import train
+from mutualvideo.engine.train import build_sampler, train
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.grid import find_checkpoint
 from mutualvideo.models import read_checkpoint
@@ -55,6 +56,42 @@ def test_training_gives_up_and_stays_so(tiny, scores, caplog):
     assert "TRAIN.PATIENCE: the best was after epoch 2 of 4" in caplog.text
     assert newest_checkpoint(cfg.OUTPUT_DIR) == checkpoint_path(cfg.OUTPUT_DIR, 4)
     assert train(cfg, CPU) == best_path(cfg.OUTPUT_DIR) and scores == [1, 2, 3, 4]
+
+
+def test_patience_counts_validations_however_far_apart(tiny):
+    """Under MULTIGRID they follow its phases, not TRAIN.EVAL_PERIOD."""
+    cfg = tiny(TRAIN__PATIENCE=2, TRAIN__EVAL_PERIOD=10)
+    kept = []
+    best = Best(cfg, False, "list")
+    for epoch, score in ((12, 40.0), (25, 50.0), (26, 45.0)):
+        best.judge(epoch, score, kept.append)
+        assert best.gives_up() is None
+    again = Best(cfg, True, "list")  # from its notes
+    again.judge(57, 49.0, kept.append)
+    assert again.gives_up() == "TRAIN.PATIENCE: the best was after epoch 25 of 57"
+    assert len(kept) == 2
+
+
+def test_the_last_epoch_is_validated_where_no_table_follows(tiny, scores):
+    train(tiny(**{**KEYS, "SOLVER__MAX_EPOCH": 2}, TEST__ENABLE=False), CPU)
+    assert scores == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "mode, narrowest", [("mutual", "0.5x2x32"), ("width_only", "0.5x4x40"), ("single", None)]
+)
+def test_what_is_validated(tiny, mode, narrowest):
+    cfg = tiny(MUTUAL__MODE=mode)
+    found = Monitor(cfg, CPU, build_sampler(cfg), 3).subnets
+    assert list(map(str, found)) == ["1x4x40", *([narrowest] if narrowest else [])]
+
+
+def test_a_new_run_does_not_mix_with_an_old_one(tiny, scores):
+    keys = {**KEYS, "SOLVER__MAX_EPOCH": 1}
+    train(tiny(**keys), CPU)
+    with pytest.raises(InputError, match="AUTO_RESUME False: .*checkpoint_epoch_00001.pyth is of"):
+        train(tiny(**keys, TRAIN__AUTO_RESUME=False), CPU)
+    train(tiny(**keys, TRAIN__AUTO_RESUME=False, OUTPUT_DIR=f"{tiny().OUTPUT_DIR}2"), CPU)
 
 
 def test_a_validation_that_a_run_missed_is_made_up_for(tiny, scores):

@@ -12,9 +12,10 @@ from mutualvideo.data.class_count import class_weights
 from mutualvideo.data.loader import build_loader
 from mutualvideo.engine.train import build_trained, train
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.build import evaluate_grid
 from mutualvideo.models import load_model, network_of
 from mutualvideo.run.distributed import Context
-from mutualvideo.slim import set_subnet
+from mutualvideo.slim import batch_norms, set_subnet
 from mutualvideo.subnet import Subnet
 from tests.networks import NETWORKS, make_cfg
 
@@ -105,6 +106,34 @@ def test_the_frozen_stem_answers_in_training_as_in_evaluation(uneven):
     # A sub-network normalises by its own clips.
     set_subnet(model, Subnet(0.5, 4, 32))
     assert not torch.allclose(stem.train()(clip), stem.eval()(clip))
+
+
+def test_the_table_is_of_the_network_that_was_trained(uneven):
+    """Calibration leaves frozen statistics of the full network alone, and evaluation knows them."""
+    keys = {"TRAIN__FREEZE": 1, "SOLVER__MAX_EPOCH": 1, "MUTUAL__MODE": "single"}
+    cfg = uneven(**keys, TABLE__WIDTHS=[1.0, 0.5], TABLE__SIZES=[40], TABLE__FRAMES=[4])
+    path = train(cfg, CPU)
+    content = torch.load(path, weights_only=True)
+    for name, value in content["model_state"].items():
+        if name.startswith("blocks.0.") and name.endswith("running_mean"):
+            value += 0.5  # as of other videos, which weights from elsewhere were trained on
+    torch.save(content, path)
+    # The configuration of an evaluation need not say what was frozen.
+    cfg.TRAIN.FREEZE, cfg.TEST.CHECKPOINT_FILE_PATH = 0, path
+    evaluate_grid(cfg, CPU)
+    found = load_model(path, f"{cfg.OUTPUT_DIR}/query_table.bn.pyth")[0]
+    by_name = dict(batch_norms(found.blocks[0]))
+    assert by_name
+    for norm in by_name.values():
+        mean, var = norm.statistics[Subnet(1, 4, 40)]
+        assert torch.equal(mean, norm.running_mean) and torch.equal(var, norm.running_var)
+        own = norm.statistics[Subnet(0.5, 4, 40)][0]
+        assert not torch.allclose(own, norm.running_mean[: len(own)], atol=0.05)
+    later = dict(batch_norms(found.blocks[1]))
+    assert any(
+        not torch.allclose(norm.statistics[Subnet(1, 4, 40)][0], norm.running_mean, atol=1e-3)
+        for norm in later.values()
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -159,6 +159,11 @@ def test_a_cosine_takes_the_factor_and_runs_over_the_schedules_epochs():
         ({"MULTIGRID__LONG_CYCLE_FACTORS": [[2, 1]]}, "at most 1"),
         ({"MULTIGRID__SHORT_CYCLE_FACTORS": [0.5]}, "MULTIGRID.SHORT_CYCLE_FACTORS must be two"),
         ({"MULTIGRID__LONG_CYCLE_FACTORS": [[0.001, 1]]}, "leave no frame"),
+        ({"MUTUAL__MODE": "single", "MUTUAL__SUBNET": "1x4x158"}, "1x4x158 trains alone, at its"),
+        (
+            {"MULTIGRID__LONG_CYCLE": False, "MULTIGRID__EPOCH_FACTOR": 0.01},
+            "EPOCH_FACTOR 0.01 leaves no epoch between some of SOLVER.STEPS",
+        ),
     ],
 )
 def test_what_no_schedule_can_be_made_of(keys, words):

@@ -145,7 +145,7 @@ NO_SCHEDULE = [
     ),
     (
         {"LR_POLICY": "steps_with_relative_lrs", "STEPS": [0, 10, 20], "LRS": [1, 0.1]},
-        "SOLVER.LRS .1.0, 0.1. must hold a rate for every one of SOLVER.STEPS",
+        "SOLVER.LRS .1.0, 0.1. must hold a rate of at least 0 for every one of SOLVER.STEPS",
     ),
 ]
 

@@ -12,6 +12,7 @@ from mutualvideo.data import dataset as dataset_module
 from mutualvideo.data.loader import build_loader
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.evaluate import calibrate_from, evaluate
+from mutualvideo.evaluation.grid import grid_subnets
 from mutualvideo.media.reading import open_reader
 from mutualvideo.models import build_model
 from mutualvideo.run import distributed
@@ -175,6 +176,14 @@ def test_processes_together_find_what_one_finds(stored, tmp_path, unused_ports):
         check(main["whole"], stored, list(range(VIDEOS)))
         check(main["lost"], stored, [row for row in range(VIDEOS) if row not in LOST])
         check(main["two"], stored, [0, 1])
+
+
+def test_rows_larger_than_what_is_tested_are_refused(tiny):
+    """They would be pictures blown up, at the cost of large ones."""
+    cfg = tiny(DATA__TEST_CROP_SIZE=32, TABLE__SIZES=[40, 32])
+    with pytest.raises(InputError, match="0.5x4x40 is larger than DATA.TEST_CROP_SIZE 32"):
+        grid_subnets(cfg)
+    assert grid_subnets(tiny(DATA__TEST_CROP_SIZE=32, TABLE__SIZES=[32]))
 
 
 def test_a_grid_decodes_every_video_as_often_as_one_sub_network(tiny, monkeypatch):

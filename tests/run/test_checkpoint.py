@@ -225,7 +225,13 @@ def test_it_is_on_the_disk_before_it_has_its_name(saved, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "key, value", [("MODEL.NUM_CLASSES", 3), ("X3D.DIM_C5", 24), ("MUTUAL.DIVISOR", 4)]
+    "key, value",
+    [
+        ("MODEL.NUM_CLASSES", 3),
+        ("X3D.DIM_C5", 24),
+        ("MUTUAL.DIVISOR", 4),
+        ("BN.EPSILON", 0.1),
+    ],
 )
 def test_another_architecture_is_refused(saved, key, value):
     cfg = saved[0].clone()

@@ -21,7 +21,10 @@ from mutualvideo.registry import from_outside, is_detector
 from mutualvideo.slim import load_statistics
 
 # Keys that decide which network a checkpoint's weights fit, beside the network's own.
-_ARCHITECTURE = ("MODEL.MODEL_NAME", "MODEL.NUM_CLASSES", "DATA.MULTI_LABEL", "MUTUAL.DIVISOR")
+_ARCHITECTURE = (
+    *("MODEL.MODEL_NAME", "MODEL.NUM_CLASSES", "DATA.MULTI_LABEL", "MUTUAL.DIVISOR"),
+    "BN.EPSILON",
+)
 
 
 def needed_modules(cfg: CfgNode) -> list[str]:
@@ -33,8 +36,8 @@ def needed_modules(cfg: CfgNode) -> list[str]:
 def adopt_checkpoint_cfg(cfg: CfgNode, checkpoint: dict[str, Any], origin: str) -> CfgNode:
     """``cfg`` with the width range of ``checkpoint``, after checking that the network is one.
 
-    Also with its MUTUAL.SUBNET, where it is of a sub-network that trained alone, and its
-    MODEL.NUM_CLASSES, where that is 0 here.
+    Also with its TRAIN.FREEZE, which calibration goes by, its MUTUAL.SUBNET, where it is of a
+    sub-network that trained alone, and its MODEL.NUM_CLASSES, where that is 0 here.
 
     Raises:
         InputError: naming the first architecture key that differs.
@@ -58,6 +61,7 @@ def adopt_checkpoint_cfg(cfg: CfgNode, checkpoint: dict[str, Any], origin: str) 
     cfg.MODEL.NUM_CLASSES = theirs.MODEL.NUM_CLASSES
     cfg.MUTUAL.WIDTH_RANGE = list(theirs.MUTUAL.WIDTH_RANGE)
     cfg.MUTUAL.SUBNET = theirs.MUTUAL.SUBNET
+    cfg.TRAIN.FREEZE = theirs.TRAIN.FREEZE
     if cfg.MUTUAL.SUBNET:
         cfg.MUTUAL.MODE = theirs.MUTUAL.MODE
     return cfg
