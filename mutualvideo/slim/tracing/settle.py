@@ -18,6 +18,7 @@ from mutualvideo.slim.tracing.labels import Labels
 from mutualvideo.slim.tracing.outputs import described
 from mutualvideo.slim.tracing.pieces import changes
 from mutualvideo.slim.tracing.proof import Conflict, prove
+from mutualvideo.slim.tracing.same_way import require_same_way
 from mutualvideo.slim.tracing.trace import Trace, fresh, trace
 from mutualvideo.slim.twin_base import slim_layers
 from mutualvideo.slim.unsupported import TRANSFORMERS, is_within, refusal
@@ -65,6 +66,11 @@ def settle(model, trials, convert, parameters, tell, rules, may_attend):
         except Exception as error:
             first_error = first_error or (model, args, error)
             continue
+        slimmed = make_copy(model).eval()
+        state = convert(slimmed)
+        state.shapes_only, state.width = True, 1.0  # whole, as in trace()
+        with _same_chances():
+            require_same_way(make_copy(model).eval(), slimmed, args)
         session.more_passes(may_attend)
         if session.untrained is None:
             first = session
