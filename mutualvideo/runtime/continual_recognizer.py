@@ -176,7 +176,8 @@ class ContinualRecognizer:
 
     def close(self) -> None:
         """Lets go of state and networks; it answers nothing afterwards. May be called twice."""
-        with self._making, self._lock:
+        # In the order of predict(), which prepares a row while it holds the stream.
+        with self._lock, self._making:
             self._closed, self._stream, self._row = True, None, None
             self._continual.clear()
             self._jobs.clear()
