@@ -68,8 +68,8 @@ def test_modes_and_what_is_logged(small, mode, passes):
     sizes = {line["subnet"].rpartition("x")[2] for line in steps}
     assert sizes == {"48"} if mode != "mutual" else len(sizes) > 1
     validated = [line for line in stats_of(cfg) if line["_type"] == "val_epoch"]
-    wanted = ["1x48", "0.25x32"] if mode == "mutual" else ["1x48"]
-    assert [line["subnet"] for line in validated] == wanted
+    wanted = {"mutual": ["1x48", "0.25x32"], "width_only": ["1x48", "0.25x48"], "single": ["1x48"]}
+    assert [line["subnet"] for line in validated] == wanted[mode]
     assert all(0 <= line["box_ap"] <= line["box_ap50"] <= 100 for line in validated)
 
 
