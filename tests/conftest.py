@@ -55,6 +55,16 @@ def not_real_time():
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
+@pytest.fixture(scope="module", autouse=True)
+def unheard_in_the_next_file():
+    """What runs of a file's fixtures log to, such as a console that is closed by then, goes."""
+    yield
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if not type(h).__module__.startswith("_pytest")]:
+        root.removeHandler(handler)
+    root.setLevel(logging.WARNING)
+
+
 @pytest.fixture(autouse=True)
 def heard_as_before():
     """What a run does to the root logger ends with the test: others look at warnings."""
