@@ -48,18 +48,22 @@ def plot_training(summary, path):
     several. Small marks are runs.
     """
     figure, axes = new_figure(path, 7.2, 4.6)
-    full = next(iter(summary.macs))
+    rows = list(summary.macs)
+    shown = [(rows[:1], "-", "")]
+    if len(rows) > 1:
+        shown.append((rows, "--", ", mean of rows"))
     for number, (name, arms) in enumerate(summary.plan.curves.items()):
         color, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        there = [arm for arm in arms if summary.accuracy(arm, full) is not None]
-        there.sort(key=lambda arm: summary.costs(arm)["macs"])
-        for rows, style, what in (([full], "-", ""), (list(summary.macs), "--", ", mean of rows")):
-            points = [(summary.costs(arm)["macs"], _of_runs(summary, arm, rows)) for arm in there]
-            points = [(macs, found) for macs, found in points if len(found)]
-            if not points or (what and not any(summary.accuracy(arm, rows[-1]) for arm in there)):
+        costs = {arm: summary.costs(arm)["macs"] for arm in arms if arm in summary.arms}
+        for some, style, what in shown:
+            points = [(costs[arm], _of_runs(summary, arm, some)) for arm in costs]
+            points = sorted((macs, found) for macs, found in points if found)
+            if not points:
                 continue
-            costs, means = [macs for macs, _ in points], [np.mean(found) for _, found in points]
-            axes.plot(costs, means, style + marker, color=color, lw=1, ms=6, label=name + what)
+            line = [(macs, np.mean(found)) for macs, found in points]
+            axes.plot(
+                *zip(*line, strict=True), style + marker, color=color, lw=1, ms=6, label=name + what
+            )
             for macs, found in points:
                 axes.plot([macs] * len(found), found, marker, color=color, ms=2.5, alpha=0.6)
     xlabel, over = "multiply-adds of a training (T, log scale)", "means and runs"

@@ -6,7 +6,7 @@ import os
 
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
-from mutualvideo.run.checkpoint import best_path
+from mutualvideo.run.checkpoint import best_path, keeps_best
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Best:
     """
 
     def __init__(self, cfg, goes_on, val_list):
-        self.enabled = cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE > 0
+        self.enabled = keeps_best(cfg)
         self._patience = cfg.TRAIN.PATIENCE
         # Validations since the best one: with MULTIGRID they are not equally far apart.
         self._since = 0

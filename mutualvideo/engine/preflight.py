@@ -23,7 +23,7 @@ from mutualvideo.extras import import_extra
 from mutualvideo.media import reader_class
 from mutualvideo.models import read_checkpoint
 from mutualvideo.models.model_registry import count_numbers
-from mutualvideo.run.checkpoint import average_of, checkpoints
+from mutualvideo.run.checkpoint import average_of, checkpoints, keeps_best
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def _check_room(cfg):
     if train.KEEP_CHECKPOINTS:
         coming = min(coming, max(0, train.KEEP_CHECKPOINTS - len(there)))
     # One more is written before an old one is removed.
-    count = coming + bool(epochs) + bool(train.KEEP_BEST or train.PATIENCE)
+    count = coming + bool(epochs) + keeps_best(cfg)
     place = os.path.abspath(cfg.OUTPUT_DIR)
     while not os.path.isdir(place):
         place = os.path.dirname(place)

@@ -35,6 +35,7 @@ from mutualvideo.mutual import SubnetSampler, compile_training
 from mutualvideo.run.allocator import keep_freed_memory
 from mutualvideo.run.checkpoint import (
     checkpoint_path,
+    keeps_best,
     resume,
     save_checkpoint,
 )
@@ -196,8 +197,7 @@ class _Training:
                 self.progress.step,
             )
             self.progress = self.progress.share_of(context.rank)
-        chooses = cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE > 0
-        val_list = task.val_list(cfg, context) if chooses else ""
+        val_list = task.val_list(cfg, context) if keeps_best(cfg) else ""
         self.best = Best(cfg, newest is not None, val_list)
         self.cost = TrainingCost(cfg.OUTPUT_DIR, newest is not None)
         self.scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)

@@ -20,7 +20,6 @@ from mutualvideo.evaluation.table_files import STATISTICS_NAME, write_table
 from mutualvideo.models import (
     adopt_checkpoint_cfg,
     build_model,
-    freeze,
     load_weights,
     local_weights,
     read_checkpoint,
@@ -66,7 +65,6 @@ def evaluate_detector_grid(
     subnets = grid_subnets(cfg)
     model = build_model(cfg)
     load_weights(model, checkpoint["model_state"], path)
-    freeze(model, cfg)  # calibration leaves frozen statistics of the full network alone
     place(model, context.device).eval()
     loader = detection_loader(cfg, "calibration", context.rank, context.world_size)
     calibrate_on(loader, model, subnets, cfg, context)

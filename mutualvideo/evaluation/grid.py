@@ -8,7 +8,7 @@ from fvcore.common.config import CfgNode
 from mutualvideo.errors import InputError
 from mutualvideo.models import full_subnet, require_runnable
 from mutualvideo.registry import is_detector
-from mutualvideo.run.checkpoint import best_path, newest_checkpoint
+from mutualvideo.run.checkpoint import best_path, keeps_best, newest_checkpoint
 from mutualvideo.subnet import Subnet
 
 
@@ -44,8 +44,7 @@ def grid_subnets(cfg: CfgNode) -> list[Subnet]:
 def own_checkpoint(cfg: CfgNode) -> str | None:
     """Path of OUTPUT_DIR's newest checkpoint, or of its best; ``None`` if there is none."""
     best = best_path(cfg.OUTPUT_DIR)
-    keeps = (cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE) and os.path.isfile(best)
-    return best if keeps else newest_checkpoint(cfg.OUTPUT_DIR)
+    return best if keeps_best(cfg) and os.path.isfile(best) else newest_checkpoint(cfg.OUTPUT_DIR)
 
 
 def find_checkpoint(cfg: CfgNode) -> str:

@@ -144,15 +144,6 @@ def play(
     ):
         if not good:
             raise InputError(f"{name} {value}: must be above 0 seconds")
-    if recognizer.executor.segments and not source.live:
-        logger.warning(
-            "%s: the network was trained and evaluated on frames from all of a video, and is shown "
-            "windows of %.1f s here; `mutualvideo predict` reads whole files",
-            source.name,
-            recognizer.cfg.DATA.NUM_FRAMES
-            * recognizer.cfg.DATA.SAMPLING_RATE
-            / recognizer.cfg.DATA.TARGET_FPS,
-        )
     _prepare(recognizer, script)
     mp4, table = written_files(source, output)
     player = _Player(recognizer, source, script, stride_s, smooth_s, explainer)
@@ -238,6 +229,13 @@ class _Player:
         self._stride_s, self._smooth = stride_s, Smoother(smooth_s)
         self._window = ClipWindow(recognizer.cfg.DATA, source.fps)
         span_s = self._window.span_s
+        if recognizer.executor.segments and not source.live:
+            logger.warning(
+                "%s: the network was trained and evaluated on frames from all of a video, and is "
+                "shown windows of %.1f s here; `mutualvideo predict` reads whole files",
+                source.name,
+                span_s,
+            )
         # Half of what is shown and half of the clip, so that their middles meet.
         self._ahead_s = (span_s + min(stride_s, span_s)) / 2
         # Of a recording: frames that wait for their answer, at most those of one span.

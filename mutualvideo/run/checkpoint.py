@@ -41,6 +41,11 @@ def best_path(output_dir):
     return os.path.join(output_dir, "checkpoints", "best.pyth")
 
 
+def keeps_best(cfg):
+    """Whether a run keeps the checkpoint that validation found best: PATIENCE implies KEEP_BEST."""
+    return cfg.TRAIN.KEEP_BEST or cfg.TRAIN.PATIENCE > 0
+
+
 def checkpoints(output_dir):
     """``[((epoch, step), path), ...]`` of a run's checkpoints, the newest first."""
     folder = os.path.join(output_dir, "checkpoints")

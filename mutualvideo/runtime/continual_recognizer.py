@@ -16,7 +16,7 @@ from mutualvideo.data.sampling import seconds_apart
 from mutualvideo.errors import InputError
 from mutualvideo.runtime.executor import Executor
 from mutualvideo.runtime.prediction import Prediction
-from mutualvideo.runtime.prepared import PreparationError
+from mutualvideo.runtime.prepared import CLOSED, PreparationError
 from mutualvideo.runtime.preprocess import as_clips, prepare
 from mutualvideo.runtime.stream_rows import stream_rows
 from mutualvideo.subnet import Subnet
@@ -184,7 +184,7 @@ class ContinualRecognizer:
 
     def _require_open(self) -> None:
         if self._closed:
-            raise InputError("this recogniser was closed: open the run anew")
+            raise InputError(CLOSED)
 
     def prepare(self) -> None:
         """Prepares all rows, so that no switch has to wait for one."""

@@ -93,12 +93,12 @@ def locate(
                 f"{run}: no such folder, so that there is no {table}: name the OUTPUT_DIR of a run "
                 "or an exported folder"
             )
-        if any(Path(run).glob("checkpoints/*.pyth")) and not table.is_file():
-            raise InputError(
-                f"{run}: a run without {manifests.TABLE} yet: `mutualvideo evaluate --run {run}` "
-                "makes one of what is trained, `mutualvideo train` goes on with it"
-            )
         if os.path.isdir(run) and not table.is_file():
+            if any(Path(run).glob("checkpoints/*.pyth")):
+                raise InputError(
+                    f"{run}: a run without {manifests.TABLE} yet: `mutualvideo evaluate --run "
+                    f"{run}` makes one of what is trained, `mutualvideo train` goes on with it"
+                )
             raise InputError(
                 f"{run}: is a folder without {manifests.NAME} and {manifests.TABLE}: name the "
                 "OUTPUT_DIR of a run, a folder that `mutualvideo export --folder` "

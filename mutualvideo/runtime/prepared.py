@@ -14,6 +14,9 @@ from mutualvideo.backends.common.forking import survives_fork
 from mutualvideo.errors import InputError
 from mutualvideo.subnet import Subnet
 
+# What a recogniser says that close() was called of.
+CLOSED = "this recogniser was closed: open the run anew"
+
 
 class PreparationError(RuntimeError):
     """A backend failed to prepare a sub-network, which the message names."""
@@ -97,7 +100,7 @@ class PreparedRunners:
 
     def _require_open(self) -> None:
         if self._closed:
-            raise InputError("this recogniser was closed: open the run anew")
+            raise InputError(CLOSED)
 
     @property
     def target(self) -> Subnet | None:

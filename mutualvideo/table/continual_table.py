@@ -8,10 +8,9 @@ a sliding window.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +102,11 @@ class ContinualTable:
         self, rows: Iterable[ContinualRow], metadata: Mapping[str, Any] | None = None
     ) -> None:
         self.rows, self.metadata = tuple(rows), dict(metadata or {})
-        self._by_subnet = {row.subnet: row for row in self.rows}
-        if len(self._by_subnet) < len(self.rows):
-            twice = next(r for n, r in enumerate(self.rows) if r.subnet in _subnets(self.rows[:n]))
-            raise InputError(f"continual table: {twice} is in it twice")
+        self._by_subnet: dict[Subnet, ContinualRow] = {}
+        for row in self.rows:
+            if row.subnet in self._by_subnet:
+                raise InputError(f"continual table: {row} is in it twice")
+            self._by_subnet[row.subnet] = row
 
     def __iter__(self) -> Iterator[ContinualRow]:
         return iter(self.rows)
@@ -226,20 +226,16 @@ class ContinualTable:
         return "\n".join(lines) + "\n"
 
 
-def _subnets(rows: Iterable[ContinualRow]) -> set[Subnet]:
-    return {row.subnet for row in rows}
-
-
 def _row(fields: Any) -> ContinualRow:
     if not isinstance(fields, dict):
         raise InputError("must be an object")
     key = fields.get("subnet")
     if not isinstance(key, str) or not key.endswith(MARK):
         raise InputError(f"subnet is {shown(key)}, expected such as 0.5x8x112{MARK}")
-    known = {field.name: field.default for field in dataclasses.fields(ContinualRow)}
-    if strange := sorted(set(fields) - set(known)):
+    known = ContinualRow.__dataclass_fields__
+    if strange := sorted(fields.keys() - known.keys()):
         raise InputError(f"{key} has {strange[0]!r}, which is unknown")
-    missing = [name for name in known if name not in fields and known[name] is dataclasses.MISSING]
-    if missing:
-        raise InputError(f"{key} has no {missing[0]}")
+    for name, field in known.items():
+        if name not in fields and field.default is MISSING:
+            raise InputError(f"{key} has no {name}")
     return ContinualRow(**{**fields, "subnet": Subnet.parse(key[: -len(MARK)])})

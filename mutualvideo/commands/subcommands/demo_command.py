@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int | None:
         if recognizer.frames is None:
             budgets = [Budget.of(recognizer.table.full().macs)]
         else:
-            dearest = max(row.macs * row.frames_per_s for row in recognizer.frames.rows)
+            dearest = max(row.cost("macs_per_s") or 0.0 for row in recognizer.frames.rows)
             budgets = [Budget("macs_per_s", dearest)]
     failed = False
     if args.image:
