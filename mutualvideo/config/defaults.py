@@ -378,8 +378,9 @@ _C.MUTUAL.RAMP_EPOCHS = 0.0
 _C.MUTUAL.LABEL_SHARE = 0.0
 # Active channels are a multiple of this.
 _C.MUTUAL.DIVISOR = 8
-# Put the most important channels of TRAIN.CHECKPOINT_FILE_PATH first, before training starts: for
-# weights that were trained at one width. The full network's answers stay what they were.
+# Before sub-networks begin to train, put the most important channels of what was trained at one
+# width first: of TRAIN.CHECKPOINT_FILE_PATH, or of what ALONE_EPOCHS have made. The full network's
+# answers stay what they were.
 _C.MUTUAL.ORDER_CHANNELS = False
 
 _C.TEST = CfgNode()

@@ -173,8 +173,12 @@ def class_count(model):
     return head.num_columns if isinstance(model, SSD) else head.num_classes
 
 
-def order_detector_channels(model):
+def order_detector_channels(model, along=None):
     """:func:`~mutualvideo.order_channels` of a slimmable detector that was trained at one width.
+
+    Args:
+        model: what :func:`slimmable_detector` made.
+        along: as :func:`~mutualvideo.order_channels` takes it.
 
     Returns:
         int: how many sets of channels were sorted.
@@ -182,7 +186,7 @@ def order_detector_channels(model):
     Raises:
         InputError: if ``model`` is no slimmable detector.
     """
-    return order_channels(slimmed_part(model))
+    return order_channels(slimmed_part(model), along)
 
 
 def extract_detector(model, subnet, fold=False):

@@ -92,8 +92,8 @@ class DetectionTask(Task):
     def load(self, model, path):
         load_starting_weights(model, path)
 
-    def order(self, model):
-        return order_detector_channels(model)
+    def order(self, model, along):
+        return order_detector_channels(model, along)
 
     def step(self, cfg):
         def step(model, pictures, targets, subnets, _, passes, *, teaching, weights):

@@ -49,8 +49,8 @@ class RecognitionTask(Task):
     def load(self, model, path):
         load_pretrained(model, path, replace_classifier=True)
 
-    def order(self, model):
-        return order_channels(model)
+    def order(self, model, along):
+        return order_channels(model, along)
 
     def step(self, cfg):
         return mutual_step

@@ -37,24 +37,16 @@ def newest_of(cfg, context):
 
 
 def load_initial(cfg, model):
-    """Loads the weights that a new run starts from, if there are any, and orders their channels.
+    """Loads the weights that a new run starts from, if there are any.
 
     Args:
-        cfg: the configuration; TRAIN.CHECKPOINT_FILE_PATH and MUTUAL.ORDER_CHANNELS are read.
+        cfg: the configuration; TRAIN.CHECKPOINT_FILE_PATH is read.
         model: a slimmable network.
 
     Raises:
-        InputError: if the file cannot be read or is another network's, or channels are to be
-            ordered and there are no weights.
+        InputError: if the file cannot be read or is another network's.
     """
-    path, task = cfg.TRAIN.CHECKPOINT_FILE_PATH, task_of(cfg)
+    path = cfg.TRAIN.CHECKPOINT_FILE_PATH
     if path:
-        task.load(model, local_weights(path))
+        task_of(cfg).load(model, local_weights(path))
         logger.info("started from the weights of %s", path)
-    if cfg.MUTUAL.ORDER_CHANNELS:
-        if not path:
-            raise InputError(
-                "MUTUAL.ORDER_CHANNELS puts the important channels of trained weights first: name "
-                "their file in TRAIN.CHECKPOINT_FILE_PATH, or set MUTUAL.ORDER_CHANNELS False"
-            )
-        logger.info("ordered the channels of %d sets of layers", task.order(model))

@@ -49,8 +49,9 @@ class Task(ABC):
         """Loads the weights that a run starts from, all or nothing."""
 
     @abstractmethod
-    def order(self, model):
-        """Puts important channels first; returns how many sets of them were sorted."""
+    def order(self, model, along):
+        """Puts important channels first, ``along`` as :func:`~mutualvideo.order_channels` takes it;
+        returns how many sets of them were sorted."""
 
     @abstractmethod
     def step(self, cfg):

@@ -16,6 +16,7 @@ from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
     require_finite,
 )
 from mutualvideo.engine.monitor import Monitor
+from mutualvideo.engine.ordering import order_before, order_trained
 from mutualvideo.engine.run_keys import check_alone, check_training_keys
 from mutualvideo.engine.starting_point import load_initial, newest_of
 from mutualvideo.engine.step_plan import StepPlan, batch_turns
@@ -33,12 +34,7 @@ from mutualvideo.models import (
 )
 from mutualvideo.mutual import SubnetSampler, compile_training
 from mutualvideo.run.allocator import keep_freed_memory
-from mutualvideo.run.checkpoint import (
-    checkpoint_path,
-    keeps_best,
-    resume,
-    save_checkpoint,
-)
+from mutualvideo.run.checkpoint import checkpoint_path, keeps_best, resume, save_checkpoint
 from mutualvideo.run.cost import TrainingCost, training_macs
 from mutualvideo.run.distributed import barrier, from_main
 from mutualvideo.run.lock import require_same_folder
@@ -151,6 +147,7 @@ class _Training:
         self.classes = class_names(self.loader.dataset)
         self.plan = StepPlan(cfg, len(self.loader.dataset), context.world_size)
         sampler = build_sampler(cfg, self.plan.before(cfg.MUTUAL.ALONE_EPOCHS))
+        self.order_before = order_before(cfg, self.plan)
         torch.manual_seed(cfg.RNG_SEED)
         model = build_trained(cfg, context.device)
         newest = newest_of(cfg, context)
@@ -333,6 +330,8 @@ class _Training:
             self.watch.data_came()
             step = self._number()
             rate = self._rate(step)
+            if step == self.order_before:
+                order_trained(self.task, self.updater)
             # Dropout depends on (seed, step) alone, so a resumed run is the uninterrupted one.
             torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
             kind = self.plan.step(step)

@@ -27,7 +27,7 @@ _TOLERANCE_OF_SINGLE = 1e-3
 
 
 @torch.no_grad()
-def order_channels(model):
+def order_channels(model, along=None):
     """Sorts the channels of a trained slimmable network by importance, in place.
 
     A channel's importance is the sum of the magnitudes of the BatchNorm weights that scale
@@ -44,6 +44,8 @@ def order_channels(model):
 
     Args:
         model: a slimmable network with trained weights.
+        along: ``{parameter or buffer: [tensor of its shape, ...]}``, exchanged with it: what an
+            optimiser remembers of it, an average of its values.
 
     Returns:
         int: how many sets of channels were sorted.
@@ -52,7 +54,7 @@ def order_channels(model):
         InputError: if the network is not slimmable, or if its answer would change: then the
             weights are as they were.
     """
-    state = slim_state(model)
+    state, along = slim_state(model), along or {}
     plan = state.plan
     if plan is None:
         raise InputError(
@@ -60,28 +62,26 @@ def order_channels(model):
             "slimmable() was called"
         )
     layers = dict(slim_layers(model))
-    before = {name: tensor.clone() for name, tensor in _tensors(model)}
+    tensors = [*model.parameters(), *model.buffers()]
+    moving = [one for tensor in tensors for one in (tensor, *along.get(tensor, ()))]
+    before = [tensor.clone() for tensor in moving]
     answer = _answer(model, plan)
     kept = _never_exchanged(model, plan, layers)
     count, sorted_of = 0, []
     for block in range(len(plan.blocks)):
-        if block not in kept and (names := _sort(model, plan, layers, block)):
+        if block not in kept and (names := _sort(model, plan, layers, block, along)):
             count += 1
             sorted_of += names
     try:
         _compare(answer, _answer(model, plan), sorted_of, plan)
     except InputError:
-        for name, tensor in _tensors(model):
-            tensor.copy_(before[name])
+        for tensor, value in zip(moving, before, strict=True):
+            tensor.copy_(value)
         raise
     for _, norm in batch_norms(model):
         norm.statistics.clear()
     state.select(state.width, state.subnet)  # what layers prepared is out of date
     return count
-
-
-def _tensors(model):
-    return [*model.named_parameters(), *model.named_buffers()]
 
 
 def _answer(model, plan):
@@ -177,7 +177,7 @@ def _made(plan, name):
     return plan.labels.of(name, 0)
 
 
-def _sort(model, plan, layers, block):
+def _sort(model, plan, layers, block, along):
     """Sorts the channels of one block; the names of what makes them, none if it stays."""
     size = len(plan.blocks[block][0])
     makers, readers = [], []
@@ -202,9 +202,9 @@ def _sort(model, plan, layers, block):
             return []
         exchanges.append(moved)
     for (name, _), (to, source) in zip(makers, exchanges, strict=False):
-        _exchange_output(model, layers, name, to, source)
+        _exchange_output(model, layers, name, to, source, along)
     for (name, _), (to, source) in zip(readers, exchanges[len(makers) :], strict=True):
-        _exchange_input(layers[name], to, source)
+        _exchange_input(layers[name], to, source, along)
     return [name for name, _ in makers if name in layers]
 
 
@@ -270,38 +270,42 @@ def _order(layers, readers, size, unit):
     return (blocks[:, None] * unit + np.arange(unit)).reshape(-1)
 
 
-def _exchange_output(model, layers, name, to, source):
+def _exchange_output(model, layers, name, to, source, along):
     if name not in layers:  # a parameter
         path, _, own = name.rpartition(".")
         module = model.get_submodule(path)
         tensor = module._parameters.get(own, module._buffers.get(own))
-        flat = tensor.view(-1)
-        flat[to] = flat[source].clone()
+        for one in (tensor, *along.get(tensor, ())):
+            flat = one.view(-1)
+            flat[to] = flat[source].clone()
         return
     layer = layers[name]
-    _exchange(layer.weight, to, source, 1 if isinstance(layer, TransposedTwin) else 0)
-    _exchange(layer.bias, to, source)
+    dim = 1 if isinstance(layer, TransposedTwin) else 0
+    _exchange(layer.weight, to, source, along, dim)
+    _exchange(layer.bias, to, source, along)
     for own, tensor in layer._parameters.items():
         if own not in ("weight", "bias") and tensor is not None and tensor.numel() > 1:
-            _exchange(tensor, to, source)
+            _exchange(tensor, to, source, along)
 
 
-def _exchange_input(layer, to, source):
+def _exchange_input(layer, to, source, along):
     """What reads the channels at ``to`` reads those that were at ``source``."""
     if isinstance(layer, (BatchNormTwin, LayerNormTwin)):
         for name in ("weight", "bias", "running_mean", "running_var"):
-            _exchange(getattr(layer, name, None), to, source)
+            _exchange(getattr(layer, name, None), to, source, along)
     elif isinstance(layer, ConvTwin) and layer.grouped:
         reads, makes = layer.reads_together, layer.out_channels // layer.groups
         first = np.flatnonzero(to % reads == 0)
         rows = [(x[first] // reads * makes)[:, None] + np.arange(makes) for x in (to, source)]
         for tensor in (layer.weight, layer.bias):
-            _exchange(tensor, *(row.reshape(-1) for row in rows))
+            _exchange(tensor, *(row.reshape(-1) for row in rows), along)
     else:
-        _exchange(layer.weight, to, source, 0 if isinstance(layer, TransposedTwin) else 1)
+        dim = 0 if isinstance(layer, TransposedTwin) else 1
+        _exchange(layer.weight, to, source, along, dim)
 
 
-def _exchange(tensor, to, source, dim=0):
+def _exchange(tensor, to, source, along, dim=0):
     if tensor is not None:
         to, source = (torch.from_numpy(x).to(tensor.device) for x in (to, source))
-        tensor.index_copy_(dim, to, tensor.index_select(dim, source))
+        for one in (tensor, *along.get(tensor, ())):
+            one.index_copy_(dim, to, one.index_select(dim, source))
