@@ -13,6 +13,8 @@ from mutualvideo.subnet import Subnet
 
 _KEYS = {"BASE", "KEYS", "SEEDS", "FOLDS", "ROWS", "ARMS", "AGAINST", "PLOT", "CURVES"}
 _ARM_KEYS = {"KEYS", "SEEDS", "EACH_ROW", "SAME", "GONE"}
+# Keys that a comparison sets by itself, run by run.
+_OWN = {"RNG_SEED": "SEEDS", "OUTPUT_DIR": "--runs"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def read_plan(path, overrides=()):
 
     Args:
         path: the YAML file.
-        overrides: ``[KEY, VALUE, ...]`` for all arms, as typed on a command line.
+        overrides: ``[KEY, VALUE, ...]`` for all arms, as typed on a command line; they outdo the
+            plan's keys, but for what makes a run of EACH_ROW one of that row alone.
 
     Raises:
         InputError: naming what is wrong; also for a key that an arm's configuration does not have.
@@ -106,17 +109,20 @@ def read_plan(path, overrides=()):
     if not isinstance(arms, dict) or not arms:
         raise InputError(f"{path}: ARMS is {shown(arms)}, expected arms by name")
     shared = _keys(path, "KEYS", content.get("KEYS", {}))
+    given = dict(zip(overrides[::2], overrides[1::2], strict=False))
+    _refuse_own(path, given, "the command line")
     runs, same, gone = [], {}, {}
     for name, arm in arms.items():
         arm = arm or {}
         place = f"ARMS.{name}"
+        _check_name(path, name)
         if not isinstance(arm, dict):
             raise InputError(f"{path}: {place} is {shown(arm)}, expected KEYS and others")
         _require_known(path, arm, _ARM_KEYS, f"{place}.")
         own = _keys(path, f"{place}.KEYS", arm.get("KEYS", {}))
         own_seeds = _numbers(path, f"{place}.SEEDS", arm.get("SEEDS", seeds))
-        same[name] = _same(path, f"{place}.SAME", arm.get("SAME", {}), arms)
         alone = _rows(path, f"{place}.EACH_ROW", arm.get("EACH_ROW", []))
+        same[name] = _same(path, name, arm.get("SAME", {}), arms, alone)
         if "GONE" in arm:
             if not isinstance(arm["GONE"], str) or set(arm) != {"GONE"}:
                 raise InputError(
@@ -125,12 +131,14 @@ def read_plan(path, overrides=()):
                 )
             gone[name] = arm["GONE"]
             continue
+        if folds:
+            _require_folds(path, place, {**shared, **own, **given})
         for fold in range(folds) if folds else [None]:
             for seed in own_seeds:
                 for row in [row for row in alone if row not in same[name]] or [None]:
                     if alone and row is None:
                         continue
-                    keys = {**shared, **own, "RNG_SEED": str(seed), **_of_row(row)}
+                    keys = {**shared, **own}
                     runs.append(_run(name, seed, fold, row, keys, overrides))
     pairs = content.get("AGAINST", [])
     if not isinstance(pairs, list):
@@ -170,14 +178,42 @@ def _is_one(name, arms):
     return isinstance(name, str) and name in arms
 
 
-def _same(path, place, values, arms):
+def _check_name(path, name):
+    """Arms give their names to folders."""
+    if not isinstance(name, str):
+        raise InputError(f"{path}: ARMS has an arm {shown(name)}, which is no text: quote its name")
+    if not name.strip() or name.startswith(".") or any(one in name for one in "/\\\0"):
+        raise InputError(f"{path}: ARMS has an arm {shown(name)}, which cannot name a folder")
+
+
+def _require_folds(path, place, keys):
+    if not any("{fold}" in text for text in keys.values()):
+        raise InputError(
+            f"{path}: FOLDS, and no value of a key of {place} has {{fold}}: all folds would be the "
+            'same training; write such as DATA.PATH_TO_DATA_DIR: "data/fold{fold}"'
+        )
+
+
+def _refuse_own(path, keys, place):
+    for key in keys:
+        if key in _OWN:
+            raise InputError(f"{path}: {place} sets {key}: a comparison takes it from {_OWN[key]}")
+
+
+def _same(path, name, values, arms, alone):
     """``{row: other arm}``, rows as their sub-networks are written."""
+    place = f"ARMS.{name}.SAME"
     if not isinstance(values, dict):
         raise InputError(f"{path}: {place} is {shown(values)}, expected ROW: ARM")
-    for other in values.values():
+    found = {_rows(path, place, [row])[0]: other for row, other in values.items()}
+    for row, other in found.items():
         if not _is_one(other, arms):
             raise InputError(f"{path}: {place} names {shown(other)}, which is no arm")
-    return {_rows(path, place, [row])[0]: other for row, other in values.items()}
+        if other == name:
+            raise InputError(f"{path}: {place} names the arm itself, which would not train {row}")
+        if row not in alone:
+            raise InputError(f"{path}: {place} names {row}, which is not in its EACH_ROW")
+    return found
 
 
 def _of_row(row):
@@ -194,8 +230,9 @@ def _run(arm, seed, fold, row, keys, overrides):
         folder += f"-fold{fold}"
         keys = {key: value.replace("{fold}", str(fold)) for key, value in keys.items()}
         overrides = [text.replace("{fold}", str(fold)) for text in overrides]
-    flat = [text for pair in keys.items() for text in pair]
-    return Run(arm, seed, fold, row, folder, (*flat, *overrides))
+    last = {"RNG_SEED": str(seed), **_of_row(row)}
+    flat, last = ([text for pair in some.items() for text in pair] for some in (keys, last))
+    return Run(arm, seed, fold, row, folder, (*flat, *overrides, *last))
 
 
 def _read(path):
@@ -230,12 +267,15 @@ def _keys(path, place, values):
         inner = value.items() if isinstance(value, (dict, CfgNode)) else None
         for name, one in [(key, value)] if inner is None else [(f"{key}.{k}", v) for k, v in inner]:
             found[str(name)] = str(one)
+    _refuse_own(path, found, place)
     return found
 
 
 def _numbers(path, place, values):
     if not isinstance(values, list) or not values or any(type(n) is not int for n in values):
         raise InputError(f"{path}: {place} is {shown(values)}, expected whole numbers")
+    if len(set(values)) < len(values):
+        raise InputError(f"{path}: {place} is {shown(values)}: a number is in it twice")
     return values
 
 

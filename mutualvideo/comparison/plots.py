@@ -16,7 +16,7 @@ def plot(summary, path):
     arms = [arm for arm in summary.arms if arm in summary.plan.plotted]
     for number, arm in enumerate(arms or summary.arms):
         color, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        points = [(macs, summary.accuracy(arm, row)) for row, macs in summary.macs.items()]
+        points = [(summary.macs_of(arm, row), summary.accuracy(arm, row)) for row in summary.macs]
         points = sorted((macs, found) for macs, found in points if found is not None)
         # Rows that nothing cheaper beats make the line.
         line, best = [], -1.0

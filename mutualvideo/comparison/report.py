@@ -17,8 +17,8 @@ def markdown(summary, differences):
         "",
         *_head(head),
     ]
-    for row, macs in summary.macs.items():
-        cells = [row, format_macs(macs)]
+    for row in summary.macs:
+        cells = [row, _macs(summary, row)]
         cells += [_text(summary.accuracy(arm, row)) for arm in summary.arms]
         cells += [_signed(one.rows.get(row)) for one in differences]
         lines.append(_line(cells))
@@ -43,6 +43,12 @@ def markdown(summary, differences):
     return "\n".join(lines) + "\n"
 
 
+def _macs(summary, row):
+    """Of a row; from and to, where arms are other networks."""
+    low, high = format_macs(summary.least_macs(row)), format_macs(summary.macs[row])
+    return high if low == high else f"{low} to {high}"
+
+
 def _ap50(summary):
     found = {row: [summary.ap50(arm, row) for arm in summary.arms] for row in summary.macs}
     if not any(one for cells in found.values() for one in cells):
@@ -50,7 +56,7 @@ def _ap50(summary):
     lines = ["", "AP50 in percent, mean and 95 % interval over runs.", ""]
     lines += _head(["sub-network", "MACs", *summary.arms])
     for row, cells in found.items():
-        lines.append(_line([row, format_macs(summary.macs[row]), *map(_text, cells)]))
+        lines.append(_line([row, _macs(summary, row), *map(_text, cells)]))
     return lines
 
 

@@ -36,11 +36,12 @@ class Summary:
         records: list of :class:`~mutualvideo.comparison.records.Record`.
 
     Attributes:
-        macs: ``{row: multiply-adds}``, the most expensive first.
+        macs: ``{row: multiply-adds}``, the most expensive first; where arms are other networks, of
+            the one with the most.
 
     Raises:
-        InputError: if there are none, runs of a fold were tested on other lists, or seeds of an arm
-            trained for other numbers of epochs.
+        InputError: if there are none, runs of a fold were tested on other lists, folds on the same
+            one, or seeds of an arm trained for other numbers of epochs.
     """
 
     def __init__(self, plan, records):
@@ -60,9 +61,20 @@ class Summary:
         if not self._found:
             raise InputError(f"{plan.path}: there is no finished run to report")
         self._check_lists()
-        macs = {row: next(iter(runs.values())).macs for (_, row), runs in self._found.items()}
+        self._macs = {one: next(iter(runs.values())).macs for one, runs in self._found.items()}
+        macs = {}
+        for (_, row), count in self._macs.items():
+            macs[row] = max(count, macs.get(row, 0))
         self.macs = dict(sorted(macs.items(), key=lambda item: (-item[1], item[0])))
         self.arms = [arm for arm in plan.arms if any(name == arm for name, _ in self._found)]
+
+    def macs_of(self, arm, row):
+        """Multiply-adds of an arm's row; ``None`` where it has no such row."""
+        return self._macs.get((arm, row))
+
+    def least_macs(self, row):
+        """Multiply-adds of a row, of the arm whose network has the fewest."""
+        return min(count for (_, name), count in self._macs.items() if name == row)
 
     @property
     def measure(self):
@@ -83,7 +95,11 @@ class Summary:
                         f"{self.plan.path}: runs of {record.arm} were tested on another list than "
                         "others: evaluate them on the same"
                     )
-
+        if len(set(lists.values())) < len(lists):
+            raise InputError(
+                f"{self.plan.path}: folds were tested on the same list, and would count as so many "
+                "videos more: train each on a list of its own, {fold} in DATA.PATH_TO_DATA_DIR"
+            )
         for (arm, row), runs in self._found.items():
             epochs = {run: record.epochs for run, record in runs.items()}
             if len(set(epochs.values())) > 1:
@@ -133,6 +149,8 @@ class Summary:
     def costs(self, arm):
         """What all runs of one seed and fold of an arm take together, mean over those.
 
+        Of seeds and folds that have all of its trainings so far; others would count for too little.
+
         Returns:
             dict of ``epochs`` (of the longest), ``macs``, ``cpu_seconds`` and ``wall_seconds``.
         """
@@ -140,7 +158,8 @@ class Summary:
         for (name, _), found in self._found.items():
             for run, record in found.items() if name == arm else ():
                 runs[run].setdefault((record.arm, record.alone), record)
-        parts = [list(found.values()) for found in runs.values()]
+        whole = max(map(len, runs.values()))
+        parts = [list(found.values()) for found in runs.values() if len(found) == whole]
         totals = {
             key: float(np.mean([sum(getattr(r, name) for r in records) for records in parts]))
             for key, name in (
@@ -162,7 +181,8 @@ class Summary:
 
     def _budgets(self, arm, against):
         """At each row's cost: the best affordable row of both arms."""
-        for budget in self.macs.values():
+        costs = {count for (name, _), count in self._macs.items() if name in (arm, against)}
+        for budget in sorted(costs, reverse=True):
             best = [self._best(name, budget) for name in (arm, against)]
             if None in best:
                 continue
@@ -174,7 +194,7 @@ class Summary:
     def _best(self, arm, budget):
         means = {}
         for (name, row), runs in self._found.items():
-            if name == arm and self.macs[row] <= budget:
+            if name == arm and self._macs[arm, row] <= budget:
                 means[row] = np.mean([record.top1 for record in runs.values()])
         return max(means, key=means.get, default=None)
 

@@ -88,6 +88,24 @@ def test_runs(write):
         ("BASE: BASE_FILE\nARMS: {a: {}}\nCURVES: [a]", "CURVES is .*expected NAME"),
         ("BASE: BASE_FILE\nARMS: {a: {}}\nCURVES: {x: [b]}", r"CURVES.x is .*some of \['a'\]"),
         ("BASE: nowhere.yaml\nARMS: {a: {}}", "nowhere.yaml"),
+        ("BASE: BASE_FILE\nARMS: {on: {}}", "an arm True, which is no text: quote"),
+        ("BASE: BASE_FILE\nARMS: {8: {}}", "an arm 8, which is no text"),
+        ("BASE: BASE_FILE\nARMS: {../a: {}}", "'../a', which cannot name a folder"),
+        ("BASE: BASE_FILE\nARMS: {a: {}}\nSEEDS: [0, 1, 0]", "SEEDS is .*a number is in it twice"),
+        ("BASE: BASE_FILE\nARMS: {a: {}}\nFOLDS: 2", "FOLDS, and no value .*ARMS.a has {fold}"),
+        ("BASE: BASE_FILE\nKEYS: {RNG_SEED: 3}\nARMS: {a: {}}", "KEYS sets RNG_SEED: .*SEEDS"),
+        (
+            "BASE: BASE_FILE\nARMS: {a: {KEYS: {OUTPUT_DIR: x}}}",
+            "ARMS.a.KEYS sets OUTPUT_DIR: .*--runs",
+        ),
+        (
+            "BASE: BASE_FILE\nARMS: {a: {EACH_ROW: [1x32], SAME: {1x32: a}}}",
+            "SAME names the arm itself",
+        ),
+        (
+            "BASE: BASE_FILE\nARMS: {b: {}, a: {EACH_ROW: [1x32], SAME: {0.5x32: b}}}",
+            "SAME names 0.5x32, which is not in its EACH_ROW",
+        ),
         ("BASE: [", "cannot be read as a plan"),
         ("- 1", "expected a plan"),
     ],
@@ -95,6 +113,30 @@ def test_runs(write):
 def test_errors(write, text, named):
     with pytest.raises(InputError, match=named):
         read_plan(write(text))
+
+
+def test_a_command_line_keeps_seeds_and_rows_apart(write):
+    path = write("BASE: BASE_FILE\nSEEDS: [3, 4]\nARMS: {a: {EACH_ROW: [1x32, 0.5x20]}}")
+    with pytest.raises(InputError, match="the command line sets RNG_SEED"):
+        read_plan(path, ["SOLVER.MAX_EPOCH", "2", "RNG_SEED", "7"])
+    found = []
+    for run in read_plan(path, ["MUTUAL.MODE", "mutual", "TABLE.WIDTHS", "[1.0]"]).runs:
+        cfg = load_cfg(BASE, run.overrides)
+        assert cfg.MUTUAL.MODE == "single" and not cfg.TABLE.WIDTHS
+        found.append((cfg.MUTUAL.SUBNET, cfg.RNG_SEED))
+    assert found == [("1x32", 3), ("0.5x20", 3), ("1x32", 4), ("0.5x20", 4)]
+
+
+def test_a_command_line_may_give_the_folds_their_data_or_take_it_away(write):
+    path = write("BASE: BASE_FILE\nFOLDS: 2\nARMS: {a: {}}")
+    plan = read_plan(path, ["DATA.PATH_TO_DATA_DIR", "lists/{fold}"])
+    folders = [load_cfg(BASE, run.overrides).DATA.PATH_TO_DATA_DIR for run in plan.runs]
+    assert folders == ["lists/0", "lists/1"]
+    path = write(
+        'BASE: BASE_FILE\nKEYS: {DATA.PATH_TO_DATA_DIR: "{fold}"}\nFOLDS: 2\nARMS: {a: {}}'
+    )
+    with pytest.raises(InputError, match="all folds would be the same"):
+        read_plan(path, ["DATA.PATH_TO_DATA_DIR", "lists"])
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("docs/results/*/plan.yaml")), ids=str)

@@ -77,6 +77,48 @@ def test_cost_of_networks_trained_alone_is_their_sum():
     assert summary.costs("alone")["cpu_seconds"] == 6
 
 
+def test_a_seed_that_is_not_trained_to_the_end_does_not_make_an_arm_cheaper():
+    there = [one for one in RECORDS if (one.arm, one.seed, one.row) != ("alone", 1, "0.5x20")]
+    assert Summary(PLAN, there).costs("alone") == Summary(PLAN, RECORDS).costs("alone")
+
+
+def test_budgets_of_networks_that_differ_go_by_what_each_costs(monkeypatch):
+    """A small network's whole width is cheaper than half of a large one's."""
+    costs = {("large", "1x32"): 1000, ("large", "0.5x32"): 300}
+    costs |= {("small", "1x32"): 100, ("small", "0.5x32"): 40}
+    right = {1000: "1111", 300: "1110", 100: "1100", 40: "1000"}
+    records = [
+        dataclasses.replace(record("single", 0, row, right[macs]), arm=arm, macs=macs)
+        for (arm, row), macs in costs.items()
+    ]
+    runs = tuple(Run(arm, 0, None, None, "", ()) for arm in ("small", "large"))
+    plan = dataclasses.replace(
+        PLAN, arms=("small", "large"), same={}, plotted=("small", "large"), runs=runs
+    )
+    summary = Summary(plan, records)
+    found = summary.difference("large", "small").budgets
+    assert [(macs, mine, theirs, one.mean) for macs, mine, theirs, one in found] == [
+        (1000, "1x32", "1x32", 50), (300, "0.5x32", "1x32", 25),
+    ]  # fmt: skip
+    assert "| 1x32 | 100 to 1.00K | 50.0" in markdown(summary, [])
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, *_, **__: figures.append(figure))
+    plot(summary, "plot.png")
+    (axes,) = figures[0].axes
+    drawn = [list(line.get_xdata()) for line in axes.lines]
+    assert [40, 100] in drawn and [300, 1000] in drawn
+
+
+def test_folds_of_one_list_are_refused():
+    folds = [dataclasses.replace(one, fold=fold) for one in RECORDS for fold in (0, 1)]
+    runs = tuple(Run(r.arm, r.seed, fold, r.alone, "", ()) for r in RUNS for fold in (0, 1))
+    plan = dataclasses.replace(PLAN, runs=runs)
+    apart = [dataclasses.replace(one, manifest=f"list {one.fold}") for one in folds]
+    assert Summary(plan, apart).accuracy("mutual", "1x32").runs == 4
+    with pytest.raises(InputError, match="folds were tested on the same list"):
+        Summary(plan, folds)
+
+
 def test_runs_that_the_plan_does_not_have_are_left_out():
     of_seed_0 = [run for run in RUNS if run.seed == 0]
     short = dataclasses.replace(PLAN, runs=tuple(of_seed_0))
