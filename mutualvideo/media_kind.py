@@ -1,11 +1,41 @@
-"""Whether a network takes clips or pictures, what files of clips are called; light to import."""
+"""Whether a network takes clips or pictures, what files of each are called; light to import."""
 
+import os
+from collections.abc import Collection
 from typing import Any
+
+from mutualvideo.errors import InputError
 
 # Of files that are taken for videos in folders.
 VIDEO_ENDINGS = frozenset(
     ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
 )
+# Of files that are taken for pictures in folders.
+PICTURE_ENDINGS = frozenset(
+    ".avif .bmp .gif .heic .heif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()
+)
+
+
+def is_of_kind(path: str | os.PathLike[str], endings: Collection[str]) -> bool:
+    """Whether a file in a folder is meant: by its ending; hidden ones (macOS's ``._name``) are not.
+
+    Args:
+        path: of the file; or its name.
+        endings: in lower case, as :data:`VIDEO_ENDINGS` has them.
+    """
+    name = os.path.basename(path)
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in endings
+
+
+def require_moving(path: str | os.PathLike[str], frames: int) -> None:
+    """Raises InputError for a picture where a video is wanted.
+
+    Args:
+        path: of a file that opens as a video; its ending may be a picture's, as an animation's is.
+        frames: how many it has.
+    """
+    if frames == 1 and is_of_kind(os.path.basename(path).lstrip("."), PICTURE_ENDINGS):
+        raise InputError(f"{path}: is a picture, and this takes video")
 
 
 def takes_pictures(cfg: Any) -> bool:

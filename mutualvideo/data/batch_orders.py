@@ -73,11 +73,9 @@ class ShuffledBatches:
 
     @property
     def num_videos(self):
-        """Videos of this process in that epoch."""
+        """Videos of all processes in that epoch."""
         turns = itertools.cycle(self._turns_of(self._epoch))
-        return sum(turn.clips for turn in itertools.islice(turns, self.num_batches)) // (
-            self._world_size
-        )
+        return sum(turn.clips for turn in itertools.islice(turns, self.num_batches))
 
     @property
     def _epoch(self):

@@ -119,7 +119,8 @@ class ClipLoader:
     Args:
         dataset: the ``VideoDataset``.
         order: yields the keys of each batch.
-        max_bad: share of the videos of an iteration that may be unreadable, 0 to 1; ``None``: any.
+        max_bad: share of an epoch's videos, of all processes, that may be unreadable, 0 to 1;
+            ``None``: any.
         num_workers, pin_memory: as ``torch.utils.data.DataLoader`` takes them.
         batch_of: function from samples to a batch, a nest of tensors, for other data sets whose
             ``__getitems__`` returns (samples, ``{row: why it is missing}``).
@@ -192,8 +193,7 @@ class ClipLoader:
             batch, failures = batch
             if failures:
                 self.bad.update(failures)
-                if self._max_bad is not None:
-                    self._check_bad()
+                self.check_bad(len(self.bad), self.bad)
             if batch is not None:
                 yield batch
 
@@ -219,15 +219,19 @@ class ClipLoader:
                 self._loader = self._of(self._order)  # of later iterations
                 loader = self._of(list(islice(self._order, self.position - first, None)))
 
-    def _check_bad(self):
-        total = self._order.num_videos
-        if len(self.bad) <= self._max_bad * total:
+    def check_bad(self, count, bad):
+        """Raises DecodeError if ``count`` videos of an epoch, ``bad`` among them, are too many.
+
+        An iteration asks it of this process's own; whoever has counted those of all processes may
+        ask it again.
+        """
+        if self._max_bad is None or count <= self._max_bad * self._order.num_videos:
             return
-        example = next(iter(self.bad.values()))
+        example = "".join(f"{message}; " for message in list(bad.values())[:1])
         raise DecodeError(
-            f"{len(self.bad)} of {total} videos do not decode, DATA.MAX_BAD_FRACTION allows "
-            f"{self._max_bad:g} of them; {example}; list them all with "
-            "`mutualvideo check --csv LIST_OR_FOLDER`"
+            f"{count} of {self._order.num_videos} videos do not decode, DATA.MAX_BAD_FRACTION "
+            f"allows {self._max_bad:g} of them; {example}list them all with "
+            "`mutualvideo check --csv LIST_OR_FOLDER --output FOLDER`"
         )
 
 

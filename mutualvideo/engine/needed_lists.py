@@ -46,8 +46,8 @@ def read_lists(cfg, context, clock=time.monotonic):
             if split != "calibration":
                 raise
             raise InputError(
-                f"{error}; a table needs clips to train on too: the BatchNorm statistics of every "
-                "sub-network are calibrated on them"
+                f"clips to train on, which the BatchNorm statistics of a table's sub-networks are "
+                f"calibrated on: {error}"
             ) from error
     if "test" in found:
         check_continual(cfg, found["test"].segments)

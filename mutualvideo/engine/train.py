@@ -36,7 +36,7 @@ from mutualvideo.mutual import SubnetSampler, compile_training
 from mutualvideo.run.allocator import keep_freed_memory
 from mutualvideo.run.checkpoint import checkpoint_path, keeps_best, resume, save_checkpoint
 from mutualvideo.run.cost import TrainingCost, training_macs
-from mutualvideo.run.distributed import barrier, from_main
+from mutualvideo.run.distributed import barrier, from_main, sum_over_processes
 from mutualvideo.run.lock import require_same_folder
 from mutualvideo.run.log import Scalars
 from mutualvideo.run.progress import Progress
@@ -372,6 +372,9 @@ class _Training:
     def _judge_epoch(self):
         """Epochs may be shorter than TRAIN.MAX_SKIPPED_STEPS: then shares count."""
         require_finite(self.model, self.cfg.OUTPUT_DIR)
+        replaced = self.progress.replaced
+        bad = torch.tensor(len(replaced), device=self.context.device)
+        self.loader.check_bad(sum_over_processes(bad).item(), replaced)
         skipped, whole, done = self.progress.skipped, self.progress.all_skipped, self._number()
         steps = self.plan.steps_of(self.progress.epoch)
         if 2 * skipped > steps:

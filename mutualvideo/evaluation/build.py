@@ -63,6 +63,7 @@ from mutualvideo.table.cascade import CascadeCurve
 from mutualvideo.table.cascade_plot import plot_cascades
 from mutualvideo.table.continual_plot import plot_continual
 from mutualvideo.table.continual_table import ContinualTable
+from mutualvideo.table.feeding import feeding
 from mutualvideo.table.fingerprint import fingerprint, manifest
 from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
 
@@ -353,6 +354,7 @@ def _metadata(
         "manifest": manifest(data.videos),
         "views": f"{cfg.TEST.NUM_ENSEMBLE_VIEWS}x{cfg.TEST.NUM_SPATIAL_CROPS}",
         "macs": MACS_CONVENTION,
+        "data": feeding(cfg),
         "checkpoint": os.path.relpath(path, cfg.OUTPUT_DIR),
         "fingerprint": fingerprint(path),
         "statistics": STATISTICS_NAME,

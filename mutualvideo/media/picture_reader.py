@@ -9,12 +9,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from mutualvideo.errors import InputError
 from mutualvideo.media.reader import DecodeError, SortedReader, require_descriptors, scaled_size
+from mutualvideo.media_kind import PICTURE_ENDINGS, is_of_kind
 
-# Of files that count as pictures in a folder.
-PICTURE_ENDINGS = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif"),
-    *(".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
-)
 # EXIF orientations that exchange height and width.
 _TURNED = (5, 6, 7, 8)
 # A JPEG is decoded at a half, a quarter or an eighth if that leaves at least this much more than
@@ -51,7 +47,8 @@ class FrameReader(SortedReader):
         self.fps = float(fps)
         self._names = _list_pictures(self.path) if names is None else list(names)
         if not self._names:
-            raise DecodeError(f"{self.path}: holds no picture ({', '.join(PICTURE_ENDINGS)})")
+            endings = ", ".join(sorted(PICTURE_ENDINGS))
+            raise DecodeError(f"{self.path}: holds no picture ({endings})")
         self.size = None
         self.timestamps = [number / self.fps for number in range(len(self._names))]
 
@@ -223,7 +220,7 @@ def _list_pictures(folder):
             "DATA.PATH_PREFIX"
         ) from None
     # A leading dot: macOS keeps its own notes about a picture in ._picture.jpg.
-    names = [n for n in names if n.lower().endswith(PICTURE_ENDINGS) and not n.startswith(".")]
+    names = [name for name in names if is_of_kind(name, PICTURE_ENDINGS)]
     kinds = {}
     for name in names:
         kinds.setdefault(re.sub("[0-9]+", "0", name.lower()), name)

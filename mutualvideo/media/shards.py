@@ -81,7 +81,9 @@ class Content:
         return os.path.isfile(self.path) or split_member(self.path) is not None
 
     def open(self):
-        """The path, or a binary file in memory; a member is read at the first call.
+        """The whole path, or a binary file in memory; a member is read at the first call.
+
+        FFmpeg takes what stands before a colon in a relative path for a protocol.
 
         Raises:
             DecodeError: if the shard holds no such member, or is not what its index says.
@@ -89,7 +91,7 @@ class Content:
         if self._data is None:
             found = split_member(self.path)
             if found is None:
-                return self.path
+                return os.path.abspath(self.path)
             self._data = read_member(*found)
         return _Named(self._data, self.path)
 

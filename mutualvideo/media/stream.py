@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +12,7 @@ from av.container import InputContainer
 
 from mutualvideo.errors import InputError
 from mutualvideo.media.colour import ToRgb
-from mutualvideo.media.packet_index import say
+from mutualvideo.media.packet_index import moving_streams, say
 
 # Cameras lose packets over UDP, and every one of them can do TCP.
 _OPTIONS = {"rtsp": {"rtsp_transport": "tcp"}, "rtsps": {"rtsp_transport": "tcp"}}
@@ -60,7 +61,7 @@ class StreamOpener:
             late = self._timeout_s is not None and time.monotonic() - begin_s >= self._timeout_s
             reason = self._say(TimeoutError() if late else error)
             raise SourceError(f"{self._name}: cannot be opened ({reason})") from None
-        if not container.streams.video:
+        if not moving_streams(container):
             container.close()
             raise SourceError(f"{self._name}: holds no video stream (audio only?)")
         return container
@@ -77,7 +78,7 @@ class StreamOpener:
         Raises:
             SourceError: if the stream breaks off.
         """
-        stream = container.streams.video[0]
+        stream = moving_streams(container)[0]
         to_rgb = ToRgb(self._short_side, one_size=False)
         try:
             for packet in _packets(container, stream):
@@ -110,7 +111,7 @@ def open_untrusted(path: str, formats: Iterable[str]) -> InputContainer:
     """
     options = {"format_whitelist": ",".join(formats), "protocol_whitelist": "file"}
     try:
-        return av.open(path, options=options)
+        return av.open(os.path.abspath(path), options=options)
     except (av.FFmpegError, OSError) as error:
         raise SourceError(say(error)) from None
 
@@ -128,7 +129,7 @@ def _packets(
 
 def nominal_fps(container: InputContainer) -> float:
     """The frame rate that a stream says it has; 30 where that cannot be."""
-    stream = container.streams.video[0]
+    stream = moving_streams(container)[0]
     rate = float(stream.average_rate or stream.guessed_rate or 0)
     # Streams without a rate of their own claim that of their clock, 1000 or 90000.
     return rate if 1 <= rate <= 240 else 30.0

@@ -15,9 +15,10 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath, atomic_path
+from mutualvideo.media import DecodeError
 from mutualvideo.media.picture_reader import PictureReader
 from mutualvideo.media_kind import VIDEO_ENDINGS
-from mutualvideo.play.capture import open_source
+from mutualvideo.play.capture import SourceError, open_source
 from mutualvideo.play.file_answers import files_of
 from mutualvideo.play.film import film
 from mutualvideo.runtime.adaptive_detector import AdaptiveDetector
@@ -69,19 +70,24 @@ def draw_files(
 ) -> Iterator[str]:
     """Draws on copies of pictures (png) and videos (mp4) in ``folder``, by the same names.
 
+    A file that cannot be read is told, and the others follow.
+
     Args:
         detector: whose budget is set.
         paths: files; of folders the pictures and videos in them, by name.
         folder: where to, made if need be.
-        threshold: scores below it are left out.
+        threshold: scores below it, from 0 to 1, are left out.
 
     Yields:
-        :func:`as_line` of every picture and frame.
+        :func:`as_line` of every picture and frame; ``{"path": ..., "error": ...}`` of a file that
+        cannot be read.
 
     Raises:
-        InputError: for a file that is missing or cannot be read, two of one name, or one that its
-            own copy would take the place of.
+        InputError: for a file that is missing, two of one name, one that its own copy would take
+            the place of, or a threshold that no score can be held against.
     """
+    if not 0 <= threshold <= 1:
+        raise InputError(f"threshold {threshold:g}: scores are from 0 to 1")
     files = files_of(paths, pictures=True, videos=True)
     targets = [
         Path(folder, f"{file.stem}{'.mp4' if _is_video(file) else '.png'}") for file in files
@@ -95,15 +101,23 @@ def draw_files(
             )
     Path(folder).mkdir(parents=True, exist_ok=True)
     for file, target in zip(files, targets, strict=True):
-        if _is_video(file):
-            yield from _draw_video(detector, file, target, threshold)
-            continue
-        with PictureReader(file) as reader:
-            (pixels,) = reader.read([0])
-        found = detector.predict(pixels).above(threshold)
-        with atomic_path(target) as temporary:
-            _save(with_boxes(np.asarray(pixels), found), temporary)
-        yield as_line(file, found)
+        try:
+            yield from (_draw_video if _is_video(file) else _draw_picture)(
+                detector, file, target, threshold
+            )
+        except (DecodeError, SourceError) as error:
+            yield json.dumps({"path": str(file), "error": str(error)})
+
+
+def _draw_picture(
+    detector: AdaptiveDetector, file: Path, target: Path, threshold: float
+) -> Iterator[str]:
+    with PictureReader(file) as reader:
+        (pixels,) = reader.read([0])
+    found = detector.predict(pixels).above(threshold)
+    with atomic_path(target) as temporary:
+        _save(with_boxes(np.asarray(pixels), found), temporary)
+    yield as_line(file, found)
 
 
 def _draw_video(

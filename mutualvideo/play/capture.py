@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -17,6 +18,7 @@ from mutualvideo.files import StrPath
 from mutualvideo.media import VideoReader
 from mutualvideo.media.source import Seen, Source
 from mutualvideo.media.stream import SourceError, StreamOpener, duration_s, nominal_fps
+from mutualvideo.media_kind import require_moving
 from mutualvideo.play.live import Live
 
 __all__ = ["Recording", "SourceError", "open_source", "public_address"]
@@ -65,7 +67,8 @@ def open_source(
     if "://" not in address:
         with VideoReader(address) as reader:
             times, fps = reader.timestamps, reader.fps
-        opener = StreamOpener(address, address, None, short_side=max_short_side)
+        require_moving(address, len(times))
+        opener = StreamOpener(os.path.abspath(address), address, None, short_side=max_short_side)
         length_s = times[-1] - times[0] + 1 / fps
         recording = Recording(Path(address).stem, opener, fps, length_s, len(times))
         recording.path = Path(address)

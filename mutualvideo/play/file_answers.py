@@ -14,9 +14,7 @@ import numpy as np
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.media import DecodeError
-from mutualvideo.media_kind import takes_pictures
-from mutualvideo.play.picture_player import PICTURE_ENDINGS
-from mutualvideo.play.playlist import VIDEO_ENDINGS
+from mutualvideo.media_kind import PICTURE_ENDINGS, VIDEO_ENDINGS, is_of_kind, takes_pictures
 from mutualvideo.runtime.prediction import Prediction, top_scores
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 from mutualvideo.runtime.recorded import read_views
@@ -98,12 +96,17 @@ def files_of(
                 raise InputError(f"{path}: no such file or folder")
             found.append(path)
             continue
-        inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in endings)
+        inside = sorted(one for one in path.rglob("*") if _is_meant(one, path, endings))
         if not inside:
             what = " and no ".join(kinds)
             raise InputError(f"{path}: holds no {what} ({', '.join(sorted(endings))})")
         found += inside
     return list(dict.fromkeys(found))
+
+
+def _is_meant(file: Path, folder: Path, endings: frozenset[str]) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts[:-1])
+    return not hidden and is_of_kind(file, endings)
 
 
 def answer_files(

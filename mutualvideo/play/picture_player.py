@@ -10,11 +10,10 @@ from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
 from mutualvideo.media import DecodeError
 from mutualvideo.media.picture_reader import PictureReader
-from mutualvideo.media_kind import takes_pictures
+from mutualvideo.media_kind import PICTURE_ENDINGS, is_of_kind, takes_pictures
 from mutualvideo.runtime.prediction import Prediction
 from mutualvideo.runtime.recognizer import AdaptiveRecognizer
 
-PICTURE_ENDINGS = frozenset(".bmp .gif .jpeg .jpg .png .ppm .tif .tiff .webp".split())
 BEST = 5
 
 
@@ -65,7 +64,7 @@ def describe(path: Path, budget: Budget | None, found: Prediction | DecodeError)
 
 
 def _pictures(folder: Path) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_ENDINGS)
+    paths = sorted(path for path in folder.iterdir() if is_of_kind(path, PICTURE_ENDINGS))
     if not paths:
         raise InputError(f"{folder}: holds no picture ({', '.join(sorted(PICTURE_ENDINGS))})")
     return paths

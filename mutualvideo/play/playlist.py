@@ -13,7 +13,7 @@ from mutualvideo.budget import Budget
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.media import DecodeError
-from mutualvideo.media_kind import VIDEO_ENDINGS
+from mutualvideo.media_kind import VIDEO_ENDINGS, is_of_kind
 from mutualvideo.play.capture import SourceError, open_source
 from mutualvideo.play.continual_player import play_frames
 from mutualvideo.play.film import write_gif
@@ -131,7 +131,7 @@ def combine(played: Sequence[Played], output: StrPath) -> Path:
 
 def _videos(folder: Path) -> list[tuple[Path, str]]:
     """``[(path, name of the film), ...]`` of the videos right in a folder."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_ENDINGS)
+    paths = sorted(path for path in folder.iterdir() if is_of_kind(path, VIDEO_ENDINGS))
     if not paths:
         raise InputError(f"{folder}: holds no video ({', '.join(sorted(VIDEO_ENDINGS))})")
     count = Counter(path.stem for path in paths)

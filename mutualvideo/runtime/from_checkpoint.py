@@ -13,6 +13,7 @@ from mutualvideo.files import StrPath
 from mutualvideo.media_kind import takes_pictures
 from mutualvideo.models import load_model
 from mutualvideo.slim import load_statistics, set_subnet, set_width, slim_state
+from mutualvideo.table.feeding import fed_as
 from mutualvideo.table.fingerprint import check_content
 from mutualvideo.table.query import QueryTable, Row
 
@@ -36,7 +37,8 @@ def open_network(
         cfg: configuration of an already built network.
 
     Returns:
-        ``(backend, cfg)``.
+        ``(backend, cfg)``, the latter with the values that the table was made with, see
+        :func:`~mutualvideo.table.feeding.fed_as`.
 
     Raises:
         InputError: if a file cannot be read, or table and checkpoint do not belong together.
@@ -61,7 +63,7 @@ def open_network(
         )
         # After the move: statistics lie where the weights lie.
         load_statistics(model, statistics)
-    return made, cfg
+    return made, fed_as(cfg, table)
 
 
 def check_fingerprint(checkpoint: StrPath, table: QueryTable) -> None:

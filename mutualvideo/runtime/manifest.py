@@ -12,6 +12,7 @@ from mutualvideo.errors import InputError, shown
 from mutualvideo.files import StrPath, atomic_path
 from mutualvideo.media_kind import takes_pictures
 from mutualvideo.subnet import Subnet
+from mutualvideo.table.feeding import FEEDING, feeding, is_right
 from mutualvideo.table.fingerprint import fingerprint
 
 NAME = "manifest.json"
@@ -25,15 +26,7 @@ INPUT = (
 OUTPUT = "logits, float32 (batch, classes)"
 
 # Keys of the DATA section that running a network needs, and what they must be.
-_DATA: dict[str, Any] = {
-    "NUM_FRAMES": int,
-    "SAMPLING_RATE": int,
-    "TARGET_FPS": (int, float),
-    "TEST_CROP_SIZE": int,
-    "TEST_CROP_SHARE": (int, float),
-    "MEAN": list,
-    "STD": list,
-}
+_DATA: dict[str, Any] = {"NUM_FRAMES": int, **FEEDING}
 
 
 def data_section(cfg: Any) -> dict[str, Any]:
@@ -41,10 +34,7 @@ def data_section(cfg: Any) -> dict[str, Any]:
 
     ``NUM_FRAMES`` is ``None`` for networks of pictures.
     """
-    values = {key: getattr(cfg.DATA, key) for key in _DATA}
-    if takes_pictures(cfg):
-        values["NUM_FRAMES"] = None
-    return {key: list(v) if _DATA[key] is list else v for key, v in values.items()}
+    return {"NUM_FRAMES": None if takes_pictures(cfg) else cfg.DATA.NUM_FRAMES, **feeding(cfg)}
 
 
 @dataclass(frozen=True)
@@ -127,9 +117,7 @@ class Manifest:
             value: Any = self.data.get(key)
             if key == "NUM_FRAMES" and key in self.data and value is None:
                 continue
-            good = isinstance(value, kind) and not isinstance(value, bool)
-            good = good and (all(_is_number(v) for v in value) if kind is list else value > 0)
-            _require(good, f"data: {key} is {shown(value)}")
+            _require(is_right(value, kind), f"data: {key} is {shown(value)}")
         _require(set(self.data) == set(_DATA), f"data must have {', '.join(_DATA)} alone")
         count, names = self.num_classes, self.classes
         _require(type(count) is int and count > 0, f"num_classes is {shown(count)}")
@@ -159,10 +147,6 @@ class Manifest:
                     f"{path}: is not the file that was exported (its SHA-256 differs): it is "
                     "damaged or was changed; copy the folder again or export it anew"
                 )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _require(good: object, problem: str) -> None:

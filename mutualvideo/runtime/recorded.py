@@ -10,7 +10,7 @@ import numpy as np
 
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
-from mutualvideo.media_kind import takes_pictures
+from mutualvideo.media_kind import require_moving, takes_pictures
 
 # Of a video; papers take up to 30.
 _MOST_VIEWS = 1000
@@ -37,7 +37,7 @@ def read_views(path: StrPath, cfg: Any, views: int = 1, segments: bool = False) 
 
     Raises:
         DecodeError: if it cannot be read.
-        InputError: if ``views`` is below 1.
+        InputError: if ``views`` is below 1, or it is a picture and the network takes clips.
     """
     # Imported here: what runs exported folders on clips of its own needs no decoder.
     from mutualvideo.data.sampling import read_size, view_indices
@@ -54,6 +54,7 @@ def read_views(path: StrPath, cfg: Any, views: int = 1, segments: bool = False) 
         with PictureReader(path) as reader:
             return reader.read([0]).transpose(0, 3, 1, 2)
     with open_video(path) as reader:
+        require_moving(path, len(reader))
         numbers = [
             view_indices(len(reader), reader.fps, data, number, views, segments)
             for number in range(views)

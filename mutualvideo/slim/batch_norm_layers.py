@@ -133,8 +133,8 @@ class BatchNormTwin(Twin):
     def _forward_in_parts(self, x, count):
         """Each part by its own statistics; the running ones move as if it were one batch."""
         affine, over = self._affine(x.shape[1]), self.slim.over_processes
-        outs, means, variances = [], [], []
-        for part in x.tensor_split(count):
+        outs, means, variances, parts = [], [], [], x.tensor_split(count)
+        for part in parts:
             if over:
                 mean, var, unbiased = sync_norm.batch_moments(part)
                 outs.append(sync_norm.normalize(part, mean, var, *affine, self.eps))
@@ -146,10 +146,13 @@ class BatchNormTwin(Twin):
             variances.append(unbiased.detach())
         if self.slim.is_full and not self.slim.recomputing and self.running_mean is not None:
             means = torch.stack(means)
+            # Parts may differ by a clip.
+            share = means.new_tensor([len(part) / len(x) for part in parts])[:, None]
+            mean = (share * means).sum(0)
             # What varies within parts, and between them.
-            var = torch.stack(variances).mean(0) + means.var(0, correction=0)
+            var = (share * (torch.stack(variances) + (means - mean) ** 2)).sum(0)
             with self._moving(x.shape[1]) as (*running, momentum):
-                _move(running, (means.mean(0), var), momentum)
+                _move(running, (mean, var), momentum)
         return torch.cat(outs)
 
     def _kept_dtype(self, x):

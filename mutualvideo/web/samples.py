@@ -10,7 +10,7 @@ from typing import Any
 
 from mutualvideo.errors import InputError
 from mutualvideo.files import StrPath
-from mutualvideo.play.playlist import VIDEO_ENDINGS
+from mutualvideo.media_kind import VIDEO_ENDINGS, is_of_kind
 from mutualvideo.web.upload import display_name
 
 _MOST = 200
@@ -30,7 +30,7 @@ def samples_in(folder: StrPath) -> dict[str, Path]:
         paths = sorted(Path(folder).iterdir())
     except OSError as error:
         raise InputError(f"--samples {folder}: cannot be listed ({error.strerror})") from None
-    paths = [path for path in paths if path.suffix.lower() in VIDEO_ENDINGS and path.is_file()]
+    paths = [path for path in paths if is_of_kind(path, VIDEO_ENDINGS) and path.is_file()]
     if not paths:
         raise InputError(f"--samples {folder}: holds no video ({', '.join(sorted(VIDEO_ENDINGS))})")
     return _named((display_name(path), path) for path in paths[:_MOST])

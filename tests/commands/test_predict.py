@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mutualvideo import AdaptiveRecognizer, InputError, Subnet
 from mutualvideo.commands.command_line import main
@@ -94,6 +95,7 @@ def test_a_path_is_the_clip_in_the_middle(run_dir, videos):  # noqa: F811
     [
         (["nowhere.mp4"], "nowhere.mp4: no such file or folder"),
         (["EMPTY"], "empty: holds no video"),
+        (["PICTURE"], "is a picture, and this takes video"),
         (["VIDEO", "--views", "0"], "views 0: must be an integer from 1 to 1000"),
         (["VIDEO", "--budget", "1K"], "below the cheapest sub-network"),
         (["VIDEO", "--budget", "cheap"], "'cheap'"),
@@ -101,7 +103,9 @@ def test_a_path_is_the_clip_in_the_middle(run_dir, videos):  # noqa: F811
 )
 def test_bad_input(run_dir, videos, tmp_path, given, words):  # noqa: F811
     (tmp_path / "empty").mkdir()
-    names = {"EMPTY": tmp_path / "empty", "VIDEO": videos[0]}
+    (tmp_path / "empty" / "._hidden.mp4").touch()
+    Image.new("RGB", (48, 48)).save(tmp_path / "a.png")
+    names = {"EMPTY": tmp_path / "empty", "VIDEO": videos[0], "PICTURE": tmp_path / "a.png"}
     given = [str(names.get(one, one)) for one in given]
     out = tmp_path / "p.csv"
     with pytest.raises(InputError) as caught:

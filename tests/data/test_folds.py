@@ -117,6 +117,11 @@ def test_a_class_that_could_not_be_learned():
         split_folds([0, 0, 0, 0, 1, 1], ["a", "b", "c", "d", "e", "e"], 2, 0)
 
 
+def test_a_class_must_have_as_many_videos_as_there_are_folds():
+    with pytest.raises(InputError, match="--folds 5: no class has so many videos, class 1 .* 3"):
+        split_folds([0, 0, 1, 1, 1], list("abcde"), 5, 0)
+
+
 def test_the_command(clips, tmp_path):
     command = [sys.executable, ROOT / "tools/make_folds.py", "--csv", *_lists(clips)]
     command += ["--folds", "4", "--group-by", "scene", "--output", tmp_path / "out"]

@@ -268,6 +268,21 @@ def test_training_stops_above_the_fraction(partly_broken, workers):
     assert "broken" in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_is_allowed_what_one_alone_is(partly_broken, rank):
+    """Both unreadable videos may be of one process, two fifths of what that reads."""
+    partly_broken.TRAIN.BATCH_SIZE = 10
+    loader = build_loader(partly_broken, "train", rank, 2)
+    found = {}
+    for epoch in range(6):
+        _batches(loader, epoch)
+        found[epoch] = len(loader.bad)
+    assert set(found.values()) == {0, 1, 2}
+    loader.check_bad(2, {})
+    with pytest.raises(DecodeError, match="3 of 10 videos .*allows 0.2 of them; why; list them"):
+        loader.check_bad(3, {3: "why"})
+
+
 def test_training_gives_up_where_nothing_decodes(cfg, tmp_path):
     (tmp_path / "a.mp4").touch()
     (tmp_path / "train.csv").write_text("a.mp4 0\n" * 4)

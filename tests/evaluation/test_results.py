@@ -23,6 +23,7 @@ from mutualvideo.run.distributed import Context
 from mutualvideo.run.log import setup_logging
 from mutualvideo.subnet import Subnet
 from mutualvideo.table import QueryTable, Row
+from mutualvideo.table.feeding import feeding
 from mutualvideo.table.fingerprint import manifest
 from tests.engine.logged import stats_of
 from tests.engine.losing import LosingLoader
@@ -206,6 +207,7 @@ def test_a_grid_leaves_an_account(tiny, weights):
     cfg = tiny(TEST__NUM_SPATIAL_CROPS=3, TABLE__LATENCY=False)
     setup_logging(cfg.OUTPUT_DIR, True)
     table = evaluate_grid(cfg, CPU, weights)
+    assert table.metadata["data"] == feeding(cfg) and feeding(cfg)["SAMPLING_RATE"] == 2
     with open(f"{cfg.OUTPUT_DIR}/results.json") as file:
         results = json.load(file)
     videos = build_loader(cfg, "test").dataset.videos

@@ -88,6 +88,26 @@ def test_no_file_is_drawn_over(tmp_path, name):
     assert (tmp_path / name).read_bytes() == before
 
 
+def test_a_file_that_cannot_be_read_does_not_end_it(tmp_path):
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    Image.new("RGB", (60, 40)).save(tmp_path / "d.png")
+    (tmp_path / "b.jpg").write_text("no picture")
+    (tmp_path / "c.mp4").write_text("no video")
+    (tmp_path / "._a.png").write_text("what macOS leaves")
+    lines = [json.loads(x) for x in draw_files(Detector(), [tmp_path], tmp_path / "out", 0.5)]
+    names = [line["path"].rpartition("/")[2] for line in lines]
+    assert names == ["a.png", "b.jpg", "c.mp4", "d.png"]
+    assert ["error" in line for line in lines] == [False, True, True, False]
+    assert "b.jpg: " in lines[1]["error"] and "c.mp4: " in lines[2]["error"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "d.png"]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, float("nan")])
+def test_a_threshold_is_a_score(tmp_path, threshold):
+    with pytest.raises(InputError, match="threshold .*: scores are from 0 to 1"):
+        list(draw_files(Detector(), [tmp_path], tmp_path / "out", threshold))
+
+
 def test_what_cannot_be_drawn_is_named(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")

@@ -2,10 +2,13 @@ import functools
 import http.server
 import socket
 import threading
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
+from PIL import Image
 
 from mutualvideo.errors import InputError
 from mutualvideo.media import VideoReader
@@ -235,6 +238,55 @@ def test_what_is_no_video(tmp_path, serve):
     for address in (tmp_path / "missing.mp4", serve("missing.mp4")):
         with pytest.raises(InputError, match="missing.mp4: "):
             open_source(address)
+
+
+def test_a_picture_is_no_film(tmp_path):
+    for name in ("a.png", "b.webp"):
+        Image.new("RGB", (32, 32)).save(tmp_path / name)
+        with pytest.raises(InputError, match=f"{name}: is a picture, and this takes video"):
+            open_source(tmp_path / name)
+    frames = [Image.new("RGB", (32, 32), (number, 0, 0)) for number in (0, 200)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:], duration=100)
+    assert len(frames_of(open_source(tmp_path / "moving.gif"))[0]) == 2
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    (tmp_path / "jump:high").mkdir()
+    write_numbered(tmp_path / "jump:high" / "10:30.mkv", [0.0, 0.1])
+    monkeypatch.chdir(tmp_path)
+    for name in ("jump:high/10:30.mkv", Path("jump:high", "10:30.mkv")):
+        assert [number for _, number in frames_of(open_source(name))[0]] == [0, 1]
+
+
+def test_the_cover_is_not_played_where_it_comes_first(tmp_path):
+    """Metadata before the tracks make it FFmpeg's first video stream."""
+    path = tmp_path / "covered.mp4"
+    with av.open(path, "w") as output:
+        cover, video = output.add_stream("mjpeg", rate=30), output.add_stream("libx264", rate=30)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = Disposition.attached_pic.value
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        output.mux(cover.encode(av.VideoFrame(32, 32, "yuvj420p")))
+        output.mux(cover.encode())
+        for _ in range(5):
+            output.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+        output.mux(video.encode())
+    content = path.read_bytes()
+    begin = content.index(b"moov") - 4
+    end = begin + int.from_bytes(content[begin : begin + 4], "big")
+    boxes, at = [], begin + 8
+    while at < end:
+        size = int.from_bytes(content[at : at + 4], "big")
+        boxes.append(content[at : at + size])
+        at += size
+    boxes.sort(key=lambda box: (b"mvhd", b"udta").index(box[4:8]) if box[4:8] != b"trak" else 2)
+    path.write_bytes(content[: begin + 8] + b"".join(boxes) + content[end:])
+    with av.open(path) as found:
+        assert [one.codec_context.name for one in found.streams.video] == ["mjpeg", "h264"]
+    source = open_source(path)
+    with source:
+        shapes = [frame.shape for _, frame in source.frames(lambda *_: None, threading.Event())]
+    assert shapes == [(48, 64, 3)] * 5 and source.fps == pytest.approx(30)
 
 
 @pytest.mark.parametrize("wrong", [{"timeout_s": 0}, {"reconnects": -1}])

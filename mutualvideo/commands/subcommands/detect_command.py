@@ -6,6 +6,7 @@ mutualvideo detect pictures/ --run output/shapes --threshold 0.3 > found.jsonl
 
 A line is JSON: path, of a video the time, the sub-network that answered, and objects with their
 names, scores and boxes (x1 y1 x2 y2 in pixels). Without a budget it is what the full network costs.
+Of a file that cannot be read it is path and error, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="cpu, cuda, ... (default: CUDA if there is one)")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
+    import json
+
     from mutualvideo.budget import Budget
     from mutualvideo.play.boxes import draw_files
     from mutualvideo.runtime.adaptive_detector import AdaptiveDetector
@@ -32,5 +35,8 @@ def run(args: argparse.Namespace) -> None:
     budget = None if args.budget is None else Budget.parse(args.budget)
     detector = AdaptiveDetector.from_run(args.run, args.device)
     detector.set_budget(budget or detector.table.full().macs)
+    bad = 0
     for line in draw_files(detector, args.files, args.output, args.threshold):
+        bad += "error" in json.loads(line)
         print(line, flush=True)
+    return 1 if bad else 0

@@ -3,6 +3,7 @@
 import csv
 import shutil
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,6 +133,12 @@ def split_folds(labels, groups, folds, seed):
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     if len(numbers) < folds:
         raise InputError(f"--folds {folds}: there are only {len(numbers)} groups to divide")
+    name, most = Counter(labels).most_common(1)[0]
+    if most < folds:
+        raise InputError(
+            f"--folds {folds}: no class has so many videos, class {name} the most with {most}; "
+            "make fewer folds"
+        )
     keys, rows = [numbers[group] for group in groups], range(len(labels))
     missing = None
     for attempt in range(_TRIES):

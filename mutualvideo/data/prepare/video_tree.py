@@ -8,7 +8,7 @@ from pathlib import Path
 from mutualvideo.data.annotations import read_annotations
 from mutualvideo.errors import InputError
 from mutualvideo.files import atomic_path
-from mutualvideo.media_kind import VIDEO_ENDINGS
+from mutualvideo.media_kind import VIDEO_ENDINGS, is_of_kind
 
 # What is in the folder that is made, beside the videos and lists.
 STATE, BAD = "resize.json", "bad.csv"
@@ -52,7 +52,7 @@ def videos_below(source):
         visited.add(real)
         for name in sorted(names):
             path = (Path(folder) / name).relative_to(source)
-            if path.suffix.lower() in VIDEO_ENDINGS and not name.startswith("."):
+            if is_of_kind(path, VIDEO_ENDINGS):
                 found.append(path)
     if not found:
         raise InputError(f"{source}: holds no video ({' '.join(sorted(VIDEO_ENDINGS))})")

@@ -40,7 +40,8 @@ def check_classes(path: Path, names: list[str], cfg: CfgNode) -> None:
     if cfg.MODEL.NUM_CLASSES not in (0, len(names)):
         raise InputError(
             f"{path}: {len(names)} names, but MODEL.NUM_CLASSES is {cfg.MODEL.NUM_CLASSES}; "
-            f"set it to {len(names)}"
+            f"set it to {len(names)} to train a network; one that was trained keeps its classes: "
+            "evaluate it on lists of those"
         )
 
 
@@ -53,6 +54,10 @@ def read_class_names(cfg: CfgNode) -> list[str] | None:
     path = Path(cfg.DATA.PATH_TO_DATA_DIR) / "classes.txt"
     if not path.exists():
         return None
-    names = [line for _, line in read_lines(path, "class name", "write one a line, or delete it")]
+    names = []
+    for number, line in read_lines(path, "class name", "write one a line, or delete it"):
+        if line in names:
+            raise InputError(f"{path}:{number}: {line!r} is there twice; give each class its name")
+        names.append(line)
     check_classes(path, names, cfg)
     return names

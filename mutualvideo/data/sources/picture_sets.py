@@ -14,7 +14,8 @@ from mutualvideo.data.sources.archives import check_classes, read_class_names
 from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
 from mutualvideo.data.sources.kinetics import kinetics
 from mutualvideo.errors import InputError
-from mutualvideo.media.picture_reader import PICTURE_ENDINGS, ArrayReader, PictureReader
+from mutualvideo.media.picture_reader import ArrayReader, PictureReader
+from mutualvideo.media_kind import PICTURE_ENDINGS, is_of_kind
 
 
 def open_file(video):
@@ -82,7 +83,7 @@ def _visible_classes(folder):
 def _is_picture(top, path):
     """Whether ``path`` has the ending of one, and neither it nor a folder on the way is hidden."""
     parts = Path(path).relative_to(top).parts
-    return path.lower().endswith(PICTURE_ENDINGS) and not any(part[0] == "." for part in parts)
+    return is_of_kind(path, PICTURE_ENDINGS) and not any(part[0] == "." for part in parts)
 
 
 class _InMemory:

@@ -12,7 +12,7 @@ from mutualvideo.data.share_split import held_out
 from mutualvideo.data.sources.archives import check_classes
 from mutualvideo.data.sources.dataset_registry import DATASET_REGISTRY
 from mutualvideo.errors import InputError
-from mutualvideo.media_kind import VIDEO_ENDINGS
+from mutualvideo.media_kind import PICTURE_ENDINGS, VIDEO_ENDINGS, is_of_kind
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ def videofolder(cfg: CfgNode, split: str) -> VideoList:
     whole = top / "train" if "train" in parts else top
     if "train" not in parts and parts & {"val", "test"}:
         raise InputError(f"{top}: has {' and '.join(sorted(parts))} but no train; {_ADVICE}")
+    if "train" in parts:
+        _require_no_other_class(top)
     classes, videos = _read(whole, top)
     if whole == top and len(there) > 1 and set(there) == set(classes):
         raise InputError(
@@ -86,14 +88,28 @@ def _read(folder, top):
     for label, name in enumerate(classes):
         paths = _videos_below(folder / name)
         if not paths:
-            raise InputError(
-                f"{folder / name}: the class has no video ({' '.join(sorted(VIDEO_ENDINGS))}); add "
-                "some, or remove the folder"
-            )
+            what = f"{folder / name}: the class has no video ({' '.join(sorted(VIDEO_ENDINGS))})"
+            if any(is_of_kind(one, PICTURE_ENDINGS) for one in os.listdir(folder / name)):
+                raise InputError(
+                    f"{what} but pictures: to train a network of pictures on them TRAIN.DATASET "
+                    "and TEST.DATASET are imagefolder (docs/pictures.md)"
+                )
+            raise InputError(f"{what}; add some, or remove the folder")
         for path in paths:
             number = len(videos) + 1
             videos.append(Video(str(path), label, number, path.relative_to(top).as_posix()))
     return classes, videos
+
+
+def _require_no_other_class(top):
+    """Beside ``train`` no folder of videos: it would be a class of which nothing is read."""
+    for name in _subfolders(top):
+        if name not in ("train", "val", "test") and _videos_below(top / name):
+            raise InputError(
+                f"{top / name}: holds videos that would not be read, for {top / 'train'} holds "
+                "folders of classes; move it there, or, if train is a class itself, put its videos "
+                f"right into {top / 'train'}"
+            )
 
 
 def _has_video(folder):
@@ -104,7 +120,7 @@ def _has_video(folder):
 
 
 def _is_video(name):
-    return Path(name).suffix.lower() in VIDEO_ENDINGS and not name.startswith(".")
+    return is_of_kind(name, VIDEO_ENDINGS)
 
 
 def _videos_below(folder):

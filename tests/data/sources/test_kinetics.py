@@ -25,6 +25,7 @@ def test_names_of_classes_are_optional(cfg, write):
     "text, words",
     [
         ("one\n\ntwo\n", r"classes.txt: 2 names, but MODEL.NUM_CLASSES is 3; set it to 2"),
+        ("one\n\ntwo\none\n", r"classes.txt:4: 'one' is there twice"),
         ("\n", r"classes.txt: holds no class name; write one a line"),
         (b"\xff", r"classes.txt: cannot be read .* not UTF-8"),
     ],

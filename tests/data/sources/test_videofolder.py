@@ -145,6 +145,12 @@ def test_whatever_can_be_divided_is():
         (["a/1.mp4", "a/2.mp4", "b/1.mp4"], {}, "the class b has one video, b/1.mp4: it cannot"),
         (["a/1.mp4", "val/x/1.mp4"], {}, "has val but no train"),
         (["train/a/1.mp4", "train/b/1.mp4", "val/a/1.mp4"], {}, "val: .*: b is in one alone"),
+        (
+            ["a/1.mp4", "b/1.mp4", "train/x/1.mp4", "train/y/1.mp4"],
+            {},
+            "a: holds videos that would not be read, for .*train holds folders of classes",
+        ),
+        (["a/1.png", "b/1.png"], {}, "a: the class has no video .* but pictures: .*imagefolder"),
         (["a/1.mp4", "a/2.mp4"], {"VAL_SHARE": 1.0}, "DATA.VAL_SHARE must be above 0"),
         (["a/1.mp4", "a/2.mp4"], {"SPLIT": -1}, "DATA.SPLIT must not be negative"),
         (["a/1.mp4", "a/2.mp4"], {"GROUP_PATTERN": "("}, "'\\(' is no regular expression"),
