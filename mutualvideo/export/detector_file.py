@@ -58,6 +58,8 @@ class BoxDifference:
     objects: int
 
     def __str__(self) -> str:
+        if not self.objects:
+            return "none to tell, for nothing is found on the pictures that it is compared on"
         return f"scores {self.scores:.1e}, boxes {self.pixels:.1e} px ({self.objects} objects)"
 
 
