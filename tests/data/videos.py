@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -79,6 +80,20 @@ def encode_audio(path):
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return str(path)
+
+
+def encode_covered(path):
+    """Five frames of 64x48 at 30 a second, MP4, with a picture of 32x32 as their cover."""
+    with av.open(str(path), "w") as output:
+        cover, video = output.add_stream("mjpeg", rate=30), output.add_stream("libx264", rate=30)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = Disposition.attached_pic.value
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        output.mux(cover.encode(av.VideoFrame(32, 32, "yuvj420p")))
+        output.mux(cover.encode())
+        for _ in range(5):
+            output.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+        output.mux(video.encode())
 
 
 def decode_all(path):

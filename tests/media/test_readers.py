@@ -8,12 +8,11 @@ import av
 import numpy as np
 import pytest
 import torch
-from av.stream import Disposition
 from torchvision.transforms.v2 import functional as F
 
 from mutualvideo.errors import InputError
 from mutualvideo.media import DecodeError, Reader, open_video
-from tests.data.videos import decode_all, encode, encode_audio
+from tests.data.videos import decode_all, encode, encode_audio, encode_covered
 
 from .files import FILES, IRREGULAR, REFUSED, STEADY
 
@@ -150,17 +149,7 @@ def test_colours_follow_the_matrix_and_range_of_the_stream(
 
 def test_a_cover_picture_is_not_the_video(tmp_path, backend):
     path = str(tmp_path / "a.mp4")
-    with av.open(path, "w") as output:
-        cover = output.add_stream("mjpeg", rate=30)
-        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
-        cover.disposition = Disposition.attached_pic.value
-        video = output.add_stream("libx264", rate=30)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        output.mux(cover.encode(av.VideoFrame(32, 32, "yuvj420p")))
-        output.mux(cover.encode())
-        for _ in range(5):
-            output.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
-        output.mux(video.encode())
+    encode_covered(path)
     with open_video(path, backend) as reader:
         assert reader.read([0, 4]).shape == (2, 48, 64, 3)
 

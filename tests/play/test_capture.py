@@ -7,14 +7,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from av.stream import Disposition
 from PIL import Image
 
 from mutualvideo.errors import InputError
 from mutualvideo.media import VideoReader
 from mutualvideo.play import capture
 from mutualvideo.play.capture import SourceError, open_source, public_address
-from tests.data.videos import encode_audio, shared
+from tests.data.videos import encode_audio, encode_covered, shared
 from tests.play.fakes import number_of, write_numbered
 
 TIMES = [number / 30 for number in range(40)]
@@ -261,16 +260,7 @@ def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
 def test_the_cover_is_not_played_where_it_comes_first(tmp_path):
     """Metadata before the tracks make it FFmpeg's first video stream."""
     path = tmp_path / "covered.mp4"
-    with av.open(path, "w") as output:
-        cover, video = output.add_stream("mjpeg", rate=30), output.add_stream("libx264", rate=30)
-        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
-        cover.disposition = Disposition.attached_pic.value
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        output.mux(cover.encode(av.VideoFrame(32, 32, "yuvj420p")))
-        output.mux(cover.encode())
-        for _ in range(5):
-            output.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
-        output.mux(video.encode())
+    encode_covered(path)
     content = path.read_bytes()
     begin = content.index(b"moov") - 4
     end = begin + int.from_bytes(content[begin : begin + 4], "big")
