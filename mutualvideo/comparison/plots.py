@@ -47,7 +47,7 @@ def plot_training(summary, path):
     A mark is an arm: the most expensive row, solid, and the mean of its rows, dashed, where it has
     several. Small marks are runs.
     """
-    figure, axes = new_figure(path, 7.2, 4.6)
+    figure, axes = new_figure(path, 7.2, 5.4)
     rows = list(summary.macs)
     shown = [(rows[:1], "-", "")]
     if len(rows) > 1:
@@ -77,12 +77,15 @@ def _of_runs(summary, arm, rows):
     return [float(np.mean([runs[run] for runs in found])) for run in sorted(common)]
 
 
-def _finish(summary, figure, axes, xlabel, factor, path, over="95 % intervals"):
+def _finish(summary, figure, axes, xlabel, factor, path, over=None):
     cost_axis(axes, factor)
     name = {"top-1": "top-1 accuracy"}.get(summary.measure, summary.measure)
-    name += f" (%), {over}"
+    name += f" (%), {over or '95 % intervals'}"
     dress(axes, xlabel, name)
     if summary.chance is not None and not draw_chance(axes, summary.chance):
         axes.set_ylabel(f"{name}; chance {summary.chance:.2g}")
-    axes.legend(frameon=False)
+    if over is None:
+        axes.legend(frameon=False)
+    else:  # of many curves there is no free corner
+        figure.legend(frameon=False, loc="outside lower center", ncols=2)
     save(figure, path, dpi=110)
