@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from mutualvideo.errors import InputError
@@ -16,15 +17,21 @@ PICTURE_ENDINGS = frozenset(
 )
 
 
-def is_of_kind(path: str | os.PathLike[str], endings: Collection[str]) -> bool:
+def is_of_kind(
+    path: str | os.PathLike[str],
+    endings: Collection[str],
+    top: str | os.PathLike[str] | None = None,
+) -> bool:
     """Whether a file in a folder is meant: by its ending; hidden ones (macOS's ``._name``) are not.
 
     Args:
         path: of the file; or its name.
         endings: in lower case, as :data:`VIDEO_ENDINGS` has them.
+        top: of no folder on the way from this one to the file may the name be hidden.
     """
-    name = os.path.basename(path)
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in endings
+    parts = (os.path.basename(path),) if top is None else Path(path).relative_to(top).parts
+    hidden = any(part.startswith(".") for part in parts)
+    return not hidden and os.path.splitext(path)[1].lower() in endings
 
 
 def require_moving(path: str | os.PathLike[str], frames: int) -> None:
@@ -34,7 +41,7 @@ def require_moving(path: str | os.PathLike[str], frames: int) -> None:
         path: of a file that opens as a video; its ending may be a picture's, as an animation's is.
         frames: how many it has.
     """
-    if frames == 1 and is_of_kind(os.path.basename(path).lstrip("."), PICTURE_ENDINGS):
+    if frames == 1 and os.path.splitext(path)[1].lower() in PICTURE_ENDINGS:
         raise InputError(f"{path}: is a picture, and this takes video")
 
 

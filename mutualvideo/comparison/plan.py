@@ -131,14 +131,14 @@ def read_plan(path, overrides=()):
                 )
             gone[name] = arm["GONE"]
             continue
+        keys = {**shared, **own}
         if folds:
-            _require_folds(path, place, {**shared, **own, **given})
+            _require_folds(path, place, {**keys, **given})
         for fold in range(folds) if folds else [None]:
             for seed in own_seeds:
                 for row in [row for row in alone if row not in same[name]] or [None]:
                     if alone and row is None:
                         continue
-                    keys = {**shared, **own}
                     runs.append(_run(name, seed, fold, row, keys, overrides))
     pairs = content.get("AGAINST", [])
     if not isinstance(pairs, list):

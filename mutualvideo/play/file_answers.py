@@ -96,17 +96,12 @@ def files_of(
                 raise InputError(f"{path}: no such file or folder")
             found.append(path)
             continue
-        inside = sorted(one for one in path.rglob("*") if _is_meant(one, path, endings))
+        inside = sorted(one for one in path.rglob("*") if is_of_kind(one, endings, path))
         if not inside:
             what = " and no ".join(kinds)
             raise InputError(f"{path}: holds no {what} ({', '.join(sorted(endings))})")
         found += inside
     return list(dict.fromkeys(found))
-
-
-def _is_meant(file: Path, folder: Path, endings: frozenset[str]) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts[:-1])
-    return not hidden and is_of_kind(file, endings)
 
 
 def answer_files(

@@ -47,7 +47,8 @@ def imagefolder(cfg: CfgNode, split: str) -> VideoList:
     try:
         classes = _visible_classes(top / "train")[0]
         check_classes(top / "train", classes, cfg)
-        found = _Folders(folder, is_valid_file=functools.partial(_is_picture, folder))
+        is_picture = functools.partial(is_of_kind, endings=PICTURE_ENDINGS, top=folder)
+        found = _Folders(folder, is_valid_file=is_picture)
     except FileNotFoundError as error:
         raise InputError(
             f"{folder}: holds no folders of pictures ({' '.join(str(error).split())}); point "
@@ -78,12 +79,6 @@ def _visible_classes(folder):
     if not names:
         raise FileNotFoundError("there is no folder of a class in it")
     return names, {name: number for number, name in enumerate(names)}
-
-
-def _is_picture(top, path):
-    """Whether ``path`` has the ending of one, and neither it nor a folder on the way is hidden."""
-    parts = Path(path).relative_to(top).parts
-    return is_of_kind(path, PICTURE_ENDINGS) and not any(part[0] == "." for part in parts)
 
 
 class _InMemory:
