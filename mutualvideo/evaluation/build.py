@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from fvcore.common.config import CfgNode
 from torch import nn
 
 from mutualvideo.backends import make_backend
 from mutualvideo.backends.common.latency import about_latency, measure_rows
-from mutualvideo.budget import format_macs
 from mutualvideo.data.class_count import class_names
 from mutualvideo.data.dataset import VideoDataset
 from mutualvideo.data.loader import build_loader
 from mutualvideo.data.sources import read_videos
 from mutualvideo.errors import InputError
+from mutualvideo.evaluation.beside_table import write_cascades, write_continual
 from mutualvideo.evaluation.board import show_table
-from mutualvideo.evaluation.cascade_fit import fit_cascades
 from mutualvideo.evaluation.choose_statistics import choose_statistics, require_choice
 from mutualvideo.evaluation.continual_rows import check_continual, continual_rows, for_streams
 from mutualvideo.evaluation.evaluate import evaluate
@@ -28,7 +26,6 @@ from mutualvideo.evaluation.grid import find_checkpoint, grid_subnets
 from mutualvideo.evaluation.results import RESULTS_NAME, library_versions, write_results
 from mutualvideo.evaluation.scores import Evaluation
 from mutualvideo.evaluation.table_files import STATISTICS_NAME, write_table
-from mutualvideo.files import atomic_path
 from mutualvideo.models import (
     adopt_checkpoint_cfg,
     build_model,
@@ -59,10 +56,6 @@ from mutualvideo.slim import (
     set_subnet,
 )
 from mutualvideo.subnet import Subnet
-from mutualvideo.table.cascade import CascadeCurve
-from mutualvideo.table.cascade_plot import plot_cascades
-from mutualvideo.table.continual_plot import plot_continual
-from mutualvideo.table.continual_table import ContinualTable
 from mutualvideo.table.feeding import feeding
 from mutualvideo.table.fingerprint import fingerprint, manifest
 from mutualvideo.table.query import MACS_CONVENTION, QueryTable, Row
@@ -71,11 +64,6 @@ logger = logging.getLogger(__name__)
 
 # Somebody else's weights with the configuration that they were evaluated by.
 WEIGHTS_NAME = "weights.pyth"
-CASCADES_NAME = "query_table.cascade.json"
-CONTINUAL_NAME = "query_table.continual.json"
-CONTINUAL_STATISTICS_NAME = "query_table.continual.bn.pyth"
-# Clips that cascades are chosen on: more cost time and hardly change the choice.
-_CASCADE_CLIPS = 20_000
 
 
 class IncompleteError(InputError):
@@ -222,13 +210,13 @@ def evaluate_grid(
         if cfg.TABLE.CASCADES and cfg.DATA.MULTI_LABEL:
             logger.info("no cascades: they go by the surest of classes that exclude one another")
         elif cfg.TABLE.CASCADES:
-            _write_cascades(table, evaluation, cfg.OUTPUT_DIR)
+            write_cascades(table, evaluation, cfg.OUTPUT_DIR)
         if cfg.TABLE.CONTINUAL:
             which = {subnet: work.get("chosen")[str(subnet)] for subnet in subnets}
             training = read_videos(cfg.TRAIN.DATASET, cfg, "train").videos
             network = for_streams(model, which, training, cfg)
             found = continual_rows(network, subnets, data.videos, cfg)
-            _write_continual(table, found, get_statistics(network), cfg.OUTPUT_DIR)
+            write_continual(table, found, get_statistics(network), cfg.OUTPUT_DIR)
         write_table(table, cfg.OUTPUT_DIR, [*network_of(cfg).published(cfg), *overlays])
         more = _about_results(cfg, about, data.origin)
         write_results(cfg.OUTPUT_DIR, table, evaluation, data.videos, more)
@@ -282,61 +270,6 @@ def _latencies(
         if work and work.due():
             work.save(times=times)
     return times, about_latency(backend, batch)
-
-
-def _write_cascades(table: QueryTable, evaluation: Evaluation, folder: str) -> None:
-    """Cascades beside the table, from the answers that the evaluation has."""
-    found = [evaluation.predictions[row.subnet] for row in table]
-    sure, right = (np.stack([getattr(one, name) for one in found]) for name in ("sure", "right"))
-    videos, views = sure.shape[1:]
-    # Fewer views of every video rather than fewer videos, and these spread over it.
-    views = np.unique(np.linspace(0, views - 1, max(1, _CASCADE_CLIPS // videos)).round())
-    if len(views) == 1:
-        views = [sure.shape[2] // 2]
-    sure, right = (part[:, :, np.int64(views)].reshape(len(found), -1) for part in (sure, right))
-    groups = np.repeat(np.arange(videos), len(views))
-    try:
-        points = fit_cascades(table.rows, sure, right, groups=groups)
-    except InputError as error:
-        logger.warning("no cascades are written: %s", error)
-        return
-    keys = ("model", "dataset", "manifest", "fingerprint")
-    about = {key: table.metadata[key] for key in keys}
-    curve = CascadeCurve(points, {**about, "videos": videos, "clips_per_video": len(views)})
-    curve.save_json(os.path.join(folder, CASCADES_NAME))
-    plot_cascades(curve, os.path.join(folder, "cascades.png"))
-    table.metadata["cascades"] = CASCADES_NAME
-    wins = [point for point in curve.points if point.wins]
-    best = max(wins, key=lambda point: point.top1 - point.static_top1, default=None)
-    text = "none beats single sub-networks by more than chance"
-    if best is not None:
-        text = (
-            f"{len(wins)} of {len(curve.points)} budgets are better met by one, at best "
-            f"{best.top1:.1f} instead of {best.static_top1:.1f} % at "
-            f"{format_macs(best.budget_macs)} multiply-adds"
-        )
-    logger.info("cascades in %s: %s", CASCADES_NAME, text)
-
-
-def _write_continual(
-    table: QueryTable, found: ContinualTable, statistics: dict[str, Any], folder: str
-) -> None:
-    """The rows in continual form and their statistics beside the table."""
-    place = os.path.join(folder, CONTINUAL_STATISTICS_NAME)
-    write_tensors(statistics, place)
-    found.metadata["statistics"] = CONTINUAL_STATISTICS_NAME
-    found.metadata["statistics_fingerprint"] = fingerprint(place)
-    keys = ("model", "dataset", "manifest", "fingerprint")
-    found.metadata |= {key: table.metadata[key] for key in keys}
-    found.save_json(os.path.join(folder, CONTINUAL_NAME))
-    table.metadata["continual"] = CONTINUAL_NAME
-    text = found.to_markdown()
-    with atomic_path(os.path.join(folder, "query_table.continual.md")) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    found.save_csv(os.path.join(folder, "query_table.continual.csv"))
-    if all(row.top1 is not None for row in table):
-        plot_continual(found, table, os.path.join(folder, "continual_accuracy.png"))
-    logger.info("continual form:\n%s", text)
 
 
 def _metadata(
