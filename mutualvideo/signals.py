@@ -10,11 +10,12 @@ def stop_on_signals():
     """Yields a ``threading.Event`` that ^C or SIGTERM sets; a second one interrupts as usual.
 
     What is in the making is thus brought to its end instead of being lost. Outside the main
-    thread, where Python takes no signals, nothing ever sets it.
+    thread, where Python takes no signals, nothing ever sets it. Its ``number`` is the signal's.
     """
     stop, before = threading.Event(), _handlers()
 
     def handle(number, frame):
+        stop.number = number
         stop.set()
         signal.signal(number, before[number])
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from mutualvideo.config.load import cfg_to_dict, changed_keys
 from mutualvideo.config.retired_keys import says_nothing
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.grid import grid_subnets
+from mutualvideo.signals import stop_on_signals
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +23,9 @@ _LAST = "results.json"
 # Keys that do not change what a run finds.
 _FREE = {"OUTPUT_DIR", "LOG_PERIOD", "DATA_LOADER.NUM_WORKERS", "DATA.PATH_TO_DATA_DIR"}
 _COMMAND = ("-m", "mutualvideo", "train")
+_STOPPED = "stopped; the same command goes on"
+# How often a run is looked at, in seconds.
+_LOOK_S = 0.5
 
 
 def is_done(folder):
@@ -30,6 +35,8 @@ def is_done(folder):
 
 def execute(plan, output, jobs=1, arms=()):
     """Runs all runs of ``plan`` that are not finished; a stopped one goes on where it was.
+
+    ^C and SIGTERM stop the runs at hand, each with a checkpoint, and begin no others.
 
     Args:
         plan: :class:`~mutualvideo.comparison.plan.Plan`.
@@ -63,8 +70,8 @@ def execute(plan, output, jobs=1, arms=()):
             missing.append((run, folder))
     logger.info("%d of %d runs are to be done, in %s", len(missing), len(wanted), output)
     failures = {}
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        found = pool.map(lambda one: _run(plan, *one, jobs), missing)
+    with stop_on_signals() as stop, ThreadPoolExecutor(max(1, jobs)) as pool:
+        found = pool.map(lambda one: _run(plan, *one, jobs, stop), missing)
         for number, ((run, _), reason) in enumerate(zip(missing, found, strict=True), 1):
             logger.info("%d/%d %s: %s", number, len(missing), run.folder, reason or "done")
             if reason:
@@ -114,21 +121,42 @@ def _require_same(cfg, folder):
         )
 
 
-def _run(plan, run, folder, jobs):
+def _run(plan, run, folder, jobs, stop):
     """Trains and evaluates; returns why that failed, or ``None``."""
+    if stop.is_set():
+        return _STOPPED
     os.makedirs(folder, exist_ok=True)
     command = [sys.executable, *_COMMAND, "--cfg", plan.base]
     command += ["--opts", *run.overrides, "OUTPUT_DIR", folder]
     threads = str(max(1, (os.cpu_count() or 1) // max(1, jobs)))
     environment = {"OMP_NUM_THREADS": threads, **os.environ}
     log = os.path.join(folder, "run.log")
-    with open(log, "w", encoding="utf-8") as file:
-        code = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
-        ).returncode
+    # Behind what is there: another process may be training in this folder, and writing to it.
+    with open(log, "a", encoding="utf-8") as file:
+        begin = file.tell()
+        child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+    code = _wait(child, stop)
     if code == 0 and is_done(folder):
         return None
-    with open(log, encoding="utf-8", errors="replace") as file:
-        lines = [line.strip() for line in file if line.strip()]
-    last = lines[-1] if lines else "it said nothing"
+    if stop.is_set():
+        return _STOPPED
+    with open(log, "rb") as file:
+        file.seek(begin)
+        text = file.read().decode("utf-8", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if "error: " in line]
+    last = (errors or lines or ["it said nothing"])[-1]
     return f"ended with {code}, {last} (all of it: {log})"
+
+
+def _wait(child, stop):
+    """The exit code of ``child``, which is told of the SIGTERM that sets ``stop``."""
+    told = False
+    while True:
+        try:
+            return child.wait(timeout=_LOOK_S)
+        except subprocess.TimeoutExpired:
+            # ^C of a terminal reaches it by itself, and a second signal would end it at once.
+            if stop.is_set() and not told and stop.number == signal.SIGTERM:
+                child.terminate()
+                told = True

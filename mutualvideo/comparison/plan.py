@@ -54,6 +54,7 @@ class Plan:
         plotted: names of the arms that the plot shows.
         curves: ``{name: arms}``: what the plot of accuracy against training joins by a line.
         runs: list of :class:`Run`.
+        patient: names of the arms whose runs end when they get no better (``TRAIN.PATIENCE``).
     """
 
     path: str
@@ -66,6 +67,7 @@ class Plan:
     plotted: tuple
     curves: dict
     runs: tuple
+    patient: frozenset
 
 
 def read_plan(path, overrides=()):
@@ -148,9 +150,13 @@ def read_plan(path, overrides=()):
             raise InputError(
                 f"{path}: AGAINST contains {shown(pair)}, expected [ARM, OTHER] of {list(arms)}"
             )
+    patient = set()
     for run in runs:
         # A wrong key is found before the first run.
-        if load_cfg(base, run.overrides).DATA.MULTI_LABEL:
+        cfg = load_cfg(base, run.overrides)
+        if cfg.TRAIN.PATIENCE:
+            patient.add(run.arm)
+        if cfg.DATA.MULTI_LABEL:
             raise InputError(
                 f"{path}: arms are compared by which videos are right, and with DATA.MULTI_LABEL "
                 "True none is right or wrong as a whole"
@@ -160,7 +166,8 @@ def read_plan(path, overrides=()):
         raise InputError(f"{path}: PLOT is {shown(plotted)}, expected some of {list(arms)}")
     pairs, plotted = tuple(map(tuple, pairs)), tuple(plotted)
     curves = _curves(path, content.get("CURVES", {}), arms)
-    return Plan(str(path), base, rows, tuple(arms), same, gone, pairs, plotted, curves, tuple(runs))
+    parts = rows, tuple(arms), same, gone, pairs, plotted, curves, tuple(runs), frozenset(patient)
+    return Plan(str(path), base, *parts)
 
 
 def _curves(path, values, arms):

@@ -130,7 +130,7 @@ def _dry_run(cfg, context, say, doing):
         whole_step = Step(cfg.TRAIN.BATCH_SIZE)
         shares = {whole_step: Share(1.0, 1.0, costs[draws[0][0]].macs / macs)}
         if told and plan.is_varied:
-            shares = shares_of(plan, model, sampler, macs)
+            shares |= shares_of(plan, model, sampler, macs)
     if told:
         with heard(f"reading {1 + _BATCHES} batches of data", doing):
             data_s, batch = _time_batches(loader)
@@ -264,7 +264,7 @@ def _lines(cfg, context, sampler, costs, inputs, timed, estimate, plan, shares):
         f"{estimate.macs / costs[full].macs:.2f} of the full network's (mean of {_DRAWS} draws)"
     )
     if plan is not None and plan.is_varied:
-        yield from multigrid_lines(plan, cfg, shares)
+        yield from multigrid_lines(plan, cfg, shares, sampler.alone)
     elif plan is not None:
         yield (
             f"{estimate.steps} steps of {whole * context.world_size} {what} an epoch, "

@@ -13,6 +13,9 @@ from statistics import mean
 from mutualvideo.config import takes_pictures
 from mutualvideo.errors import InputError
 
+# The most MULTIGRID.EPOCH_FACTOR: beyond it somebody has typed a digit too many.
+_LONGEST = 100
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -89,6 +92,8 @@ def build_schedule(cfg):
                 f"{cfg.SOLVER.STEPS}: raise it"
             )
         solver.MAX_EPOCH = int(solver.MAX_EPOCH * for_all)
+        if solver.MAX_EPOCH < 1:
+            raise _no_epoch(cfg)
         phase = _phase(cfg, 0, solver.MAX_EPOCH, _shapes(cfg, (1.0, 1.0)))
         return Schedule((phase,), solver)
     return _long_cycle(cfg)
@@ -128,10 +133,7 @@ def _long_cycle(cfg):
             phases.append(_phase(cfg, begin, end, shapes))
             starts[begin] = stage
     if not phases:
-        raise InputError(
-            f"MULTIGRID.EPOCH_FACTOR {cfg.MULTIGRID.EPOCH_FACTOR:g} of SOLVER.MAX_EPOCH "
-            f"{solver.MAX_EPOCH} leaves no whole epoch: raise it"
-        )
+        raise _no_epoch(cfg)
     # The first half of the last part is trained at the rate before it, as in PySlowFast.
     if begins[-1] < ends[-1]:
         del starts[begins[-1]]
@@ -142,6 +144,13 @@ def _long_cycle(cfg):
     if solver.LR_POLICY != "cosine":
         solver.LRS = [cfg.SOLVER.LRS[stage] for stage in starts.values()]
     return Schedule(tuple(phases), solver)
+
+
+def _no_epoch(cfg):
+    return InputError(
+        f"MULTIGRID.EPOCH_FACTOR {cfg.MULTIGRID.EPOCH_FACTOR:g} of SOLVER.MAX_EPOCH "
+        f"{cfg.SOLVER.MAX_EPOCH} leaves no whole epoch: raise it"
+    )
 
 
 def _shapes(cfg, factors):
@@ -185,8 +194,11 @@ def _check(cfg):
             f"MUTUAL.SUBNET {cfg.MUTUAL.SUBNET} trains alone, at its own frames and size: set "
             "MULTIGRID.SHORT_CYCLE and MULTIGRID.LONG_CYCLE to False"
         )
-    if not grid.EPOCH_FACTOR > 0:
-        raise InputError(f"MULTIGRID.EPOCH_FACTOR must be above 0, got {grid.EPOCH_FACTOR:g}")
+    if not 0 < grid.EPOCH_FACTOR <= _LONGEST:
+        raise InputError(
+            f"MULTIGRID.EPOCH_FACTOR must be above 0 and at most {_LONGEST}, got "
+            f"{grid.EPOCH_FACTOR:g}"
+        )
     for key in ("BN_BASE_SIZE", "EVAL_FREQ"):
         if grid[key] < 1:
             raise InputError(f"MULTIGRID.{key} must be at least 1, got {grid[key]}")

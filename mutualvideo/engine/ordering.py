@@ -34,6 +34,21 @@ def order_before(cfg, plan):
     return 0
 
 
+def must_order(updater, before, step):
+    """Whether channels are to be ordered before ``step``: they have to be, and were not yet.
+
+    A run may go on with another MUTUAL.ALONE_EPOCHS than it began with.
+
+    Args:
+        updater: :class:`~mutualvideo.engine.update.Updater`.
+        before: what :func:`order_before` says.
+        step: the number of the next one.
+    """
+    if updater.ordered is None:  # a checkpoint that does not tell: of the same keys, so it was
+        updater.ordered = before is not None and step > before
+    return before is not None and step >= before and not updater.ordered
+
+
 def order_trained(task, updater):
     """Orders the network's channels, and with them what optimiser and moving average know of them.
 
@@ -56,3 +71,4 @@ def order_trained(task, updater):
         ):
             along.setdefault(own, []).append(theirs)
     logger.info("ordered the channels of %d sets of layers", task.order(model, along))
+    updater.ordered = True

@@ -61,7 +61,12 @@ def check_training_keys(cfg):
         raise InputError(f"BN.WEIGHT_DECAY must not be negative, got {decay}")
     check_solver(cfg.SOLVER)
     check_schedule(cfg.SOLVER)
-    check_schedule(build_schedule(cfg).solver)
+    schedule = build_schedule(cfg)
+    try:
+        check_schedule(schedule.solver)
+    except InputError as error:
+        factor = cfg.MULTIGRID.EPOCH_FACTOR
+        raise InputError(f"with MULTIGRID.EPOCH_FACTOR {factor:g}: {error}") from None
     check_alone(cfg)
     _check_ramp(cfg)
 

@@ -3,6 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
+from mutualvideo.engine.step_plan import Step
 from mutualvideo.slim import count_costs, training_shape
 
 # How many draws of sub-networks are averaged for a kind of step.
@@ -67,8 +68,15 @@ def time_left(plan, shares, done, first, timed, has_workers):
     return total
 
 
-def multigrid_lines(plan, cfg, shares):
-    """What the epochs are, in a line for each phase, and what they compute in all."""
+def multigrid_lines(plan, cfg, shares, first):
+    """What the epochs are, in a line for each phase, and what they compute in all.
+
+    Args:
+        plan: :class:`~mutualvideo.engine.step_plan.StepPlan`.
+        cfg: the configuration.
+        shares: see :func:`shares_of`; also that of a step without MULTIGRID.
+        first: in so many steps the full network is alone.
+    """
     for phase in plan.schedule.phases:
         kinds = dict.fromkeys(plan.kinds(phase.begin))
         shapes = [f"{one.clips} of {phase.frames} x {one.size}" for one in kinds]
@@ -76,9 +84,13 @@ def multigrid_lines(plan, cfg, shares):
             f"  epochs {phase.begin + 1} to {phase.end}: {plan.steps_of(phase.begin)} steps each, "
             f"clips {', '.join(shapes)}; rate x {phase.factor}"
         )
-    computing = sum(shares[step].computing * count for step, count in plan.all_kinds().items())
+    computing = sum(shares[step].alone * n for step, n in plan.all_kinds(0, first).items())
+    computing += sum(shares[step].computing * n for step, n in plan.all_kinds(first).items())
+    plain = shares[Step(plan.batch_size)]
+    alone = min(1, cfg.MUTUAL.ALONE_EPOCHS / cfg.SOLVER.MAX_EPOCH)
+    without = plan.plain_total * (alone * plain.alone + (1 - alone) * plain.computing)
     yield (
         f"MULTIGRID: {plan.total} steps in {plan.epochs} epochs, "
         f"{plan.plain_total} in {cfg.SOLVER.MAX_EPOCH} without it; "
-        f"{100 * computing / plan.plain_total:.0f} % of its multiply-adds"
+        f"{100 * computing / without:.0f} % of its multiply-adds"
     )

@@ -2,9 +2,9 @@
 
 import itertools
 import logging
+from functools import partial
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from mutualvideo.data.class_count import class_names
@@ -16,7 +16,8 @@ from mutualvideo.engine.divergence import (  # noqa: F401  (what train() raises)
     require_finite,
 )
 from mutualvideo.engine.monitor import Monitor
-from mutualvideo.engine.ordering import order_before, order_trained
+from mutualvideo.engine.ordering import must_order, order_before, order_trained
+from mutualvideo.engine.parallel import run_parallel
 from mutualvideo.engine.run_keys import check_alone, check_training_keys
 from mutualvideo.engine.starting_point import load_initial, newest_of
 from mutualvideo.engine.step_plan import StepPlan, batch_turns
@@ -35,16 +36,17 @@ from mutualvideo.models import (
 from mutualvideo.mutual import SubnetSampler, compile_training
 from mutualvideo.run.allocator import keep_freed_memory
 from mutualvideo.run.checkpoint import checkpoint_path, keeps_best, resume, save_checkpoint
-from mutualvideo.run.cost import TrainingCost, training_macs
+from mutualvideo.run.cost import TrainingCost
 from mutualvideo.run.distributed import barrier, from_main, sum_over_processes
 from mutualvideo.run.lock import require_same_folder
 from mutualvideo.run.log import Scalars
 from mutualvideo.run.progress import Progress
 from mutualvideo.run.reduce import means_over_processes
 from mutualvideo.run.stopping import Stop
+from mutualvideo.run.trained_macs import TrainedMacs
 from mutualvideo.run.trained_videos import compare_lists, noted
 from mutualvideo.signals import stop_on_signals
-from mutualvideo.slim import place, slim_state
+from mutualvideo.slim import place
 from mutualvideo.slim.subclass import require_shareable_norms
 from mutualvideo.subnet import Subnet
 
@@ -153,7 +155,7 @@ class _Training:
         newest = newest_of(cfg, context)
         if newest is None:
             load_initial(cfg, model)
-        parallel = _parallel(model, cfg, context)
+        parallel = run_parallel(model, cfg, context)
         self.model, self.sampler = model, sampler
         weights = task.class_weights(cfg, self.loader.dataset)
         self.updater = Updater(cfg, context.device, model, parallel, weights)
@@ -196,7 +198,8 @@ class _Training:
             self.progress = self.progress.share_of(context.rank)
         val_list = task.val_list(cfg, context) if keeps_best(cfg) else ""
         self.best = Best(cfg, newest is not None, val_list)
-        self.cost = TrainingCost(cfg.OUTPUT_DIR, newest is not None)
+        self.cost = TrainingCost(cfg.OUTPUT_DIR, newest is not None and context.is_main)
+        self.macs = self._count_macs()
         self.scalars = Scalars(cfg.OUTPUT_DIR, context.is_main)
         self.watch = Watch(cfg, self.plan, self.scalars)
         self.monitor = Monitor(cfg, context, sampler, self.plan.epochs)
@@ -282,15 +285,16 @@ class _Training:
     def _save(self, whole):
         """``whole``: of all processes, in the main one."""
         require_finite(self.model, self.cfg.OUTPUT_DIR)  # within an epoch too
+        cpu_s = torch.tensor(self.cost.spent()[0], device=self.context.device)
+        sum_over_processes(cpu_s)
         if self.context.is_main:
             require_same_folder(self.cfg.OUTPUT_DIR)
             path = save_checkpoint(
                 self.cfg, self.updater, whole, classes=self.classes, videos=self.videos
             )
             logger.info("wrote %s", path)
-            steps = self._number()
-            macs = training_macs(self.model, self.sampler, steps, 0, self._clips_of, self._costs)
-            self.cost.save(self.progress.epoch, steps, macs)
+            macs = self.macs.total()
+            self.cost.save(self.progress.epoch, self._number(), macs, cpu_s.item())
 
     def _shapes(self):
         """What the kinds of steps make of the clips of a process, for ``compile_training``."""
@@ -303,12 +307,15 @@ class _Training:
             for one in self.plan.all_kinds()
         ]
 
-    def _costs(self, model, subnets):
-        return self.task.costs(self.cfg, model, subnets)
-
-    def _clips_of(self, number):
-        step = self.plan.step(number)
-        return step.clips, step.whole
+    def _count_macs(self):
+        before = self.cost.macs_before(self._number())
+        costs = partial(self.task.costs, self.cfg)
+        found = TrainedMacs(self.model, self.sampler.full, before or 0, costs)
+        if before is None and self.context.is_main:
+            for number in range(self._number()):
+                kind = self.plan.step(number)
+                found.add(self.sampler.draw(number, kind.whole), kind.clips, kind.whole)
+        return found
 
     def _epoch(self):
         """Trains to the end of an epoch, or to where the run is to end: then why."""
@@ -330,7 +337,7 @@ class _Training:
             self.watch.data_came()
             step = self._number()
             rate = self._rate(step)
-            if step == self.order_before:
+            if must_order(self.updater, self.order_before, step):
                 order_trained(self.task, self.updater)
             # Dropout depends on (seed, step) alone, so a resumed run is the uninterrupted one.
             torch.manual_seed((cfg.RNG_SEED << 32) + step * context.world_size + context.rank)
@@ -338,6 +345,7 @@ class _Training:
             clips, targets = self.inputs(batch, context.device, kind.size)
             smoothing = self.inputs.label_smoothing
             subnets, strength = self.sampler.draw(step, kind.whole), self._strength(step)
+            self.macs.add(subnets, kind.clips, kind.whole)
             done = self.updater(clips, targets, subnets, smoothing, rate, strength, kind.norm_parts)
             results, count = done.results, len(clips)
             if done.fault is None:
@@ -384,17 +392,3 @@ class _Training:
         else:
             return
         raise diverged(f"{what} were skipped", self.cfg.OUTPUT_DIR)
-
-
-def _parallel(model, cfg, context):
-    is_shared = cfg.BN.NORM_TYPE == "sync_batchnorm"
-    if is_shared:
-        try:
-            require_shareable_norms(model)
-        except InputError as error:
-            raise InputError(f"{error}: set BN.NORM_TYPE batchnorm") from error
-    slim_state(model).over_processes = is_shared and context.world_size > 1
-    if context.world_size == 1:
-        return None
-    on_gpu = context.device.type == "cuda"
-    return DistributedDataParallel(model, device_ids=[context.device.index] if on_gpu else None)

@@ -68,6 +68,7 @@ class Updater:
         weights = None if class_weights is None else class_weights.to(device)
         self._teaching = Teaching(cfg.MUTUAL.LABEL_SHARE, cfg.DATA.MULTI_LABEL, weights)
         self._max_norm = cfg.SOLVER.CLIP_GRAD_L2NORM
+        self.ordered = False  # whether its channels were; ``None``: not known
         self._before = Buffers(model)
 
     def __call__(self, clips, targets, subnets, label_smoothing, rate, strength=1.0, norm_parts=1):

@@ -9,6 +9,7 @@ import functools
 import io
 import json
 import os
+import posixpath
 import re
 import tarfile
 from pathlib import Path
@@ -212,7 +213,7 @@ def _scan(tar, file):
     try:
         with tarfile.open(fileobj=file, mode="r:") as archive:
             return {
-                member.name: (member.offset_data, member.size)
+                _plain(member.name): (member.offset_data, member.size)
                 for member in archive
                 if member.isreg() and not member.issparse()
             }
@@ -228,5 +229,10 @@ def _is_header_of(header, name, size):
     except tarfile.HeaderError:
         return False
     # Of longer names and others than ASCII the header itself may hold a part.
-    whole = name.isascii() and len(name) <= tarfile.LENGTH_NAME
-    return found.isreg() and found.size == size and (not whole or found.name == name)
+    whole = name.isascii() and len(found.name) < tarfile.LENGTH_NAME
+    return found.isreg() and found.size == size and (not whole or _plain(found.name) == name)
+
+
+def _plain(name):
+    """As the path of a video ends: ``tar -cf x.tar .`` calls members ``./jump/a.mp4``."""
+    return posixpath.normpath(name)

@@ -95,6 +95,8 @@ def save_checkpoint(cfg, updater, progress, path=None, classes=None, videos=None
     }
     if needs := needed_modules(cfg):
         content["needs"] = needs
+    if updater.ordered is not None:
+        content["ordered"] = updater.ordered
     if updater.ema is not None:
         content["ema_state"] = updater.ema.state_dict()
     if classes:
@@ -242,6 +244,7 @@ def resume(path, content, cfg, updater, classes=None):
     progress = content.get("progress", asdict(Progress(content.get("epoch"))))
     progress = Progress.from_dict(progress, path)
     load_weights(updater.model, content["model_state"], path)
+    updater.ordered = content.get("ordered")
     try:
         _load_optimizer(updater.optimizer, content["optimizer_state"])
         if updater.scaler.is_enabled() and content.get("scaler_state"):

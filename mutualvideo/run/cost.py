@@ -3,21 +3,18 @@
 import json
 import os
 import time
-from collections import Counter
+from pathlib import Path
 
 from mutualvideo.files import atomic_path
-from mutualvideo.slim import count_costs, set_subnet, slim_state, training_shape
-from mutualvideo.slim.twin_base import slim_layers
 
 COST_NAME = "training_cost.json"
-# Steps whose draws are looked at; of more, so many of them, spread evenly.
-_STEPS = 20_000
-# A backward pass computes two products for every one of the forward pass.
-_PASSES = 3
 
 
 class TrainingCost:
     """Processor and wall-clock seconds of a run, carried on when it is continued.
+
+    Processor seconds are those of all processes and of their loaders' workers (of workers that are
+    still running on Linux alone; elsewhere they count once they have ended).
 
     Args:
         folder: OUTPUT_DIR of the run.
@@ -26,13 +23,33 @@ class TrainingCost:
 
     def __init__(self, folder, resumed):
         self._path = os.path.join(folder, COST_NAME)
-        before = _read(self._path) if resumed else {}
-        self._before = before.get("cpu_seconds", 0.0), before.get("wall_seconds", 0.0)
+        self._before = _read(self._path) if resumed else {}
         self._began = _now()
 
-    def save(self, epochs, steps, macs):
-        """Writes the file: ``epochs``, ``steps`` and ``macs`` are those since the beginning."""
-        spent = [b + n - s for b, n, s in zip(self._before, _now(), self._began, strict=True)]
+    def macs_before(self, steps):
+        """Multiply-adds of the first ``steps`` steps, or ``None`` where no file tells.
+
+        Where it tells of another number of them, since a checkpoint could not be read or a list of
+        videos was changed, they are taken in proportion.
+        """
+        known, macs = self._before.get("steps"), self._before.get("macs")
+        if not steps:
+            return 0
+        return round(macs * steps / known) if known and macs else None
+
+    def spent(self):
+        """(processor seconds, wall-clock seconds) of this process since it began this run."""
+        return [now - began for now, began in zip(_now(), self._began, strict=True)]
+
+    def save(self, epochs, steps, macs, cpu_seconds):
+        """Writes the file; the main process does.
+
+        Args:
+            epochs, steps, macs: since the very beginning.
+            cpu_seconds: :meth:`spent`, added up over the processes.
+        """
+        before = (self._before.get(name, 0.0) for name in ("cpu_seconds", "wall_seconds"))
+        spent = [b + s for b, s in zip(before, (cpu_seconds, self.spent()[1]), strict=True)]
         content = {
             "epochs": epochs,
             "steps": steps,
@@ -44,61 +61,23 @@ class TrainingCost:
             temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def training_macs(model, sampler, steps, clips, step_of=None, costs=count_costs):
-    """Multiply-adds of the first ``steps`` steps of ``clips`` clips, forward and backward.
-
-    Args:
-        model: the slimmable network.
-        sampler: :class:`~mutualvideo.mutual.SubnetSampler`; its draws are run through again.
-        steps: how many.
-        clips: of each, if there is no ``step_of``.
-        step_of: function from a step's number to (its clips, what
-            :meth:`~mutualvideo.mutual.SubnetSampler.draw` cuts its sub-networks to).
-        costs: what counts them, as :func:`~mutualvideo.slim.count_costs` does.
-
-    Returns:
-        int; of more than 20,000 steps estimated on so many of them.
-    """
-    looked_at = range(steps)
-    if steps > _STEPS:
-        looked_at = [step * steps // _STEPS for step in range(_STEPS)]
-    drawn = {}
-    for step in looked_at:
-        count, clip = (clips, None) if step_of is None else step_of(step)
-        of_clip = drawn.setdefault(clip, Counter())
-        for subnet in sampler.draw(step, clip):
-            of_clip[subnet] += count
-    found = 0
-    for clip, counts in drawn.items():
-        with training_shape(model, sampler.full if clip is None else sampler.full.within(clip)):
-            found += _weighted_macs(model, counts, costs)
-    set_subnet(model, slim_state(model).full)
-    return found * _PASSES * steps // max(1, len(looked_at))
-
-
-def _weighted_macs(model, counts, costs):
-    """Multiply-adds of sub-networks times how often each of them ran."""
-    # Widths are drawn from a range, but most of them round to the same channels.
-    alike = {}
-    for subnet, count in counts.items():
-        key = (_channels(model, subnet.width), subnet.frames, subnet.size)
-        first, total = alike.get(key, (subnet, 0))
-        alike[key] = first, total + count
-    found = costs(model, [subnet for subnet, _ in alike.values()])
-    return sum(found[subnet].macs * count for subnet, count in alike.values())
-
-
-def _channels(model, width):
-    divisor = slim_state(model).divisor
-    return tuple(
-        layer.out_rule.active(layer.weight.shape[0], width, divisor)
-        for _, layer in slim_layers(model)
-        if layer.weight is not None
-    )
-
-
 def _now():
-    return sum(os.times()[:4]), time.monotonic()  # also of workers that have ended
+    ended = sum(os.times()[:4])  # this process, and workers that have ended
+    return ended + _of_workers(), time.monotonic()
+
+
+def _of_workers():
+    """Processor seconds of the child processes that are running, such as a loader's workers."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # After the command, in parentheses: state, parent, ... user and system time.
+            values = stat.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        if int(values[1]) == os.getpid():
+            ticks += int(values[11]) + int(values[12])
+    return ticks / os.sysconf("SC_CLK_TCK") if ticks else 0.0
 
 
 def _read(path):

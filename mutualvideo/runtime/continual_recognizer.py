@@ -204,6 +204,11 @@ class ContinualRecognizer:
 
     def pixels(self, frame: Any) -> np.ndarray:
         """What the network takes of a frame, float32 (3, S, S); arguments, errors: see predict."""
+        if len(getattr(frame, "shape", ())) != 3:
+            found = tuple(getattr(frame, "shape", ())) or type(frame).__name__
+            raise InputError(
+                f"in continual form one frame at a time, (H, W, 3) or (3, H, W), not {found}"
+            )
         (picture,) = as_clips(frame, pictures=True)
         return prepare(picture, self._frame, 1, self._frame.crop_size)[:, 0]
 

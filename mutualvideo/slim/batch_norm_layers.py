@@ -136,14 +136,16 @@ class BatchNormTwin(Twin):
         outs, means, variances, parts = [], [], [], x.tensor_split(count)
         for part in parts:
             if over:
-                mean, var, unbiased = sync_norm.batch_moments(part)
+                mean, var, _ = sync_norm.batch_moments(part)
                 outs.append(sync_norm.normalize(part, mean, var, *affine, self.eps))
             else:
                 # float32 under autocast, as the running statistics are.
-                mean, unbiased = x.new_zeros((2, x.shape[1]), dtype=self._kept_dtype(x)).unbind()
-                outs.append(F.batch_norm(part, mean, unbiased, *affine, True, 1.0, self.eps))
+                mean, var = x.new_zeros((2, x.shape[1]), dtype=self._kept_dtype(x)).unbind()
+                outs.append(F.batch_norm(part, mean, var, *affine, True, 1.0, self.eps))
+                values = part.numel() // part.shape[1]
+                var = var * ((values - 1) / values)  # torch moves the unbiased one
             means.append(mean.detach())
-            variances.append(unbiased.detach())
+            variances.append(var.detach())
         if self.slim.is_full and not self.slim.recomputing and self.running_mean is not None:
             means = torch.stack(means)
             # Parts may differ by a clip.
@@ -151,6 +153,10 @@ class BatchNormTwin(Twin):
             mean = (share * means).sum(0)
             # What varies within parts, and between them.
             var = (share * (torch.stack(variances) + (means - mean) ** 2)).sum(0)
+            values = x.numel() // x.shape[1]
+            if over:
+                values = sync_norm.count_over_processes(values, x.device)
+            var = var * (values / max(1, values - 1))
             with self._moving(x.shape[1]) as (*running, momentum):
                 _move(running, (mean, var), momentum)
         return torch.cat(outs)

@@ -192,6 +192,7 @@ def tell_plan(network, plan, layers, parameters, told):
             layer.out_segments = made
         read = plan.inputs.get(name)
         layer.__dict__.pop("in_segments", None)
+        layer.__dict__.pop("in_part", None)
         if name in told:
             _check_told(name, told[name], read, layer)
             layer.in_segments = told[name]
@@ -199,6 +200,8 @@ def tell_plan(network, plan, layers, parameters, told):
             layer.in_segments = Segments([Segment(reads(layer), Fixed())])
         elif len(read.parts) > 1 and not all(part.rule == Fixed() for part in read.parts):
             layer.in_segments = read
+        elif len(read.parts) == 1:
+            layer.in_part = read.parts[0]
     for module in {id(m): m for m, _, _ in parameters(network).values()}.values():
         if isinstance(module, Lender):  # of an earlier plan
             lend(module, {}, network.slim_state)

@@ -35,12 +35,14 @@ class ConvTwin(Twin):
 
     def _sliced_by_group(self, arriving):
         reads, makes = self.in_channels // self.groups, self.out_channels // self.groups
-        groups, rest = divmod(arriving, reads)
+        groups, rest = divmod(int(arriving), reads)  # torch.jit.trace has sizes as tensors
         if rest:
             raise RuntimeError(
                 f"{type(self).__name__}: {arriving} channels arrive, its groups read {reads} each"
             )
         if self.in_segments is None or arriving == self.in_channels:
+            if self.in_segments is None:
+                self._require_planned(arriving)
             count = groups * makes
             return prefix(self.weight, count), self._bias(prefix, count), groups
         index = self._arriving_index(arriving, self.weight.device)

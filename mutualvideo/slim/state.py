@@ -98,6 +98,20 @@ class SlimState:
         self.is_full = self.width == high and (subnet is None or subnet == self.full)
         self.serial += 1
 
+    def switched_since(self, serial):
+        """The error of a pass that began after switch number ``serial``; ``None``: it holds."""
+        if serial == self.serial:
+            return None
+        return InputError(
+            "the network was switched to another sub-network during a forward pass, so that its "
+            "answer is neither's: give every thread a network of its own (extract() makes them), "
+            "or switch and run under one lock"
+        )
+
+    def switched_midway(self):
+        """As :meth:`switched_since`, of the pass that this thread runs, if it runs one."""
+        return self.switched_since(self.running.get(threading.get_ident(), self.serial))
+
 
 def begin_forward(model, inputs):
     """Forward pre-hook of a slimmable network: notes which switch it begins after."""
@@ -115,9 +129,6 @@ def end_forward(model, inputs, out):
     if torch.compiler.is_compiling():
         return
     state = model.slim_state
-    if state.running.pop(threading.get_ident(), state.serial) != state.serial:
-        raise InputError(
-            "the network was switched to another sub-network during a forward pass, so that its "
-            "answer is neither's: give every thread a network of its own (extract() makes them), "
-            "or switch and run under one lock"
-        )
+    error = state.switched_since(state.running.pop(threading.get_ident(), state.serial))
+    if error is not None:
+        raise error

@@ -24,8 +24,9 @@ class Prepared:
 
     Cutting them out anew in every pass costs a narrow sub-network up to a third of its time
     with one clip at a time. It is made anew after every switch and whenever a tensor that it
-    was cut from was written to (but, as with torch's own checks, a write through ``.data``
-    is not seen before the next switch). Copies and pickles of a layer start without it.
+    was cut from was written to or lies elsewhere in memory (but, as with torch's own checks, a
+    write into the same memory through ``.data`` or NumPy is not seen before the next switch).
+    Copies and pickles of a layer start without it.
     """
 
     __slots__ = ("serial", "arriving", "sources", "values")
@@ -42,15 +43,17 @@ class Prepared:
         held = [(d, n, t) for d, n, t in held if t is not None]
         if any(t.is_inference() or t.is_meta for _, _, t in held):
             return
-        self.sources = [(d, n, t, t._version) for d, n, t in held]
+        self.sources = [(d, n, t, t._version, t.data_ptr()) for d, n, t in held]
         self.serial, self.arriving, self.values = layer.slim.serial, arriving, values
 
     def get(self, layer, arriving):
         """What was kept, or ``None`` if it does not hold any more."""
         if self.serial != layer.slim.serial or self.arriving != arriving:
             return None
-        for holder, name, tensor, version in self.sources:
+        for holder, name, tensor, version, place in self.sources:
             if holder.get(name) is not tensor or tensor._version != version:
+                return None
+            if tensor.data_ptr() != place:  # ``parameter.data = ...``
                 return None
         return self.values
 
@@ -74,6 +77,7 @@ class Twin:
     # not a prefix of the whole. The same for what the layer makes, where that is split later.
     in_segments = None
     out_segments = None
+    in_part = None  # the Segment that it reads, where that is one
     makes = None  # channels that it makes; None where they are those that it reads
     reads_together = 1  # how many channels in a row it reads at a time
 
@@ -91,8 +95,11 @@ class Twin:
 
     def _take_input(self, tensor, arriving, dim):
         """The part of ``tensor`` along ``dim`` that belongs to the channels that arrive."""
-        if self.in_segments is None or arriving == tensor.shape[dim]:
+        if self.in_segments is None:
+            self._require_planned(arriving)
             return prefix(tensor, arriving, dim)
+        if arriving == tensor.shape[dim]:
+            return tensor
         return tensor.index_select(dim, self._arriving_index(arriving, tensor.device))
 
     def _put_back(self, whole, part):
@@ -105,12 +112,22 @@ class Twin:
         """Positions, among all input channels, of those of a concatenation that arrive."""
         index = self.in_segments.index(self.slim.width, self.slim.divisor, device)
         if len(index) != arriving:
-            raise RuntimeError(
-                f"{type(self).__name__}: {arriving} channels arrive, but its segments have "
-                f"{len(index)} at width {self.slim.width:g}: the segments told to slimmable() are "
-                "wrong, or the forward is another than the one that it saw"
-            )
+            raise self._not_planned(arriving, len(index))
         return index
+
+    def _require_planned(self, arriving):
+        if self.in_part is None:
+            return
+        planned = self.in_part.active(self.slim.width, self.slim.divisor)
+        if arriving != planned:
+            raise self._not_planned(arriving, planned)
+
+    def _not_planned(self, arriving, planned):
+        return self.slim.switched_midway() or RuntimeError(
+            f"{type(self).__name__}: {arriving} channels arrive, but {planned} are planned at "
+            f"width {self.slim.width:g}: the segments told to slimmable() are wrong, or the "
+            "forward is another than the one that it saw"
+        )
 
     def in_use(self, arriving):
         """The parameters to compute with when ``arriving`` channels arrive; see the twins."""
@@ -139,7 +156,7 @@ class Twin:
 
     def _become_static(self):
         self.__class__ = self.static
-        for name in ("slim", "out_rule", "in_segments", "out_segments", "prepared"):
+        for name in ("slim", "out_rule", "in_segments", "out_segments", "in_part", "prepared"):
             self.__dict__.pop(name, None)
 
 

@@ -2,6 +2,11 @@
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -59,6 +64,24 @@ def test_what_is_there_is_not_trained_again(carried_out):
     made = (runs / "mutual/seed0/results.json").stat().st_mtime_ns
     assert execute(read_plan(plan, keys), str(runs), arms=["mutual"]) == {}
     assert (runs / "mutual/seed0/results.json").stat().st_mtime_ns == made
+
+
+def test_sigterm_stops_the_training_too(carried_out, tmp_path):
+    """It ends with a checkpoint, nothing trains on unseen, and the same command goes on."""
+    plan, _, keys, _ = carried_out
+    keys = [*keys, "SOLVER.MAX_EPOCH", "2000", "TRAIN.CHECKPOINT_PERIOD", "0"]
+    command = [sys.executable, "-m", "mutualvideo", "compare", str(plan), *keys]
+    command += ["--arms", "mutual", "--runs", str(tmp_path), "--output", str(tmp_path / "out")]
+    kept = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    child = subprocess.Popen(command, **kept)
+    log, folder = tmp_path / "mutual/seed0/run.log", tmp_path / "mutual/seed0/checkpoints"
+    while not (log.exists() and "epoch 2/2000" in log.read_text()):
+        assert child.poll() is None
+        time.sleep(0.2)
+    child.send_signal(signal.SIGTERM)
+    told, _ = child.communicate()
+    assert child.returncode == 1 and "stopped; the same command goes on" in told
+    assert "ended early" in log.read_text() and len(os.listdir(folder)) == 1
 
 
 def test_a_row_that_no_table_will_have_is_refused_before_anything_is_trained(carried_out, tmp_path):

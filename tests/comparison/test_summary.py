@@ -40,7 +40,7 @@ RUNS = tuple(Run(one.arm, one.seed, None, one.alone or None, "", ()) for one in 
 PAIRS = (("mutual", "single"), ("mutual", "alone"))
 PLAN = Plan(
     "plan.yaml", "base.yaml", (), ("single", "alone", "mutual"), {"alone": {"1x32": "single"}},
-    {}, PAIRS, ("single", "alone", "mutual"), {}, RUNS,
+    {}, PAIRS, ("single", "alone", "mutual"), {}, RUNS, frozenset(),
 )  # fmt: skip
 
 
@@ -125,6 +125,13 @@ def test_runs_that_the_plan_does_not_have_are_left_out():
     assert Summary(short, RECORDS).accuracy("mutual", "1x32").runs == 1
     gone = dataclasses.replace(short, runs=(), gone={"mutual": "a key"})
     assert Summary(gone, RECORDS).arms == ["mutual"]
+
+
+def test_runs_that_end_when_they_get_no_better_may_differ_in_epochs():
+    found = [dataclasses.replace(one, epochs=9 if one.seed else 5) for one in RECORDS]
+    patient = frozenset(one.arm for one in RECORDS)
+    plan = dataclasses.replace(PLAN, patient=patient)
+    assert Summary(plan, found).costs("single")["epochs"] == 9
 
 
 def test_seeds_of_other_numbers_of_epochs_are_refused():

@@ -153,6 +153,7 @@ def test_a_cosine_takes_the_factor_and_runs_over_the_schedules_epochs():
     [
         ({"MULTIGRID__EPOCH_FACTOR": 0}, "MULTIGRID.EPOCH_FACTOR must be above 0"),
         ({"MULTIGRID__EPOCH_FACTOR": 0.001}, "leaves no whole epoch"),
+        ({"MULTIGRID__EPOCH_FACTOR": 1e9}, "EPOCH_FACTOR must be above 0 and at most 100, got 1e"),
         ({"MULTIGRID__BN_BASE_SIZE": 0}, "MULTIGRID.BN_BASE_SIZE must be at least 1"),
         ({"MULTIGRID__MAX_BATCH_FACTOR": -1}, "MULTIGRID.MAX_BATCH_FACTOR must be at least 1"),
         ({"MULTIGRID__LONG_CYCLE_FACTORS": [[0.5]]}, "MULTIGRID.LONG_CYCLE_FACTORS must be pairs"),
@@ -301,6 +302,24 @@ def test_the_dry_run_counts_every_kind_of_step(tiny):
     text = "\n".join(lines)
     assert f"MULTIGRID: {plan.total} steps in 4 epochs, 16 in 4 without it" in text
     assert "epochs 1 to 2: 1 steps each, clips 6 of 2 x 32; rate x 3" in text
+
+
+@pytest.mark.parametrize("alone", [0, 2])
+def test_the_dry_run_tells_what_multigrid_computes(tiny, alone):
+    """Against the multiply-adds of every step of both runs, drawn as they are drawn in training."""
+    keys = {"MUTUAL__ALONE_EPOCHS": alone, "MUTUAL__WIDTHS": [1.0], "MUTUAL__FRAMES": [4]}
+    keys |= {"MUTUAL__SIZES": [40], "MUTUAL__WIDTH_RANGE": [1.0, 1.0], "MUTUAL__NUM_RANDOM": 0}
+    lines, found = [], []
+    dry_run(tiny(**GRID, **keys), CPU, lines.append)
+    for cfg in (tiny(**GRID, **keys), tiny(**keys)):
+        plan = StepPlan(cfg, 8)
+        sampler, model = build_sampler(cfg, plan.before(alone)), build_model(cfg)
+        found.append(0)
+        for number in range(plan.total):
+            kind = plan.step(number)
+            for subnet in sampler.draw(number, kind.whole):
+                found[-1] += kind.clips * count_macs(model, subnet)
+    assert f" {100 * found[0] / found[1]:.0f} % of its multiply-adds" in "\n".join(lines)
 
 
 def test_evaluation_is_due_as_often_in_each_phase():

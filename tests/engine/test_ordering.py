@@ -73,6 +73,22 @@ def test_a_resumed_run_is_the_uninterrupted_one(tiny, tmp_path, caplog, left, ag
             torch.testing.assert_close(found[part][name], tensor, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(("first", "then"), [(3, 1), (1, 3)])
+def test_channels_are_ordered_once_whatever_a_resumed_run_is_told(
+    tiny, tmp_path, caplog, first, then
+):
+    """The time alone is over when the run goes on, or was over before and is told to be longer."""
+    keys = {"MUTUAL__ORDER_CHANNELS": True, "TRAIN__CHECKPOINT_PERIOD": 1}
+    keys |= {"SOLVER__MAX_EPOCH": 4, "OUTPUT_DIR": tmp_path}
+    train(tiny(MUTUAL__ALONE_EPOCHS=first, **keys), CPU)
+    for epoch in (3, 4):
+        (tmp_path / "checkpoints" / f"checkpoint_epoch_{epoch:05d}.pyth").unlink()
+    with caplog.at_level("INFO", "mutualvideo"):
+        train(tiny(MUTUAL__ALONE_EPOCHS=then, **keys), CPU)
+    assert "resumed from" in caplog.text and "2 epochs and 0 steps done" in caplog.text
+    assert caplog.text.count("ordered the channels") == (first == 3)
+
+
 @pytest.mark.parametrize(
     ("alone", "weights", "mode", "wanted"),
     [

@@ -197,3 +197,13 @@ def test_a_tar_as_another_tool_packs_it(tmp_path):
     assert list(members_of(tmp_path / "s.tar")) == ["folder/v.mp4"]
     with open_video(tmp_path / "s.tar/folder/v.mp4") as one, open_video(path) as other:
         np.testing.assert_array_equal(one.read([5]), other.read([5]))
+
+
+@pytest.mark.parametrize("name", ["./v.mp4", "./folder//v.mp4", "./" + "long/" * 30 + "v.mp4"])
+def test_members_that_tar_calls_by_a_dot(name, tmp_path):
+    """What ``tar -cf s.tar .`` makes; no path can say the dot."""
+    path = encode(tmp_path / "v.mp4", range(0, 30, 3))
+    with tarfile.open(tmp_path / "s.tar", "w") as archive:
+        archive.add(path, name)
+    with open_video(tmp_path / "s.tar" / name) as one, open_video(path) as other:
+        np.testing.assert_array_equal(one.read([5]), other.read([5]))

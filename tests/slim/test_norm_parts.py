@@ -32,7 +32,7 @@ def test_each_part_is_normalised_by_itself(model, count, parts, width):
         set_subnet(plain, Subnet(width, 2, 12))
         inner = nn.Sequential(*list(plain.children())[:1])(piece)
         dims = (0, 2, 3, 4)
-        moments.append((inner.mean(dims), inner.var(dims)))
+        moments.append((inner.mean(dims), inner.var(dims, correction=0)))
         outs.append(plain(piece))
     before = norm.running_mean.clone(), norm.running_var.clone()
     with training_shape(model, SMALL, parts):
@@ -51,11 +51,12 @@ def test_each_part_is_normalised_by_itself(model, count, parts, width):
     means, variances = (
         torch.stack(one).repeat_interleave(clips_of, 0) for one in zip(*moments, strict=True)
     )
+    whole = nn.Sequential(*list(plain.children())[:1])(clips)
     total = variances.mean(0) + means.var(0, correction=0)
-    whole = nn.Sequential(*list(plain.children())[:1])(clips).mean(dims)
-    torch.testing.assert_close(means.mean(0), whole)
-    torch.testing.assert_close(norm.running_mean, 0.9 * before[0] + 0.1 * whole)
-    torch.testing.assert_close(norm.running_var, 0.9 * before[1] + 0.1 * total)
+    torch.testing.assert_close(total, whole.var(dims, correction=0))
+    torch.testing.assert_close(means.mean(0), whole.mean(dims))
+    torch.testing.assert_close(norm.running_mean, 0.9 * before[0] + 0.1 * whole.mean(dims))
+    torch.testing.assert_close(norm.running_var, 0.9 * before[1] + 0.1 * whole.var(dims))
     assert norm.num_batches_tracked == 1 and theirs.num_batches_tracked == 0
 
 

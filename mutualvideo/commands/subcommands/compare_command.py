@@ -27,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int | None:
-    import logging
     import os
     from pathlib import Path
 
@@ -58,6 +57,8 @@ def run(args: argparse.Namespace) -> int | None:
             setup_logging(folder, True)
             failures = execute(plan, folder, args.jobs, args.arms)
         records = add_records(output / "runs.csv", collect(plan, folder))
+    if failures and not records:
+        return _failed(failures)
     summary = Summary(plan, records)
     found = [summary.difference(*pair) for pair in plan.pairs]
     differences = [one for one in found if one is not None]
@@ -70,7 +71,12 @@ def run(args: argparse.Namespace) -> int | None:
     print(text)
     for one in differences:
         print(json_line(one))
-    if failures:
-        logging.error("%d runs failed: %s", len(failures), "; ".join(failures))
-        return 1
-    return None
+    return _failed(failures) if failures else None
+
+
+def _failed(failures: dict[str, str]) -> int:
+    import logging
+
+    told = "; ".join(f"{folder}: {reason}" for folder, reason in failures.items())
+    logging.error("%d runs failed: %s", len(failures), told)
+    return 1

@@ -51,7 +51,8 @@ class ChannelFlow(TorchDispatchMode):
         quiet: above 0 while a layer runs that sets its own output's labels.
         owners: ``{id: layer}`` of the parameters of slimmable layers.
         lent: ``{layer: where}`` of those whose parameters something else reads.
-        events: list of (operation, module, line, shapes and shadows of the results).
+        singles: labels of the single channels that the running operation took.
+        events: list of (operation, module, line, shapes and shadows of the results, ``singles``).
     """
 
     def __init__(self, book, stack=(), narrow=False):
@@ -61,6 +62,7 @@ class ChannelFlow(TorchDispatchMode):
         self._indices = WeakTensorKeyDictionary()
         self._on_storage = {}
         self.quiet = 0
+        self.singles = []
         self.events = []
         self.on_event = None
         self.owners, self.lent = {}, {}
@@ -137,7 +139,7 @@ class ChannelFlow(TorchDispatchMode):
         for tensor in call.tensors:
             if id(tensor) in self.owners and self.owners[id(tensor)] not in self.lent:
                 self.lent[self.owners[id(tensor)]] = self.where
-        rule = rule_of(call)
+        rule, self.singles = rule_of(call), []
         try:
             shadows = rule(call) if rule is not None else []
         except Unfollowed as lost:
@@ -153,7 +155,7 @@ class ChannelFlow(TorchDispatchMode):
                 self.set(tensor, shadow)
         line = user_line() if call.moves and any(is_labelled(s) for s in call.shadows) else None
         found = [(tuple(t.shape), self.shadows.get(t)) for t in call.results]
-        event = call.name, self.module, line, found
+        event = call.name, self.module, line, found, self.singles
         if self.on_event is not None:
             self.on_event(event, call)
         self.events.append(event)

@@ -64,18 +64,3 @@ def _rule(sizes, lengths, multiples):
     parts = math.gcd(*lengths) // unit
     of_unit = (m // math.gcd(m, sizes[block] // unit) for block, m in needed.items())
     return Share(unit, parts, math.lcm(*of_unit))
-
-
-def changes(rules, width_range, divisor):
-    """A width for every combination of counts of channels that there is.
-
-    Args:
-        rules: pairs of (channels, rule).
-        width_range, divisor: of the network.
-    """
-    low, high = (round(10_000 * width) for width in width_range)
-    rules, seen = set(rules), {}
-    for step in range(low, high + 1) if rules else ():
-        counts = tuple(rule.active(channels, step / 10_000, divisor) for channels, rule in rules)
-        seen.setdefault(counts, step / 10_000)
-    return list(seen.values())

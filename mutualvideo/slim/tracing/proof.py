@@ -137,6 +137,8 @@ class _Proof:
                 self.comparing = False
                 return
             raise self._event_conflict(event, call, full)
+        if not np.array_equal(*(self.canonical(np.array(one[4], int)) for one in (full, event))):
+            raise self._event_conflict(event, call, full)
         for tensor, (shape, shadow), (ours, labels) in zip(
             call.results, full[3], event[3], strict=True
         ):

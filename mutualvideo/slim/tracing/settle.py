@@ -16,9 +16,9 @@ from mutualvideo.slim.meta_results import Remembering
 from mutualvideo.slim.tracing.channel_blocks import make_plan
 from mutualvideo.slim.tracing.labels import Labels
 from mutualvideo.slim.tracing.outputs import described
-from mutualvideo.slim.tracing.pieces import changes
 from mutualvideo.slim.tracing.proof import Conflict, prove
 from mutualvideo.slim.tracing.same_way import require_same_way
+from mutualvideo.slim.tracing.telling_widths import changes, partings
 from mutualvideo.slim.tracing.trace import Trace, fresh, trace
 from mutualvideo.slim.twin_base import slim_layers
 from mutualvideo.slim.unsupported import TRANSFORMERS, is_within, refusal
@@ -169,13 +169,15 @@ class _Session:
             plan.moved = self.moved
             self.tell(self.twin, plan)
             try:
-                for width in dict.fromkeys([*some, *changes(plan.loose, (low, high), divisor)]):
+                widths = dict.fromkeys([*some, *changes(plan.loose, (low, high), divisor)])
+                events = [event for one in self.passes for event in one.found.events]
+                more = partings(plan, events, (low, high), divisor, list(widths))
+                for width in (*widths, *more):
                     self._prove(width, plan, width == low)
             except Conflict as conflict:
                 self._pin(conflict, width)
                 continue
             self.state.select(high)
-            events = [event for one in self.passes for event in one.found.events]
             plan.locked, plan.moving = _locked(plan, events), {e[0] for e in events if e[2]}
             plan.lent = {name for one in self.passes for name in one.found.lent}
             plan.channel_dims = {
@@ -277,6 +279,7 @@ def _same_start(model):
     before = [
         (name, module, own, tensor, _version(tensor))
         for name, module in model.named_modules()
+        if not isinstance(module, torch.jit.ScriptModule)  # its buffers are not to be exchanged
         for own, tensor in module._buffers.items()
         if tensor is not None
     ]

@@ -46,9 +46,11 @@ def _without_writing(func, name):
 
 def after_move(call, shadow):
     """What a movement left; a single channel is one that has to be there at every width."""
-    if is_labelled(shadow) and not varying(shadow) and not call.flow.narrow:
-        call.flow.pin(shadow, call.flow.why(call, "takes one channel"))
-        return None
+    if is_labelled(shadow) and not varying(shadow):
+        call.flow.singles.append(int(flat(shadow)[0]))
+        if not call.flow.narrow:
+            call.flow.pin(shadow, call.flow.why(call, "takes one channel"))
+            return None
     return shadow
 
 
