@@ -35,7 +35,7 @@ class ConvTwin(Twin):
 
     def _sliced_by_group(self, arriving):
         reads, makes = self.in_channels // self.groups, self.out_channels // self.groups
-        groups, rest = divmod(int(arriving), reads)  # torch.jit.trace has sizes as tensors
+        groups, rest = divmod(arriving, reads)
         if rest:
             raise RuntimeError(
                 f"{type(self).__name__}: {arriving} channels arrive, its groups read {reads} each"

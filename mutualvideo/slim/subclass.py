@@ -204,7 +204,7 @@ class GroupNormTwin(LayerNormTwin):
     def groups_of(self, arriving):
         if self.num_groups == 1:
             return 1
-        groups, rest = divmod(int(arriving), self.num_channels // self.num_groups)
+        groups, rest = divmod(arriving, self.num_channels // self.num_groups)
         if rest:
             raise RuntimeError(f"GroupNorm: {arriving} channels arrive, which fill no groups")
         return groups

@@ -121,6 +121,8 @@ def test_what_is_refused(run_with_rows, run_dir):
     recognizer = AdaptiveRecognizer(*run_with_rows, mode="continual")
     with pytest.raises(InputError, match="call set_budget"):
         recognizer.predict(frames(1)[0])
+    with pytest.raises(InputError, match=r"one frame at a time.*not \(2, "):
+        recognizer.predict(frames(2))
     with pytest.raises(InputError, match="multiply-adds a second"):
         recognizer.set_budget("40ms")
     with pytest.raises(InputError, match="macs_per_s"):

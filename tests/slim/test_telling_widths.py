@@ -107,3 +107,55 @@ def test_what_arrives_against_the_plan_is_no_answer():
     model.short = True
     with pytest.raises(RuntimeError, match="24 channels arrive, but 32 are planned at width 0.5"):
         model(torch.randn(2, 3, 8, 8))
+
+
+class OtherAtSmallSizes(nn.Module):
+    """Its channels are turned round, or exchanged by halves, where pictures are small."""
+
+    def __init__(self, turn):
+        super().__init__()
+        self.turn, self.stem, self.head = turn, nn.Conv2d(3, 64, 1), nn.Conv2d(64, 5, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.head(self.turn(x) if x.shape[-1] < 8 else x)
+
+
+@pytest.mark.filterwarnings("ignore:.*follow the width")
+@pytest.mark.parametrize(
+    "turn", [lambda x: x.flip(1), lambda x: torch.cat([*x.chunk(2, 1)][::-1], 1)]
+)
+def test_a_forward_that_goes_another_way_at_half_the_size(turn):
+    torch.manual_seed(0)
+    whole = OtherAtSmallSizes(turn).double()
+    model = slimmable(copy.deepcopy(whole), example=EXAMPLE.double())
+    for size in (4, 8):
+        x = torch.randn(2, 3, size, size, dtype=torch.float64)
+        for width in (0.25, 0.5, 0.8, 1.0):
+            set_width(model, width)
+            torch.testing.assert_close(model(x), without_the_rest(model, whole, x))
+
+
+def test_parameters_that_lie_elsewhere_are_seen():
+    """``parameter.data = ...`` and ``vector_to_parameters`` between passes of one sub-network."""
+    model = slimmable(nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 5, 1)))
+    set_width(model, 0.5)
+    x = torch.randn(2, 3, 4, 4)
+    with torch.no_grad():
+        before = model(x)
+        for parameter in model.parameters():
+            parameter.data = 2 * parameter.data
+        after = model(x)
+        set_width(model, 0.5)
+        torch.testing.assert_close(after, model(x))
+    assert (before - after).abs().max() > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:.*follow the width", "ignore:.*torch.jit")
+def test_a_scripted_child_with_statistics():
+    child = torch.jit.script(nn.Sequential(nn.Conv2d(48, 48, 3), nn.BatchNorm2d(48)))
+    whole = nn.Sequential(nn.Conv2d(3, 48, 3), child, nn.Conv2d(48, 5, 1)).eval()
+    x = torch.randn(2, 3, 16, 16)
+    wanted = whole(x)
+    model = slimmable(whole, example=torch.randn(2, 3, 16, 16))
+    torch.testing.assert_close(model(x), wanted)

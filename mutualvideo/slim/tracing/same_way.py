@@ -1,11 +1,13 @@
 """Whether a forward goes the same way through slimmable layers as through torch's own."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.meta_results import Remembering
+from mutualvideo.slim.tracing.shadow import flat
 from mutualvideo.slim.tracing.trace import fresh, running_module
 from mutualvideo.slim.twin_base import slim_layers
 
@@ -48,6 +50,26 @@ def require_same_way(plain, slimmed, args):
         f"torch's: {told[1]} comes where {told[0]} came; if it asks for type(layer) is nn.Conv2d, "
         "ask for isinstance(layer, nn.Conv2d), which holds, or name the layer in exclude="
     )
+
+
+def is_same_way(events, others):
+    """Whether two passes at full width did the same to their channels, operation by operation.
+
+    Args:
+        events, others: what :class:`~.flow.ChannelFlow` saw of each; sizes in pixels may differ.
+    """
+    return len(events) == len(others) and all(
+        one[:2] == other[:2]
+        and len(one[3]) == len(other[3])
+        and all(_alike(a, b) for (_, a), (_, b) in zip(one[3], other[3], strict=True))
+        for one, other in zip(events, others, strict=True)
+    )
+
+
+def _alike(one, other):
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(flat(one), flat(other))
 
 
 @torch.no_grad()

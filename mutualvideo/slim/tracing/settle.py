@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from mutualvideo.errors import InputError
 from mutualvideo.slim.meta_results import Remembering
 from mutualvideo.slim.tracing.channel_blocks import make_plan
 from mutualvideo.slim.tracing.labels import Labels
+from mutualvideo.slim.tracing.other_inputs import doubled, halved, other_values
 from mutualvideo.slim.tracing.outputs import described
 from mutualvideo.slim.tracing.proof import Conflict, prove
-from mutualvideo.slim.tracing.same_way import require_same_way
+from mutualvideo.slim.tracing.same_way import is_same_way, require_same_way
 from mutualvideo.slim.tracing.telling_widths import changes, partings
 from mutualvideo.slim.tracing.trace import Trace, fresh, trace
 from mutualvideo.slim.twin_base import slim_layers
@@ -129,7 +130,7 @@ class _Session:
         Sets ``untrained``, why it does not run in training mode.
         """
         args = self.passes[0].args
-        for other, training in ((_other(args), False), (args, True), (_doubled(args), True)):
+        for other, training in ((other_values(args), False), (args, True), (doubled(args), True)):
             if training and self.passes[-1].training:
                 continue  # the doubled batch is for BatchNorms that need more than one value
             if not training and self.on_meta:
@@ -144,6 +145,7 @@ class _Session:
                 continue
             if training:
                 self.untrained = None
+        self._other_way(may_attend)
         self.reads = {}
         for one in self.passes:
             for name, vector in one.found.reads.items():
@@ -159,6 +161,20 @@ class _Session:
                     self.labels.pin(one.found.reads[name], why)
         for one in self.passes:
             one.found.reads = {name: self.reads[name] for name in one.found.reads}
+
+    def _other_way(self, may_attend):
+        """A pass on half the frames and size, if the forward goes another way there."""
+        smaller = halved(self.passes[0].args)
+        if smaller is None:
+            return
+        try:
+            self.trace(smaller, False, may_attend)
+        except InputError:
+            raise
+        except Exception:
+            return  # it takes inputs of one size alone
+        if is_same_way(self.passes[0].found.events, self.passes[-1].found.events):
+            self.passes.pop()
 
     def settle(self, rules):
         (low, high), divisor = self.state.width_range, self.state.divisor
@@ -203,7 +219,7 @@ class _Session:
     def _prove_another_batch(self, width):
         """The output is the same at two widths but for values, for a batch of twice the size."""
         self.twin.eval()
-        args = _doubled(self.passes[0].args)
+        args = doubled(self.passes[0].args)
         try:
             self.state.width = 1.0
             shapes, numbers = self._output(args)
@@ -313,28 +329,6 @@ def _locked(plan, events):
                 if block >= 0 and (count[channels] != count[channels[0]]).any():
                     locked[block] = True
     return locked
-
-
-def _other(args):
-    """Other values of the same shapes."""
-
-    def other(value):
-        if not isinstance(value, torch.Tensor) or value.is_meta or not value.is_floating_point():
-            return value
-        return -value.flip(0) if value.dim() else value
-
-    return tree_map(other, args)
-
-
-def _doubled(args):
-    """Every tensor of the batch twice."""
-    lengths = [t.shape[0] for t in tree_leaves(args) if isinstance(t, torch.Tensor) and t.dim() > 1]
-
-    def double(value):
-        batched = isinstance(value, torch.Tensor) and value.dim() and value.shape[0] == lengths[0]
-        return torch.cat([value, value]) if batched else value
-
-    return tree_map(double, args) if lengths else args
 
 
 class _same_chances:
