@@ -185,15 +185,13 @@ class _Session:
             plan.moved = self.moved
             self.tell(self.twin, plan)
             try:
-                widths = dict.fromkeys([*some, *changes(plan.loose, (low, high), divisor)])
-                events = [event for one in self.passes for event in one.found.events]
-                more = partings(plan, events, (low, high), divisor, list(widths))
-                for width in (*widths, *more):
+                for width in self._widths(plan, some):
                     self._prove(width, plan, width == low)
             except Conflict as conflict:
                 self._pin(conflict, width)
                 continue
             self.state.select(high)
+            events = [event for one in self.passes for event in one.found.events]
             plan.locked, plan.moving = _locked(plan, events), {e[0] for e in events if e[2]}
             plan.lent = {name for one in self.passes for name in one.found.lent}
             plan.channel_dims = {
@@ -202,6 +200,14 @@ class _Session:
                 if getattr(layer, "channel_dim", None) is not None
             }
             return plan
+
+    def _widths(self, plan, some):
+        """Yields the widths to prove ``plan`` at: ``some``, and where counts tell something new."""
+        about = self.state.width_range, self.state.divisor
+        proved = list(dict.fromkeys([*some, *changes(plan.loose, *about)]))
+        yield from proved
+        events = [event for one in self.passes for event in one.found.events]
+        yield from partings(plan, events, *about, proved)
 
     def _prove(self, width, plan, narrowest):
         for one in self.passes:
