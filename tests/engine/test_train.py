@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mutualvideo import AdaptiveRecognizer, QueryTable, Subnet
 from mutualvideo.data.augment import plain_input
 from mutualvideo.data.loader import build_loader
-from mutualvideo.engine import train as train_module
+from mutualvideo.engine.parallel import run_parallel
 from mutualvideo.engine.train import train
 from mutualvideo.errors import InputError
 from mutualvideo.evaluation.build import evaluate_grid
@@ -273,7 +273,7 @@ def test_a_norm_that_cannot_be_shared_is_refused_with_the_key(tiny):
     model = slimmable(network, (0.5, 1), full=Subnet(1, 2, 8))
     cfg = tiny(BN__NORM_TYPE="sync_batchnorm")
     with pytest.raises(InputError, match="Activated: .*BN.NORM_TYPE batchnorm"):
-        train_module._parallel(model, cfg, CPU)
+        run_parallel(model, cfg, CPU)
 
 
 def test_the_number_of_classes_of_the_data_is_what_is_kept(tiny, tmp_path):
