@@ -191,7 +191,7 @@ class _Session:
                 self._pin(conflict, width)
                 continue
             self.state.select(high)
-            events = [event for one in self.passes for event in one.found.events]
+            events = self._events()
             plan.locked, plan.moving = _locked(plan, events), {e[0] for e in events if e[2]}
             plan.lent = {name for one in self.passes for name in one.found.lent}
             plan.channel_dims = {
@@ -206,8 +206,7 @@ class _Session:
         about = self.state.width_range, self.state.divisor
         proved = list(dict.fromkeys([*some, *changes(plan.loose, *about)]))
         yield from proved
-        events = [event for one in self.passes for event in one.found.events]
-        yield from partings(plan, events, *about, proved)
+        yield from partings(plan, self._events(), *about, proved)
 
     def _prove(self, width, plan, narrowest):
         for one in self.passes:
@@ -282,11 +281,14 @@ class _Session:
         kind = type(self.twin.get_submodule(inside)).__name__ if inside else "the network"
         raise refusal(inside, kind, why, inside)
 
+    def _events(self):
+        """Those of all passes at full width."""
+        return [event for one in self.passes for event in one.found.events]
+
     def _labels_of(self, matches):
         found = [
             shadow.reshape(-1).numpy()
-            for one in self.passes
-            for event in one.found.events
+            for event in self._events()
             if matches(event)
             for _, shadow in event[3]
             if shadow is not None
